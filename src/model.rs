@@ -1,0 +1,19 @@
+//! The domain, pure: no I/O, no SQL, no HTTP, no clock.
+//!
+//! Everything here is a value or a rule about values. Wire formats stay in their adapters and are
+//! converted at the edge, so a change of a NATS or Alertmanager version never reaches this module.
+
+pub mod alert;
+pub mod application;
+pub mod breakdown;
+pub mod entry;
+pub mod headline;
+pub mod ids;
+pub mod incident;
+pub mod labels;
+pub mod mapping;
+pub mod matcher;
+pub mod member;
+pub mod notification;
+pub mod snapshot;
+pub mod truth;

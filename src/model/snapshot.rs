@@ -1,0 +1,111 @@
+//! Snapshots: the connections of a cluster at one instant, and how much of them was seen.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::model::breakdown::Breakdowns;
+
+/// One look at a cluster.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The cluster's configured name.
+    pub cluster: String,
+    /// When the look began.
+    pub taken_at: Timestamp,
+    /// How much was seen.
+    pub coverage: Coverage,
+    /// What was seen.
+    pub breakdowns: Breakdowns,
+}
+
+/// How much of a cluster a snapshot holds, and what the look cost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Coverage {
+    /// Connections seen.
+    pub seen: u64,
+    /// Connections there were, by what each server said (`/connz` `total`, else `/varz` `connections`); servers
+    /// that said nothing are not in it.
+    pub total: u64,
+    /// Whether every server answered in full.
+    pub complete: bool,
+    /// How long the look took, in milliseconds.
+    pub duration_ms: u64,
+    /// Bytes received.
+    pub bytes: u64,
+    /// Each configured server, in the order of the configuration.
+    pub servers: Vec<ServerCoverage>,
+}
+
+/// What one server let us see.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServerCoverage {
+    /// Its configured monitoring URL.
+    pub url: Url,
+    /// Its server name, from `/varz`.
+    pub name: Option<String>,
+    /// Its nats id, new at each start, from `/varz`.
+    pub server_id: Option<String>,
+    /// Its version, from `/varz`.
+    pub version: Option<String>,
+    /// Connections seen of it.
+    pub seen: u64,
+    /// Connections `/connz` says it has; counts leafnodes too on servers from 2.11.
+    pub connz_total: Option<u64>,
+    /// Clients `/varz` says it has: the true count behind the alert.
+    pub varz_connections: Option<u64>,
+    /// Its configured limit.
+    pub max_connections: Option<i64>,
+    /// How long it took to answer, in milliseconds.
+    pub duration_ms: u64,
+    /// Bytes received from it.
+    pub bytes: u64,
+    /// What went wrong, if anything did: what was tried, on which server, and why it failed.
+    pub error: Option<String>,
+}
+
+impl ServerCoverage {
+    /// What to call the server: its name, else where it is.
+    pub fn display_name(&self) -> &str {
+        self.name.as_deref().unwrap_or_else(|| self.url.as_str().trim_end_matches('/'))
+    }
+
+    /// How many connections it has, by its own word.
+    pub fn total(&self) -> Option<u64> {
+        self.connz_total.or(self.varz_connections)
+    }
+}
+
+impl Coverage {
+    /// Sums up what the servers let us see.
+    pub fn of(servers: Vec<ServerCoverage>, duration_ms: u64) -> Self {
+        Self {
+            seen: sum(servers.iter().map(|server| server.seen)),
+            total: sum(servers.iter().filter_map(ServerCoverage::total)),
+            complete: servers.iter().all(|server| server.error.is_none()),
+            duration_ms,
+            bytes: sum(servers.iter().map(|server| server.bytes)),
+            servers,
+        }
+    }
+
+    /// Whether no server let us see anything.
+    pub fn is_blind(&self) -> bool {
+        self.servers.iter().all(|server| server.connz_total.is_none() && server.varz_connections.is_none())
+    }
+
+    /// What went wrong, one line per server.
+    pub fn errors(&self) -> impl Iterator<Item = &str> {
+        self.servers.iter().filter_map(|server| server.error.as_deref())
+    }
+
+    /// The server with this monitoring URL.
+    pub fn server(&self, url: &Url) -> Option<&ServerCoverage> {
+        self.servers.iter().find(|server| server.url == *url)
+    }
+}
+
+/// Adds up what servers say of themselves; a lying one cannot make it overflow.
+fn sum(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
+}
