@@ -1,0 +1,358 @@
+//! The configuration: one strict YAML file, read into values that cannot be wrong.
+//!
+//! Every setting has a default, so an empty file is a valid one. Nothing is ignored: an unknown
+//! key is a problem, and all problems of a file are reported together, each with its place. No
+//! text of a secret is ever repeated in a problem, a warning or debug output.
+
+mod cluster;
+mod document;
+mod problem;
+mod scalar;
+mod section;
+mod suggestion;
+
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read},
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use url::Url;
+
+use crate::model::application::{ApplicationRule, ApplicationRules, InstancePart};
+
+pub use cluster::{Cluster, MonitorAuth, parse_monitor_url};
+pub use problem::{Place, Problem, Problems};
+pub use scalar::{parse_duration, parse_log_level, parse_size};
+
+use section::Section;
+
+/// Every key of the file, as a dotted path; `[]` stands for each element of a list.
+///
+/// The reader knows no other keys, and the documentation must explain each of these.
+pub const KEYS: [&str; 22] = [
+    "web.listen_address",
+    "web.max_body",
+    "storage.path",
+    "log.level",
+    "log.format",
+    "observe.connect_timeout",
+    "observe.timeout",
+    "observe.idle_after",
+    "observe.max_reply",
+    "applications.strip",
+    "applications.rules[].pattern",
+    "applications.rules[].application",
+    "clusters[].name",
+    "clusters[].monitor",
+    "clusters[].match",
+    "clusters[].metric_prefix",
+    "clusters[].server_labels",
+    "clusters[].basic_auth.username",
+    "clusters[].basic_auth.password",
+    "clusters[].basic_auth.password_file",
+    "clusters[].bearer_token",
+    "clusters[].bearer_token_file",
+];
+
+/// The largest configuration file, in bytes.
+pub const MAX_FILE_BYTES: usize = 1 << 20;
+
+/// The largest file that holds a secret, in bytes.
+const MAX_SECRET_FILE_BYTES: usize = 64 << 10;
+
+/// The name of the cluster that is watched without a configuration file.
+const CLUSTER_WITHOUT_FILE: &str = "nats";
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// The HTTP server.
+    pub web: Web,
+    /// The database.
+    pub storage: Storage,
+    /// What the daemon writes about itself.
+    pub log: Log,
+    /// How NATS servers are looked at.
+    pub observe: Observe,
+    /// How client names become applications.
+    pub applications: ApplicationRules,
+    /// What is watched.
+    pub clusters: Vec<Cluster>,
+    warnings: Vec<Problem>,
+}
+
+impl Config {
+    /// Reads the configuration file at `path`, and the secret files that it names.
+    ///
+    /// # Errors
+    ///
+    /// All problems of the file, or the one that kept it from being read.
+    pub fn load(path: &Path) -> Result<Self, Problems> {
+        let file = path.display().to_string();
+        let text = read_text(path, MAX_FILE_BYTES).map_err(|error| {
+            Problems::one(Problem::of_file(&file, format!("cannot read the configuration: {error}")))
+        })?;
+        Self::parse(&text, &file, &|path| read_text(path, MAX_SECRET_FILE_BYTES))
+    }
+
+    /// Reads `text` as the configuration file called `file`; secrets in files of their own are
+    /// read with `read_secret`.
+    ///
+    /// # Errors
+    ///
+    /// All problems of the file.
+    pub fn parse(
+        text: &str,
+        file: &str,
+        read_secret: &dyn Fn(&Path) -> io::Result<String>,
+    ) -> Result<Self, Problems> {
+        let report = problem::Report::new(file);
+        if text.len() > MAX_FILE_BYTES {
+            let message = format!("the configuration is larger than {MAX_FILE_BYTES} bytes");
+            return Err(Problems::one(Problem::of_file(file, message)));
+        }
+        let document = document::parse(text, &report);
+        // After a syntax error there is nothing to check.
+        let mut config = Self::default();
+        if let Some(document) = &document {
+            let root = Section::root(&report, document);
+            config.web = Web::read(&root.section("web"));
+            config.storage = Storage::read(&root.section("storage"));
+            config.log = Log::read(&root.section("log"));
+            config.observe = Observe::read(&root.section("observe"));
+            config.applications = read_applications(&root.section("applications"));
+            (config.clusters, config.warnings) = cluster::read_all(&root, read_secret);
+        }
+        report.into_result()?;
+        Ok(config)
+    }
+
+    /// Makes the configuration for watching `urls` without a file: one cluster without matchers.
+    pub fn from_monitors(urls: Vec<Url>) -> Self {
+        Self { clusters: vec![Cluster::new(CLUSTER_WITHOUT_FILE, urls)], ..Self::default() }
+    }
+
+    /// Lists what is allowed but probably not meant.
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
+    }
+}
+
+/// The HTTP server that receives notifications and shows incidents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Web {
+    /// Where it listens.
+    pub listen_address: SocketAddr,
+    /// The largest notification it accepts, in bytes.
+    pub max_body_bytes: u64,
+}
+
+impl Default for Web {
+    fn default() -> Self {
+        Self { listen_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9480)), max_body_bytes: 16 << 20 }
+    }
+}
+
+impl Web {
+    fn read(section: &Section<'_>) -> Self {
+        let default = Self::default();
+        let max_body = |text: &str| scalar::size_between(text, 1 << 10, 1 << 30);
+        Self {
+            listen_address: section
+                .value("listen_address", scalar::socket_address)
+                .unwrap_or(default.listen_address),
+            max_body_bytes: section.value("max_body", max_body).unwrap_or(default.max_body_bytes),
+        }
+    }
+}
+
+/// Where incidents are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Storage {
+    /// The directory of the database.
+    pub path: PathBuf,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self { path: PathBuf::from("data") }
+    }
+}
+
+impl Storage {
+    fn read(section: &Section<'_>) -> Self {
+        let path = section.value("path", scalar::path);
+        path.map_or_else(Self::default, |path| Self { path })
+    }
+}
+
+/// What the daemon writes about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// A level, or the filter directives of the `tracing` crates.
+    pub level: String,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::default() }
+    }
+}
+
+impl Log {
+    fn read(section: &Section<'_>) -> Self {
+        let default = Self::default();
+        Self {
+            level: section.value("level", parse_log_level).unwrap_or(default.level),
+            format: section.value("format", LogFormat::parse).unwrap_or(default.format),
+        }
+    }
+}
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl LogFormat {
+    /// Reads `text` or `json`.
+    ///
+    /// # Errors
+    ///
+    /// A message for people, if it is neither.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            other => Err(format!("expected `text` or `json`, found {}", scalar::quoted(other))),
+        }
+    }
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        })
+    }
+}
+
+/// How NATS servers are looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observe {
+    /// How long connecting to a server may take.
+    pub connect_timeout: Duration,
+    /// How long one sweep of one server may take.
+    pub timeout: Duration,
+    /// After which silence a connection counts as idle.
+    pub idle_after: Duration,
+    /// The largest answer to one request for connections, in bytes.
+    pub max_reply_bytes: u64,
+}
+
+impl Default for Observe {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(3),
+            timeout: Duration::from_secs(30),
+            idle_after: Duration::from_secs(300),
+            max_reply_bytes: 2 << 30,
+        }
+    }
+}
+
+impl Observe {
+    fn read(section: &Section<'_>) -> Self {
+        const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
+
+        let default = Self::default();
+        let timeout = |text: &str| scalar::duration_up_to(text, LONGEST_TIMEOUT);
+        let observe = Self {
+            connect_timeout: section.value("connect_timeout", timeout).unwrap_or(default.connect_timeout),
+            timeout: section.value("timeout", timeout).unwrap_or(default.timeout),
+            idle_after: section
+                .value("idle_after", |text| scalar::duration_up_to(text, Duration::MAX))
+                .unwrap_or(default.idle_after),
+            max_reply_bytes: section
+                .value("max_reply", |text| scalar::size_between(text, 64 << 10, u64::MAX))
+                .unwrap_or(default.max_reply_bytes),
+        };
+        if observe.connect_timeout > observe.timeout {
+            let message = format!(
+                "connect_timeout ({:?}) is longer than timeout ({:?}), which includes it",
+                observe.connect_timeout, observe.timeout,
+            );
+            let key = if section.has("connect_timeout") { "connect_timeout" } else { "timeout" };
+            section.problem(key, message);
+        }
+        observe
+    }
+}
+
+fn read_applications(section: &Section<'_>) -> ApplicationRules {
+    let mut strip: Vec<InstancePart> = Vec::new();
+    for element in section.list("strip") {
+        let Some(part) = element.value(read_instance_part) else {
+            continue;
+        };
+        if strip.contains(&part) {
+            element.problem(format!("`{part}` is listed twice"));
+        } else {
+            strip.push(part);
+        }
+    }
+    if !section.has("strip") {
+        strip.extend(InstancePart::ALL);
+    }
+
+    let rules = section.list("rules").into_iter().filter_map(|element| {
+        let rule = element.section();
+        let pattern = rule.required("pattern", |text| Ok(text.to_owned()));
+        let application = rule.required("application", |text| Ok(text.to_owned()));
+        match ApplicationRule::new(&pattern?, &application?) {
+            Ok(rule) => Some(rule),
+            Err(error) => {
+                let key = if error.is_about_pattern() { "pattern" } else { "application" };
+                rule.problem(key, error.to_string());
+                None
+            }
+        }
+    });
+    let rules: Vec<ApplicationRule> = rules.collect();
+    ApplicationRules::new(strip, rules)
+}
+
+fn read_instance_part(text: &str) -> Result<InstancePart, String> {
+    text.parse().map_err(|_| {
+        let kinds = InstancePart::ALL.map(InstancePart::as_str);
+        let hint = suggestion::did_you_mean(text, kinds);
+        format!("expected one of {}, found {}{hint}", kinds.join(", "), scalar::quoted(text))
+    })
+}
+
+/// Reads a file that must be text of at most `max_bytes`.
+fn read_text(path: &Path, max_bytes: usize) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(max_bytes as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > max_bytes {
+        let message = format!("the file is larger than {max_bytes} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+        io::Error::new(io::ErrorKind::InvalidData, format!("line {line} is not UTF-8 text"))
+    })
+}

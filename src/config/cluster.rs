@@ -1,0 +1,378 @@
+//! Clusters: what is watched, which alerts are about it, and how to be let in.
+
+use std::{collections::HashMap, io, path::Path};
+
+use secrecy::SecretString;
+use url::Url;
+
+use super::{
+    problem::Problem,
+    scalar::{self, quoted},
+    section::Section,
+};
+use crate::model::matcher::{Matcher, Matchers};
+
+/// The prefix that the exporter of NATS metrics puts before their names by default.
+const DEFAULT_METRIC_PREFIX: &str = "gnatsd";
+
+/// The labels that name a server when nothing better does.
+const DEFAULT_SERVER_LABELS: [&str; 2] = ["pod", "instance"];
+
+type ReadSecret<'a> = &'a dyn Fn(&Path) -> io::Result<String>;
+
+/// One thing to watch: one NATS server, or the servers of one NATS cluster.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    /// The name, unique among the clusters.
+    pub name: String,
+    /// The monitoring addresses of its servers, normalized and unique among all clusters.
+    pub monitor: Vec<Url>,
+    /// Which alerts are about it; none if only their server tells.
+    pub matchers: Matchers,
+    /// What the names of its metrics begin with: `gnatsd` in `gnatsd_varz_connections`.
+    pub metric_prefix: String,
+    /// The alert labels that name a server, the most telling first.
+    pub server_labels: Vec<String>,
+    /// How to be let in by its monitoring addresses.
+    pub auth: Option<MonitorAuth>,
+}
+
+impl Cluster {
+    /// Makes a cluster with default settings and without matchers.
+    pub(super) fn new(name: &str, monitor: Vec<Url>) -> Self {
+        Self {
+            name: name.to_owned(),
+            monitor,
+            matchers: Matchers::default(),
+            metric_prefix: DEFAULT_METRIC_PREFIX.to_owned(),
+            server_labels: DEFAULT_SERVER_LABELS.map(str::to_owned).to_vec(),
+            auth: None,
+        }
+    }
+}
+
+/// How to be let in by a monitoring address. Debug output does not show the secrets.
+#[derive(Debug, Clone)]
+pub enum MonitorAuth {
+    /// HTTP basic authentication.
+    Basic {
+        /// The user.
+        username: String,
+        /// The user's password.
+        password: SecretString,
+    },
+    /// A bearer token.
+    Bearer(SecretString),
+}
+
+/// Reads the address of a server's monitoring port, and normalizes it.
+///
+/// # Errors
+///
+/// A message for people that never repeats a user or a password.
+pub fn parse_monitor_url(text: &str) -> Result<Url, String> {
+    let expected = "expected a monitoring address such as `http://nats-1:8222`";
+    if text.contains('@') {
+        // Not repeated: what stands before the `@` may be a password.
+        return Err(format!("{expected}, found a user or password in it, use `basic_auth` for that"));
+    }
+    let found = quoted(text);
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Err(format!("{expected}, found {found}, write `http://` before it"));
+    };
+    match scheme.to_ascii_lowercase().as_str() {
+        "http" | "https" => {}
+        "nats" | "tls" | "ws" | "wss" => {
+            let hint = "that is where clients connect, the monitoring port is another (`http_port`)";
+            return Err(format!("{expected}, found {found}: {hint}"));
+        }
+        _ => return Err(format!("{expected}, found {found}")),
+    }
+    let url = Url::parse(text).map_err(|error| format!("{expected}, found {found}: {error}"))?;
+    if rest.starts_with('/') || !url.has_host() {
+        Err(format!("{expected}, found {found}: no host"))
+    } else if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        let base = &url[..url::Position::BeforePath];
+        Err(format!("expected a monitoring address without a path, found {found}, write `{base}`"))
+    } else if url.port() == Some(0) {
+        Err(format!("{expected}, found {found}: no port 0"))
+    } else {
+        Ok(url)
+    }
+}
+
+/// Reads all clusters, and what is allowed about them but probably not meant.
+pub(super) fn read_all(root: &Section<'_>, read_secret: ReadSecret<'_>) -> (Vec<Cluster>, Vec<Problem>) {
+    let mut names: HashMap<String, usize> = HashMap::new();
+    let mut owners: HashMap<Url, (String, usize)> = HashMap::new();
+    let mut clusters = Vec::new();
+    let mut without_matchers = Vec::new();
+
+    for element in root.list("clusters") {
+        let section = element.section();
+        let name = section.required("name", scalar::cluster_name);
+        if let Some(name) = &name {
+            let line = section.line_of("name");
+            match names.get(name) {
+                Some(first) => {
+                    let message = format!("`{name}` is the name of the cluster on line {first}");
+                    section.problem("name", message);
+                }
+                None => {
+                    names.insert(name.clone(), line);
+                }
+            }
+        }
+        let name = name.unwrap_or_default();
+        let monitor = read_monitor(&section, &name, &mut owners);
+        let cluster = Cluster {
+            monitor,
+            matchers: read_matchers(&section),
+            metric_prefix: section
+                .value("metric_prefix", scalar::metric_prefix)
+                .unwrap_or_else(|| DEFAULT_METRIC_PREFIX.to_owned()),
+            server_labels: read_server_labels(&section),
+            auth: read_auth(&section, read_secret),
+            ..Cluster::new(&name, Vec::new())
+        };
+        if cluster.matchers.is_empty() {
+            without_matchers.push((section, cluster.name.clone()));
+        }
+        clusters.push(cluster);
+    }
+
+    let mut warnings = Vec::new();
+    if without_matchers.len() > 1 {
+        let count = without_matchers.len();
+        for (section, name) in without_matchers {
+            let message = format!(
+                "cluster `{name}` is one of {count} without matchers, \
+                 so alerts are only found to be about it by their server",
+            );
+            warnings.push(section.warning("match", message));
+        }
+    }
+    (clusters, warnings)
+}
+
+fn read_monitor(section: &Section<'_>, name: &str, owners: &mut HashMap<Url, (String, usize)>) -> Vec<Url> {
+    let elements = section.one_or_many("monitor");
+    if !section.mentions("monitor") {
+        section.missing("monitor", "is missing");
+    } else if !section.has("monitor") || (elements.is_empty() && section.is_list("monitor")) {
+        section.problem("monitor", "expected at least one monitoring address");
+    }
+    let mut urls = Vec::new();
+    for element in elements {
+        let Some(url) = element.value(parse_monitor_url) else {
+            continue;
+        };
+        match owners.get(&url) {
+            None => {
+                owners.insert(url.clone(), (name.to_owned(), element.line()));
+                urls.push(url);
+            }
+            Some((_, line)) if urls.contains(&url) => {
+                element.problem(format!("{} is listed twice, first on line {line}", shown(&url)));
+            }
+            Some((owner, line)) => element
+                .problem(format!("{} belongs to cluster `{owner}` already, on line {line}", shown(&url))),
+        }
+    }
+    urls
+}
+
+fn shown(url: &Url) -> String {
+    format!("`{}`", url.as_str().trim_end_matches('/'))
+}
+
+fn read_matchers(section: &Section<'_>) -> Matchers {
+    let mut matchers: Vec<Matcher> = Vec::new();
+    for element in section.one_or_many("match") {
+        let Some(parsed) = element.value(|text| text.parse::<Matchers>().map_err(|e| e.to_string())) else {
+            continue;
+        };
+        if parsed.is_empty() {
+            element.problem("expected a matcher such as `cluster=\"prod\"`, found none");
+        }
+        matchers.extend(parsed);
+    }
+    matchers.into_iter().collect()
+}
+
+fn read_server_labels(section: &Section<'_>) -> Vec<String> {
+    if !section.has("server_labels") {
+        return DEFAULT_SERVER_LABELS.map(str::to_owned).to_vec();
+    }
+    let mut labels: Vec<String> = Vec::new();
+    for element in section.list("server_labels") {
+        let Some(label) = element.value(label_name) else {
+            continue;
+        };
+        if labels.contains(&label) {
+            element.problem(format!("`{label}` is listed twice"));
+        } else {
+            labels.push(label);
+        }
+    }
+    labels
+}
+
+fn label_name(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("expected a label name".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+fn read_auth(section: &Section<'_>, read_secret: ReadSecret<'_>) -> Option<MonitorAuth> {
+    let basic_auth = section.section("basic_auth");
+    let basic = if section.mentions("basic_auth") {
+        let username = basic_auth.required("username", username);
+        let secret = Secret { key: "password", file_key: "password_file", check: check_password };
+        let password = secret.read(&basic_auth, read_secret);
+        if !secret.is_mentioned(&basic_auth) {
+            basic_auth.missing("password", "is missing, give it here or in a `password_file`");
+        }
+        Some((username, password))
+    } else {
+        None
+    };
+
+    let secret = Secret { key: "bearer_token", file_key: "bearer_token_file", check: check_token };
+    let bearer = secret.read(section, read_secret);
+    if basic.is_some() && secret.is_mentioned(section) {
+        let message = "both `basic_auth` and a bearer token are given, only one can be sent";
+        section.problem("basic_auth", message);
+    }
+
+    match (basic, bearer) {
+        (Some((username, password)), _) => {
+            Some(MonitorAuth::Basic { username: username?, password: password? })
+        }
+        (None, bearer) => bearer.map(MonitorAuth::Bearer),
+    }
+}
+
+fn username(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains(':') || text.chars().any(char::is_control) {
+        Err("expected a user name without a colon".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+fn check_password(password: &str) -> Result<(), &'static str> {
+    if password.chars().any(char::is_control) {
+        Err("the password must be one line without control characters")
+    } else {
+        Ok(())
+    }
+}
+
+fn check_token(token: &str) -> Result<(), &'static str> {
+    if token.bytes().all(|b| b.is_ascii_graphic()) {
+        Ok(())
+    } else {
+        Err("the token must be one line of printable ASCII characters without blanks")
+    }
+}
+
+/// A secret that is given in the configuration or in a file of its own.
+struct Secret {
+    key: &'static str,
+    file_key: &'static str,
+    check: fn(&str) -> Result<(), &'static str>,
+}
+
+impl Secret {
+    fn is_mentioned(&self, section: &Section<'_>) -> bool {
+        section.mentions(self.key) || section.mentions(self.file_key)
+    }
+
+    /// Reads the secret. Nothing of it may get into a message.
+    fn read(&self, section: &Section<'_>, read_secret: ReadSecret<'_>) -> Option<SecretString> {
+        if section.mentions(self.key) && section.mentions(self.file_key) {
+            let message = format!("both `{}` and `{}` are given", self.key, self.file_key);
+            section.problem(self.file_key, message);
+            return None;
+        }
+        if section.mentions(self.file_key) {
+            return section.required(self.file_key, |text| {
+                let path = scalar::path(text)?;
+                let content =
+                    read_secret(&path).map_err(|error| format!("cannot read {}: {error}", quoted(text)))?;
+                let line = content.strip_suffix('\n').unwrap_or(&content);
+                self.accept(line.strip_suffix('\r').unwrap_or(line))
+            });
+        }
+        if section.mentions(self.key) {
+            return section.required(self.key, |text| self.accept(text));
+        }
+        None
+    }
+
+    fn accept(&self, secret: &str) -> Result<SecretString, String> {
+        if secret.is_empty() {
+            return Err("the secret is empty".to_owned());
+        }
+        (self.check)(secret)?;
+        Ok(SecretString::from(secret))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn monitoring_addresses_are_normalized() {
+        for (text, url) in [
+            ("http://nats-1:8222", "http://nats-1:8222/"),
+            ("http://nats-1:8222/", "http://nats-1:8222/"),
+            ("HTTP://NATS-1:8222", "http://nats-1:8222/"),
+            ("http://nats-1:80", "http://nats-1/"),
+            ("https://nats-1:443/", "https://nats-1/"),
+            ("http://[2001:DB8::1]:8222", "http://[2001:db8::1]:8222/"),
+            ("http://10.0.0.1:8222", "http://10.0.0.1:8222/"),
+        ] {
+            assert_eq!(parse_monitor_url(text).map(String::from), Ok(url.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_addresses_are_refused_with_a_hint() {
+        let report: Vec<String> = [
+            "",
+            "nats-1:8222",
+            "10.0.0.1:8222",
+            "nats://nats-1:4222",
+            "ftp://nats-1",
+            "http://",
+            "http:///varz",
+            "http://nats-1:port",
+            "http://nats-1:0",
+            "http://nats-1:8222/varz",
+            "http://nats-1:8222/?a=b",
+            "http://user:hunter2@nats-1:8222",
+            "user:hunter2@nats-1:8222",
+        ]
+        .into_iter()
+        .map(|text| parse_monitor_url(text).unwrap_err())
+        .collect();
+
+        insta::assert_snapshot!(report.join("\n"), @r"
+        expected a monitoring address such as `http://nats-1:8222`, found ``, write `http://` before it
+        expected a monitoring address such as `http://nats-1:8222`, found `nats-1:8222`, write `http://` before it
+        expected a monitoring address such as `http://nats-1:8222`, found `10.0.0.1:8222`, write `http://` before it
+        expected a monitoring address such as `http://nats-1:8222`, found `nats://nats-1:4222`: that is where clients connect, the monitoring port is another (`http_port`)
+        expected a monitoring address such as `http://nats-1:8222`, found `ftp://nats-1`
+        expected a monitoring address such as `http://nats-1:8222`, found `http://`: empty host
+        expected a monitoring address such as `http://nats-1:8222`, found `http:///varz`: no host
+        expected a monitoring address such as `http://nats-1:8222`, found `http://nats-1:port`: invalid port number
+        expected a monitoring address such as `http://nats-1:8222`, found `http://nats-1:0`: no port 0
+        expected a monitoring address without a path, found `http://nats-1:8222/varz`, write `http://nats-1:8222`
+        expected a monitoring address without a path, found `http://nats-1:8222/?a=b`, write `http://nats-1:8222`
+        expected a monitoring address such as `http://nats-1:8222`, found a user or password in it, use `basic_auth` for that
+        expected a monitoring address such as `http://nats-1:8222`, found a user or password in it, use `basic_auth` for that
+        ");
+        assert!(!report.join("").contains("hunter2"));
+    }
+}

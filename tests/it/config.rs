@@ -1,0 +1,640 @@
+//! The configuration file: what is read, and how every mistake is reported.
+
+use std::{collections::BTreeSet, fs, io, path::Path, time::Duration};
+
+use connwarden::config::{
+    Config, KEYS, LogFormat, MAX_FILE_BYTES, MonitorAuth, Problems, parse_monitor_url,
+};
+use connwarden::model::{application::InstancePart, labels::Labels};
+use insta::assert_snapshot;
+use proptest::prelude::*;
+use secrecy::ExposeSecret;
+
+const EXAMPLE: &str = include_str!("../../connwarden.example.yml");
+const MANUAL: &str = include_str!("../../docs/configuration.md");
+
+/// What the secret files hold that the fixtures name.
+fn read_secret(path: &Path) -> io::Result<String> {
+    match path.to_str() {
+        Some("secrets/password" | "secrets/token") => Ok("hunter2\n".to_owned()),
+        Some("secrets/empty") => Ok("\n".to_owned()),
+        Some("secrets/two-lines") => Ok("hunter2\nhunter2\n".to_owned()),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    }
+}
+
+fn parse(text: &str) -> Result<Config, Problems> {
+    Config::parse(text, "connwarden.yml", &read_secret)
+}
+
+fn fixture(name: &str) -> String {
+    let path = format!("{}/tests/fixtures/config/{name}.yml", env!("CARGO_MANIFEST_DIR"));
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn read(name: &str) -> Config {
+    parse(&fixture(name)).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn problems(name: &str) -> String {
+    match parse(&fixture(name)) {
+        Ok(_) => "no problems".to_owned(),
+        Err(problems) => problems.to_string(),
+    }
+}
+
+fn warnings(config: &Config) -> String {
+    config.warnings().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn an_empty_file_means_all_defaults() {
+    let defaults = format!("{:?}", Config::default());
+
+    for name in ["empty", "comments-only", "nothing-in-sections"] {
+        assert_eq!(format!("{:?}", read(name)), defaults, "{name}");
+    }
+    assert_snapshot!(format!("{:#?}", Config::default()), @r#"
+    Config {
+        web: Web {
+            listen_address: 127.0.0.1:9480,
+            max_body_bytes: 16777216,
+        },
+        storage: Storage {
+            path: "data",
+        },
+        log: Log {
+            level: "info",
+            format: Text,
+        },
+        observe: Observe {
+            connect_timeout: 3s,
+            timeout: 30s,
+            idle_after: 300s,
+            max_reply_bytes: 2147483648,
+        },
+        applications: ApplicationRules {
+            rules: [],
+            strip: {
+                Uuid,
+                Pod,
+                Nuid,
+                Hex,
+                Ip,
+                Version,
+                Number,
+            },
+        },
+        clusters: [],
+        warnings: [],
+    }
+    "#);
+}
+
+#[test]
+fn every_setting_is_read() {
+    let config = read("everything");
+
+    assert_eq!(config.web.listen_address.to_string(), "[::1]:9999");
+    assert_eq!(config.web.max_body_bytes, 1_000_000);
+    assert_eq!(config.storage.path, Path::new("/var/lib/connwarden"));
+    assert_eq!(config.log.level, "info,connwarden=debug");
+    assert_eq!(config.log.format, LogFormat::Json);
+    assert_eq!(config.observe.connect_timeout, Duration::from_millis(500));
+    assert_eq!(config.observe.timeout, Duration::from_secs(90));
+    assert_eq!(config.observe.idle_after, Duration::from_secs(3600));
+    assert_eq!(config.observe.max_reply_bytes, 64 << 20);
+    let parts: Vec<InstancePart> = config.applications.parts().collect();
+    assert_eq!(parts, [InstancePart::Uuid, InstancePart::Number]);
+    assert_eq!(config.applications.application("legacy-orders-9"), "legacy-orders");
+
+    let [eu, us] = config.clusters.as_slice() else { panic!("{:?}", config.clusters) };
+    assert_eq!(eu.name, "prod-eu");
+    assert_eq!(
+        eu.monitor.iter().map(AsRef::as_ref).collect::<Vec<&str>>(),
+        ["http://nats-1:8222/", "http://nats-2/"]
+    );
+    assert_eq!(eu.matchers.to_string(), r#"{cluster="prod-eu", env=~"prod|staging", team!="x"}"#);
+    assert!(eu.matchers.matches(&Labels::from_iter([("cluster", "prod-eu"), ("env", "prod")])));
+    assert_eq!(eu.metric_prefix, "nats");
+    assert_eq!(eu.server_labels, ["node", "pod.name"]);
+    let Some(MonitorAuth::Basic { username, password }) = &eu.auth else { panic!("{:?}", eu.auth) };
+    assert_eq!((username.as_str(), password.expose_secret()), ("watcher", "hunter2"));
+
+    assert_eq!(
+        us.monitor.iter().map(AsRef::as_ref).collect::<Vec<&str>>(),
+        ["https://nats.example/"]
+    );
+    assert_eq!(us.matchers.to_string(), r#"{cluster="prod-us"}"#);
+    assert_eq!(us.metric_prefix, "gnatsd");
+    assert_eq!(us.server_labels, ["pod", "instance"]);
+    let Some(MonitorAuth::Bearer(token)) = &us.auth else { panic!("{:?}", us.auth) };
+    assert_eq!(token.expose_secret(), "hunter2");
+
+    assert_eq!(warnings(&config), "");
+}
+
+#[test]
+fn unknown_keys_are_problems_with_a_suggestion() {
+    assert_snapshot!(problems("unknown-keys"), @r"
+    connwarden.yml:2:3: web.listen_adress: unknown key, did you mean `listen_address`?
+    connwarden.yml:3:3: web.timeout: unknown key here, did you mean `observe.timeout`?
+    connwarden.yml:4:1: cluster: unknown key, did you mean `clusters`?
+    connwarden.yml:6:3: storage.directory: unknown key, expected one of `path`
+    connwarden.yml:9:5: clusters[0].monitors: unknown key, did you mean `monitor`?
+    connwarden.yml:11:5: clusters[0].username: unknown key here, did you mean `clusters[].basic_auth.username`?
+    6 problems in connwarden.yml
+    ");
+}
+
+#[test]
+fn duplicate_keys_are_problems() {
+    assert_snapshot!(problems("duplicate-keys"), @r"
+    connwarden.yml:3:3: web.max_body: appears a second time, first on line 2
+    connwarden.yml:6:1: web: appears a second time, first on line 1
+    2 problems in connwarden.yml
+    ");
+}
+
+#[test]
+fn wrong_types_are_problems() {
+    assert_snapshot!(problems("wrong-types"), @r"
+    connwarden.yml:1:6: web: expected a mapping of `listen_address`, `max_body`, found text
+    connwarden.yml:3:9: storage.path: expected text, found a list
+    connwarden.yml:6:5: log.level: expected text, found a mapping
+    connwarden.yml:8:10: applications.strip: expected a list, found text
+    connwarden.yml:10:7: applications.rules[0]: expected a mapping of `pattern`, `application`, found text
+    connwarden.yml:11:6: applications.rules[1]: expected a mapping, found nothing
+    connwarden.yml:12:7: applications.rules[2]: expected a mapping of `pattern`, `application`, found a list
+    connwarden.yml:14:3: clusters: expected a list, found a mapping
+    8 problems in connwarden.yml
+    ");
+    assert_snapshot!(problems("wrong-root"), @r"
+    connwarden.yml:1:1: expected a mapping of `web`, `storage`, `log`, `observe`, `applications`, `clusters`, found a list
+    1 problem in connwarden.yml
+    ");
+}
+
+#[test]
+fn wrong_values_are_problems_with_a_hint() {
+    assert_snapshot!(problems("wrong-values"), @r"
+    connwarden.yml:2:19: web.listen_address: expected an address and a port such as `127.0.0.1:9480`, found `localhost:9480`, host names are not resolved, write `127.0.0.1:9480`
+    connwarden.yml:3:13: web.max_body: expected a size such as `16MiB`, `2GB` or plain bytes, found `16Mib`, did you mean `MiB`?
+    connwarden.yml:5:9: storage.path: expected a path
+    connwarden.yml:7:10: log.level: expected `error`, `warn`, `info`, `debug`, `trace` or filter directives, found `inof`, did you mean `info`?
+    connwarden.yml:8:11: log.format: expected `text` or `json`, found `xml`
+    connwarden.yml:10:20: observe.connect_timeout: expected a duration such as `30s`, `5m` or `1h30m`, found `3`, write `3s` for seconds
+    connwarden.yml:11:12: observe.timeout: must be longer than 0
+    connwarden.yml:12:15: observe.idle_after: expected a duration such as `30s`, `5m` or `1h30m`, found `30m1h`, write larger units first and each once
+    connwarden.yml:13:14: observe.max_reply: must be at least 64KiB, found `12`
+    9 problems in connwarden.yml
+    ");
+    assert_snapshot!(problems("more-wrong-values"), @r#"
+    connwarden.yml:2:19: web.listen_address: expected an address and a port such as `127.0.0.1:9480`, found `:9480`, write `0.0.0.0:9480` for all addresses
+    connwarden.yml:3:13: web.max_body: must be at most 1GiB, found `2GiB`
+    connwarden.yml:5:10: log.level: expected `error`, `warn`, `info`, `debug`, `trace` or filter directives: error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5
+    connwarden.yml:6:3: log.format: has no value, remove the key for the default
+    connwarden.yml:8:20: observe.connect_timeout: expected a duration such as `30s`, `5m` or `1h30m`, found `soon`
+    connwarden.yml:9:12: observe.timeout: must be at most 3600s, found `2h`
+    connwarden.yml:10:15: observe.idle_after: the duration `99999999999y` is too long
+    connwarden.yml:11:14: observe.max_reply: expected a size such as `16MiB`, `2GB` or plain bytes, found `-1`
+    8 problems in connwarden.yml
+    "#);
+}
+
+#[test]
+fn connecting_must_fit_into_the_timeout() {
+    assert_snapshot!(problems("timeouts-crossed"), @r"
+    connwarden.yml:2:20: observe.connect_timeout: connect_timeout (60s) is longer than timeout (30s), which includes it
+    1 problem in connwarden.yml
+    ");
+    assert_snapshot!(problems("timeout-below-default"), @r"
+    connwarden.yml:2:12: observe.timeout: connect_timeout (3s) is longer than timeout (2s), which includes it
+    1 problem in connwarden.yml
+    ");
+}
+
+#[test]
+fn application_rules_are_checked() {
+    assert_snapshot!(problems("applications"), @r"
+    connwarden.yml:2:17: applications.strip[1]: expected one of uuid, pod, nuid, hex, ip, version, number, found `pods`, did you mean `pod`?
+    connwarden.yml:2:23: applications.strip[2]: `uuid` is listed twice
+    connwarden.yml:2:29: applications.strip[3]: expected one of uuid, pod, nuid, hex, ip, version, number, found `ulid`, did you mean `uuid`?
+    connwarden.yml:4:16: applications.rules[0].pattern: invalid regular expression: unclosed group
+    connwarden.yml:7:20: applications.rules[1].application: `${1}` is no group of the pattern, which has none: put parentheses around what you want to keep
+    connwarden.yml:9:20: applications.rules[2].application: `${1_all}` is no group of the pattern, write `${1}_all` for group 1 and then `_all`
+    connwarden.yml:10:7: applications.rules[3].application: is missing
+    connwarden.yml:11:20: applications.rules[4].application: the application cannot be empty
+    8 problems in connwarden.yml
+    ");
+}
+
+#[test]
+fn clusters_are_checked() {
+    assert_snapshot!(problems("same-name-on-one-line"), @r"
+    connwarden.yml:1:54: clusters[1].name: `a` is the name of the cluster on line 1
+    1 problem in connwarden.yml
+    ");
+    assert_snapshot!(problems("clusters"), @r"
+    connwarden.yml:2:5: clusters[0].name: is missing
+    connwarden.yml:3:11: clusters[1].name: expected 1 to 63 of the characters A-Z, a-z, 0-9, `_`, `.`, `-`, found `prod eu`
+    connwarden.yml:4:14: clusters[1].monitor: expected at least one monitoring address
+    connwarden.yml:6:5: clusters[2].monitor: expected at least one monitoring address
+    connwarden.yml:7:5: clusters[3].monitor: is missing
+    connwarden.yml:7:11: clusters[3].name: `b` is the name of the cluster on line 5
+    connwarden.yml:9:15: clusters[4].monitor[0]: expected a monitoring address such as `http://nats-1:8222`, found `nats://nats-1:4222`: that is where clients connect, the monitoring port is another (`http_port`)
+    connwarden.yml:9:35: clusters[4].monitor[1]: expected a monitoring address such as `http://nats-1:8222`, found `nats-1:8222`, write `http://` before it
+    connwarden.yml:9:48: clusters[4].monitor[2]: expected a monitoring address without a path, found `http://nats-3:8222/varz`, write `http://nats-3:8222`
+    connwarden.yml:10:20: clusters[4].metric_prefix: the `_` behind the prefix is added, write `gnatsd`
+    connwarden.yml:11:26: clusters[4].server_labels[1]: `pod` is listed twice
+    connwarden.yml:11:31: clusters[4].server_labels[2]: expected a label name
+    connwarden.yml:14:20: clusters[5].metric_prefix: expected the prefix of metric names such as `gnatsd`, found `9nats`
+    13 problems in connwarden.yml
+    ");
+}
+
+#[test]
+fn a_monitoring_address_belongs_to_one_cluster() {
+    assert_snapshot!(problems("same-address"), @r"
+    connwarden.yml:3:33: clusters[0].monitor[1]: `http://nats-1` is listed twice, first on line 3
+    connwarden.yml:8:9: clusters[1].monitor[1]: `http://nats-1` belongs to cluster `a` already, on line 3
+    2 problems in connwarden.yml
+    ");
+}
+
+#[test]
+fn matchers_are_checked() {
+    assert_snapshot!(problems("matchers"), @r#"
+    connwarden.yml:5:9: clusters[0].match[0]: column 14: expected a comma after the value, found `e`: separate matchers or quote the value
+    connwarden.yml:6:9: clusters[0].match[1]: column 10: invalid regular expression: unclosed group
+    connwarden.yml:7:9: clusters[0].match[2]: expected a matcher such as `cluster="prod"`, found none
+    connwarden.yml:8:9: clusters[0].match[3]: column 7: missing closing brace `}`
+    connwarden.yml:9:9: clusters[0].match[4]: expected text, found a mapping
+    connwarden.yml:12:12: clusters[1].match: column 8: expected `=`, `!=`, `=~` or `!~` after the label name `cluster`
+    6 problems in connwarden.yml
+    "#);
+}
+
+#[test]
+fn only_one_way_to_be_let_in_can_be_given() {
+    assert_snapshot!(problems("two-ways-in"), @r"
+    connwarden.yml:4:65: clusters[0].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:7:17: clusters[1].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:12:24: clusters[2].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    3 problems in connwarden.yml
+    ");
+}
+
+#[test]
+fn secrets_are_checked() {
+    assert_snapshot!(problems("auth-incomplete"), @r"
+    connwarden.yml:4:17: clusters[0].basic_auth.password: is missing, give it here or in a `password_file`
+    connwarden.yml:7:5: clusters[1].basic_auth.username: is missing
+    connwarden.yml:7:5: clusters[1].basic_auth.password: is missing, give it here or in a `password_file`
+    connwarden.yml:10:28: clusters[2].basic_auth.username: expected a user name without a colon
+    connwarden.yml:10:45: clusters[2].basic_auth.password: the secret is empty
+    connwarden.yml:13:5: clusters[3].bearer_token: has no value
+    connwarden.yml:16:24: clusters[4].bearer_token_file: cannot read `secrets/missing`: entity not found
+    connwarden.yml:19:24: clusters[5].bearer_token_file: the secret is empty
+    connwarden.yml:22:24: clusters[6].bearer_token_file: the token must be one line of printable ASCII characters without blanks
+    9 problems in connwarden.yml
+    ");
+}
+
+#[test]
+fn secrets_in_wrong_places_are_not_repeated() {
+    assert_snapshot!(problems("secrets-in-wrong-places"), @r"
+    connwarden.yml:3:14: clusters[0].monitor: expected a monitoring address such as `http://nats-1:8222`, found a user or password in it, use `basic_auth` for that
+    connwarden.yml:4:17: clusters[0].basic_auth: expected a mapping of `username`, `password`, `password_file`, found text
+    connwarden.yml:9:17: clusters[1].basic_auth.password: expected text, found a list
+    connwarden.yml:12:19: clusters[2].bearer_token: expected text, found a mapping
+    connwarden.yml:15:19: clusters[3].bearer_token: the token must be one line of printable ASCII characters without blanks
+    connwarden.yml:18:19: clusters[4].bearer_token: tags are not supported, put the value in quotes to make it text
+    connwarden.yml:21:17: clusters[5].basic_auth.username: is missing
+    connwarden.yml:21:17: clusters[5].basic_auth.password: is missing, give it here or in a `password_file`
+    connwarden.yml:21:18: clusters[5].basic_auth: unknown key, expected one of `username`, `password`, `password_file`
+    connwarden.yml:23:14: clusters[6].monitor: expected a monitoring address such as `http://nats-1:8222`, found a user or password in it, use `basic_auth` for that
+    connwarden.yml:24:5: clusters[6].passwrod: unknown key here, did you mean `clusters[].basic_auth.password`?
+    11 problems in connwarden.yml
+    ");
+}
+
+#[test]
+fn no_output_holds_a_secret() {
+    for name in [
+        "everything",
+        "two-ways-in",
+        "auth-incomplete",
+        "secrets-in-wrong-places",
+        "unclosed-quote",
+        "reserved-character",
+    ] {
+        let result = parse(&fixture(name));
+        let shown = match &result {
+            Ok(config) => format!("{config:?}{config:#?}{}", warnings(config)),
+            Err(problems) => format!("{problems}{problems:?}"),
+        };
+        assert!(!shown.contains("hunter"), "{name}: {shown}");
+    }
+    assert!(format!("{:?}", read("everything")).contains("REDACTED"));
+}
+
+#[test]
+fn aliases_and_tags_are_refused() {
+    assert_snapshot!(problems("aliases-and-tags"), @r"
+    connwarden.yml:3:10: storage: aliases are not supported, write the value out
+    connwarden.yml:5:3: log.<<: merging is not supported, write the keys out
+    connwarden.yml:6:10: log.level: tags are not supported, put the value in quotes to make it text
+    3 problems in connwarden.yml
+    ");
+}
+
+#[test]
+fn keys_are_text() {
+    assert_snapshot!(problems("complex-keys"), @r"
+    connwarden.yml:1:1: a key must be text, found a list
+    connwarden.yml:2:3: a key must be text, found a mapping
+    connwarden.yml:4:1: a key must be text, found nothing
+    connwarden.yml:6:10: log.level: expected `error`, `warn`, `info`, `debug`, `trace` or filter directives, found `loud`, write `loud=debug` for a target
+    4 problems in connwarden.yml
+    ");
+}
+
+#[test]
+fn a_file_is_one_document() {
+    assert_snapshot!(problems("two-documents"), @r"
+    connwarden.yml:2:13: web.max_body: must be at least 1KiB, found `1`
+    connwarden.yml:3:1: a second document starts here, the configuration is only one
+    2 problems in connwarden.yml
+    ");
+}
+
+#[test]
+fn syntax_errors_have_their_place() {
+    let report =
+        ["tab", "syntax", "unclosed-quote", "reserved-character", "too-deep"].map(problems);
+
+    assert_snapshot!(report.join("\n\n"), @r"
+    connwarden.yml:2:2: indented with a tab, YAML wants spaces
+    1 problem in connwarden.yml
+
+    connwarden.yml:3:2: not valid YAML: while parsing a block mapping, did not find expected key
+    1 problem in connwarden.yml
+
+    connwarden.yml:3:19: not valid YAML: invalid indentation in quoted scalar
+    1 problem in connwarden.yml
+
+    connwarden.yml:3:19: a value cannot start with `%`, `@` or a backtick, put it in quotes
+    1 problem in connwarden.yml
+
+    connwarden.yml:1:67: nested deeper than 16 levels
+    1 problem in connwarden.yml
+    ");
+}
+
+#[test]
+fn nesting_is_bounded_before_it_costs_anything() {
+    for opening in ["[", "{a: ", "- ", "? "] {
+        let text = opening.repeat(MAX_FILE_BYTES / opening.len());
+        assert!(parse(&text).is_err(), "{opening}");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_and_windows_line_ends_are_harmless() {
+    let text = format!("\u{feff}{}", fixture("everything").replace('\n', "\r\n"));
+    let config = parse(&text).unwrap();
+
+    assert_eq!(format!("{config:?}"), format!("{:?}", read("everything")));
+}
+
+#[test]
+fn several_clusters_without_matchers_are_warned_about() {
+    assert_snapshot!(warnings(&read("no-matchers")), @r"
+    connwarden.yml:2:5: clusters[0].match: cluster `a` is one of 2 without matchers, so alerts are only found to be about it by their server
+    connwarden.yml:6:12: clusters[1].match: cluster `b` is one of 2 without matchers, so alerts are only found to be about it by their server
+    ");
+    assert_eq!(warnings(&read("one-without-matchers")), "");
+}
+
+#[test]
+fn a_file_is_loaded_with_its_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("token");
+    let file = folder.path().join("connwarden.yml");
+    fs::write(&secret, "s3cret\r\n").unwrap();
+    let text = format!(
+        "clusters: [{{name: a, monitor: http://nats-1:8222, bearer_token_file: {secret:?}}}]"
+    );
+    fs::write(&file, text).unwrap();
+
+    let config = Config::load(&file).unwrap();
+
+    let Some(MonitorAuth::Bearer(token)) = &config.clusters[0].auth else { panic!() };
+    assert_eq!(token.expose_secret(), "s3cret");
+}
+
+#[test]
+fn files_that_cannot_be_read_are_problems() {
+    let folder = tempfile::tempdir().unwrap();
+    let large = "#".repeat(MAX_FILE_BYTES + 1);
+    let report: Vec<String> = [
+        ("missing.yml", None),
+        ("latin1.yml", Some(b"# a\n# caf\xe9\n".as_slice())),
+        ("large.yml", Some(large.as_bytes())),
+    ]
+    .into_iter()
+    .map(|(name, content)| {
+        let path = folder.path().join(name);
+        if let Some(content) = content {
+            fs::write(&path, content).unwrap();
+        }
+        let problems = Config::load(&path).unwrap_err().to_string();
+        problems.replace(&format!("{}/", folder.path().display()), "")
+    })
+    .collect();
+
+    assert_snapshot!(report.join("\n"), @r"
+    missing.yml: cannot read the configuration: No such file or directory (os error 2)
+    1 problem in missing.yml
+    latin1.yml: cannot read the configuration: line 2 is not UTF-8 text
+    1 problem in latin1.yml
+    large.yml: cannot read the configuration: the file is larger than 1048576 bytes
+    1 problem in large.yml
+    ");
+    assert_snapshot!(parse(&large).unwrap_err().to_string(), @r"
+    connwarden.yml: the configuration is larger than 1048576 bytes
+    1 problem in connwarden.yml
+    ");
+    assert!(parse(&large[1..]).is_ok());
+}
+
+#[test]
+fn without_a_file_one_cluster_is_watched() {
+    let urls =
+        ["http://nats-1:8222", "http://NATS-2:8222/"].map(|url| parse_monitor_url(url).unwrap());
+    let config = Config::from_monitors(urls.to_vec());
+    let same = parse("clusters: [{name: nats, monitor: [http://nats-1:8222, http://nats-2:8222]}]");
+
+    assert_eq!(format!("{config:?}"), format!("{:?}", same.unwrap()));
+}
+
+#[test]
+fn the_example_has_no_problems_and_no_warnings() {
+    let config = parse(EXAMPLE).unwrap_or_else(|problems| panic!("{problems}"));
+
+    assert_eq!(warnings(&config), "");
+    assert_eq!(config.clusters.len(), 1);
+}
+
+#[test]
+fn the_example_shows_every_key_and_no_other() {
+    let shown = keys_shown(&uncommented(EXAMPLE));
+    let known: BTreeSet<String> = KEYS.iter().map(ToString::to_string).collect();
+
+    assert_eq!(shown, known);
+}
+
+#[test]
+fn what_the_example_comments_out_would_work() {
+    let everything = uncommented(EXAMPLE);
+
+    // All alternatives at once: only their being alternatives is a problem.
+    assert_snapshot!(
+        parse(&everything).map(|_| ()).unwrap_err().to_string(),
+        @r"
+    connwarden.yml:72:7: clusters[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:74:22: clusters[0].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:77:24: clusters[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    3 problems in connwarden.yml
+    "
+    );
+}
+
+#[test]
+fn the_example_tells_the_defaults() {
+    let sections = uncommented(EXAMPLE);
+    let until_applications = sections.split("\napplications:").next().unwrap();
+    let config = parse(until_applications).unwrap();
+
+    assert_eq!(format!("{config:?}"), format!("{:?}", Config::default()));
+}
+
+#[test]
+fn the_manual_documents_every_key() {
+    let missing: Vec<&str> = KEYS
+        .into_iter()
+        .filter(|key| !MANUAL.lines().any(|line| line.starts_with(&format!("| `{key}` |"))))
+        .collect();
+
+    assert_eq!(missing, Vec::<&str>::new());
+}
+
+#[test]
+fn the_manual_documents_no_other_key() {
+    let documented = MANUAL.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    for (key, _) in documented.filter(|(key, _)| key.contains('.') && !key.contains(' ')) {
+        let is_key = KEYS.contains(&key);
+        // In the table of examples, a client name is followed by its application.
+        let is_name = MANUAL.contains(&format!("| `{key}` | `"));
+        assert!(is_key || is_name, "{key}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_damage_to_a_file_makes_the_reader_panic(
+        start in 0..900_usize,
+        length in 0..40_usize,
+        inserted in "[\\[\\]{}:,&*!|>'\"%@`# \n\t\\-~?a0é]{0,3}",
+    ) {
+        let mut characters: Vec<char> = fixture("everything").chars().collect();
+        let start = start.min(characters.len());
+        let end = (start + length).min(characters.len());
+        characters.splice(start..end, inserted.chars());
+        let text: String = characters.into_iter().collect();
+
+        if let Err(problems) = parse(&text) {
+            for problem in problems.iter() {
+                let place = problem.place.expect("a problem of a text has a place");
+                prop_assert!(place.line >= 1 && place.line <= text.lines().count() + 1);
+                prop_assert!(place.column >= 1);
+            }
+        }
+    }
+}
+
+/// The examples of application names in the manual are what really happens.
+#[test]
+fn the_manual_tells_the_truth_about_applications() {
+    let rules = connwarden::model::application::ApplicationRules::default();
+    let table = MANUAL.split("| Client name | Application |").nth(1).expect("the table is there");
+    let rows: Vec<(&str, &str)> = table
+        .lines()
+        .skip(2)
+        .map_while(|line| line.strip_prefix("| `")?.split_once("` |"))
+        .map(|(name, rest)| {
+            let application = rest.trim().trim_start_matches('`').split('`').next();
+            (name, application.unwrap_or_default())
+        })
+        .collect();
+
+    assert!(rows.len() >= 10, "{rows:?}");
+    for (name, application) in rows {
+        assert_eq!(rules.application(name), application, "{name}");
+    }
+}
+
+/// Activates what is commented out: `#key` is, `# words` are not.
+fn uncommented(text: &str) -> String {
+    let lines = text.lines().map(|line| {
+        let rest = line.trim_start();
+        match rest.strip_prefix('#') {
+            Some(code) if code.starts_with(|c: char| c.is_alphabetic() || c == '-') => {
+                format!("{}{code}", &line[..line.len() - rest.len()])
+            }
+            _ => line.to_owned(),
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Lists the dotted paths of the keys that are no sections, going by the indentation.
+fn keys_shown(text: &str) -> BTreeSet<String> {
+    let mut parents: Vec<(usize, String)> = Vec::new();
+    let mut paths = BTreeSet::new();
+    for line in text.lines() {
+        let rest = line.trim_start();
+        if rest.is_empty() || rest.starts_with('#') {
+            continue;
+        }
+        let mut indentation = line.len() - rest.len();
+        while parents.last().is_some_and(|(depth, _)| *depth >= indentation) {
+            parents.pop();
+        }
+        let parent = parents.last().map(|(_, parent)| parent.clone());
+        let (parent, entry) = match (parent, rest.strip_prefix("- ")) {
+            (Some(list), Some(element)) => {
+                let list = format!("{list}[]");
+                parents.push((indentation, list.clone()));
+                indentation += 2;
+                (Some(list), element)
+            }
+            (parent, _) => (parent, rest),
+        };
+        let Some((key, _)) =
+            entry.split_once(": ").or(entry.strip_suffix(':').map(|key| (key, "")))
+        else {
+            continue;
+        };
+        let path = parent.map_or(key.to_owned(), |parent| format!("{parent}.{key}"));
+        paths.insert(path.clone());
+        parents.push((indentation, path));
+    }
+    let is_section = |path: &String| {
+        paths
+            .iter()
+            .any(|other| other.strip_prefix(path).is_some_and(|rest| rest.starts_with(['.', '['])))
+    };
+    paths.iter().filter(|path| !is_section(path)).cloned().collect()
+}
