@@ -1,0 +1,619 @@
+//! A push parser for connection lists: aggregates while the bytes arrive.
+//!
+//! A list of a million connections is half a gigabyte. Instead of collecting it, [`ConnzReader`] is fed chunks as
+//! they come and hands each connection, borrowed from the chunk, to a callback; it holds at most one element and
+//! one chunk. Where the input is split does not matter.
+//!
+//! `jwt` is never looked at: up to 2.11 servers send bearer tokens there, in clear.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeOwned, IgnoredAny, Visitor};
+use serde::{Deserialize, Deserializer};
+
+/// How many bytes are gathered before they are looked at.
+const STEP: usize = 64 * 1024;
+
+/// The longest single connection (or other value) that is accepted.
+const LONGEST_ELEMENT: usize = 1024 * 1024;
+
+/// The longest key of the envelope that is accepted.
+const LONGEST_KEY: usize = 256;
+
+/// One connection, as far as connwarden looks at it. Borrows from the input where it can.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+pub struct Connection<'a> {
+    /// `Client` or `Leafnode`.
+    #[serde(borrow, default, deserialize_with = "text")]
+    pub kind: Option<Cow<'a, str>>,
+    /// The client's protocol: `nats`, `websocket` or `mqtt`; absent for leafnodes.
+    #[serde(borrow, default, rename = "type", deserialize_with = "text")]
+    pub client_type: Option<Cow<'a, str>>,
+    /// The client's address; absent for connections inside the server's own process.
+    #[serde(borrow, default, deserialize_with = "text")]
+    pub ip: Option<Cow<'a, str>>,
+    /// When it connected, RFC 3339.
+    #[serde(borrow, default, deserialize_with = "text")]
+    pub start: Option<Cow<'a, str>>,
+    /// When it last sent or received a message or changed a subscription, RFC 3339.
+    #[serde(borrow, default, deserialize_with = "text")]
+    pub last_activity: Option<Cow<'a, str>>,
+    /// Bytes the server could not send yet.
+    #[serde(default, deserialize_with = "count")]
+    pub pending_bytes: u64,
+    /// Messages received from the client.
+    #[serde(default, deserialize_with = "count")]
+    pub in_msgs: u64,
+    /// Messages sent to the client.
+    #[serde(default, deserialize_with = "count")]
+    pub out_msgs: u64,
+    /// Bytes received from the client.
+    #[serde(default, deserialize_with = "count")]
+    pub in_bytes: u64,
+    /// Bytes sent to the client.
+    #[serde(default, deserialize_with = "count")]
+    pub out_bytes: u64,
+    /// Subscriptions.
+    #[serde(default, deserialize_with = "count")]
+    pub subscriptions: u64,
+    /// What the client calls itself: free text, not authenticated.
+    #[serde(borrow, default, deserialize_with = "text")]
+    pub name: Option<Cow<'a, str>>,
+    /// The client library's language.
+    #[serde(borrow, default, deserialize_with = "text")]
+    pub lang: Option<Cow<'a, str>>,
+    /// The client library's version.
+    #[serde(borrow, default, deserialize_with = "text")]
+    pub version: Option<Cow<'a, str>>,
+    /// The user it was authorised as. Up to 2.10 this may be a token, in clear.
+    #[serde(borrow, default, deserialize_with = "text")]
+    pub authorized_user: Option<Cow<'a, str>>,
+    /// The account: a name, or in operator mode a public key; absent for the global account.
+    #[serde(borrow, default, deserialize_with = "text")]
+    pub account: Option<Cow<'a, str>>,
+    /// A readable name: of the user up to 2.10, of the account from 2.11 on.
+    #[serde(borrow, default, deserialize_with = "text")]
+    pub name_tag: Option<Cow<'a, str>>,
+    /// Who signed the user: set in operator mode and behind an authorisation callout.
+    #[serde(borrow, default, deserialize_with = "text")]
+    pub issuer_key: Option<Cow<'a, str>>,
+    /// The MQTT client id; MQTT clients have no name.
+    #[serde(borrow, default, deserialize_with = "text")]
+    pub mqtt_client: Option<Cow<'a, str>>,
+}
+
+/// What a page says of itself, beside its connections.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Envelope {
+    /// The server's nats id.
+    pub server_id: Option<String>,
+    /// The server's clock, RFC 3339.
+    pub now: Option<String>,
+    /// All connections of the server, on this page or not.
+    pub total: Option<u64>,
+    /// Connections read from this page.
+    pub read: u64,
+}
+
+/// Why a connection list could not be read.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnzError {
+    /// It is not JSON, or not where it should be.
+    #[error("not a connection list: {reason} at byte {at}")]
+    Malformed {
+        /// What is wrong.
+        reason: String,
+        /// How many bytes into the reply.
+        at: u64,
+    },
+    /// It stopped before its end.
+    #[error("the connection list ended in the middle, after {read} connections")]
+    Ended {
+        /// Connections read until then.
+        read: u64,
+    },
+    /// A value is longer than anything a server sends.
+    #[error("a value of more than {LONGEST_ELEMENT} bytes at byte {at}")]
+    TooLong {
+        /// How many bytes into the reply.
+        at: u64,
+    },
+}
+
+/// Where in the list the reader stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Start,
+    /// In an object: a key or its end.
+    Key,
+    /// Behind a value of the envelope: a comma or the end.
+    AfterValue,
+    /// In `connections`: an element or the end.
+    Element,
+    /// Behind an element: a comma or the end.
+    AfterElement,
+    End,
+}
+
+/// Reads one `/connz` page, or one system-account reply that holds one, piece by piece.
+#[derive(Debug)]
+pub struct ConnzReader {
+    buffer: Vec<u8>,
+    /// Bytes taken out of the buffer so far.
+    consumed: u64,
+    /// How many bytes are gathered before they are looked at.
+    step: usize,
+    /// The same for the present element: more, where it has proved longer than a step.
+    wanted: usize,
+    state: State,
+    /// Objects entered: 1 for a page, 2 inside the `data` of a system-account reply.
+    depth: u32,
+    envelope: Envelope,
+}
+
+/// Not enough bytes, or not the right ones.
+enum Stop {
+    Starved,
+    Failed(ConnzError),
+}
+
+impl Default for ConnzReader {
+    fn default() -> Self {
+        Self::with_step(STEP)
+    }
+}
+
+impl ConnzReader {
+    fn with_step(step: usize) -> Self {
+        Self {
+            buffer: Vec::with_capacity(2 * step),
+            consumed: 0,
+            step,
+            wanted: step,
+            state: State::Start,
+            depth: 0,
+            envelope: Envelope::default(),
+        }
+    }
+
+    /// Takes the next piece of the reply and hands every connection that is complete to `each`.
+    ///
+    /// # Errors
+    ///
+    /// The reply is no connection list; what was handed over until then stands.
+    pub fn feed(
+        &mut self,
+        bytes: &[u8],
+        each: &mut impl FnMut(&Envelope, &Connection<'_>),
+    ) -> Result<(), ConnzError> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            // never more than a step beyond what is wanted, however large the piece
+            let room = (self.wanted + self.step).saturating_sub(self.buffer.len()).max(1);
+            let (now, later) = rest.split_at(room.min(rest.len()));
+            self.buffer.extend_from_slice(now);
+            rest = later;
+            if self.buffer.len() >= self.wanted {
+                self.advance(each)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the reply.
+    ///
+    /// # Errors
+    ///
+    /// The reply is no connection list, or stopped before its end.
+    pub fn finish(
+        mut self,
+        each: &mut impl FnMut(&Envelope, &Connection<'_>),
+    ) -> Result<Envelope, ConnzError> {
+        self.advance(each)?;
+        if self.state != State::End {
+            return Err(ConnzError::Ended { read: self.envelope.read });
+        }
+        Ok(self.envelope)
+    }
+
+    /// What the page has said of itself so far.
+    pub fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
+    fn advance(&mut self, each: &mut impl FnMut(&Envelope, &Connection<'_>)) -> Result<(), ConnzError> {
+        let mut at = 0;
+        let outcome = loop {
+            if let Err(stop) = self.step(&mut at, each) {
+                break stop;
+            }
+        };
+        let waiting = self.buffer.len() - at;
+        self.buffer.drain(..at);
+        self.consumed += at as u64;
+        match outcome {
+            Stop::Failed(error) => Err(error),
+            Stop::Starved if waiting > LONGEST_ELEMENT => Err(ConnzError::TooLong { at: self.consumed }),
+            Stop::Starved => {
+                // an element longer than a step: look again only when there is twice as much
+                self.wanted = if waiting < self.step { self.step } else { 2 * waiting };
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes one thing off the buffer, from `at` on; `at` moves only over what is done with.
+    fn step(
+        &mut self,
+        at: &mut usize,
+        each: &mut impl FnMut(&Envelope, &Connection<'_>),
+    ) -> Result<(), Stop> {
+        let byte = skip_white_space(&self.buffer, at);
+        self.state = match (self.state, byte) {
+            (_, None) => return Err(Stop::Starved),
+            (State::Start, Some(b'{')) => {
+                *at += 1;
+                self.depth = 1;
+                State::Key
+            }
+            (State::Key | State::AfterValue, Some(b'}')) => {
+                *at += 1;
+                self.depth -= 1;
+                if self.depth == 0 { State::End } else { State::AfterValue }
+            }
+            (State::AfterValue, Some(b',')) => {
+                *at += 1;
+                State::Key
+            }
+            (State::Key, Some(b'"')) => self.member(at)?,
+            (State::Element | State::AfterElement, Some(b']')) => {
+                *at += 1;
+                State::AfterValue
+            }
+            (State::AfterElement, Some(b',')) => {
+                *at += 1;
+                State::Element
+            }
+            (State::Element, Some(b'{')) => {
+                let mut stream =
+                    serde_json::Deserializer::from_slice(&self.buffer[*at..]).into_iter::<Connection<'_>>();
+                match stream.next() {
+                    Some(Ok(connection)) => {
+                        self.envelope.read += 1;
+                        each(&self.envelope, &connection);
+                        *at += stream.byte_offset();
+                        State::AfterElement
+                    }
+                    Some(Err(error)) if !error.is_eof() => {
+                        return Err(
+                            self.malformed(*at, format!("connection {}: {error}", self.envelope.read + 1))
+                        );
+                    }
+                    _ => return Err(Stop::Starved),
+                }
+            }
+            (State::End, Some(_)) => return Err(self.malformed(*at, "something behind its end".to_owned())),
+            (_, Some(byte)) => {
+                let reason = format!("unexpected `{}`", char::from(byte).escape_default());
+                return Err(self.malformed(*at, reason));
+            }
+        };
+        Ok(())
+    }
+
+    /// Takes one key and, unless it is one to step into, its value.
+    fn member(&mut self, at: &mut usize) -> Result<State, Stop> {
+        let mut here = *at;
+        let Some(key) = self.value::<String>(&mut here)? else { return Err(Stop::Starved) };
+        if key.len() > LONGEST_KEY {
+            return Err(self.malformed(*at, format!("a key of {} bytes", key.len())));
+        }
+        match skip_white_space(&self.buffer, &mut here) {
+            None => return Err(Stop::Starved),
+            Some(b':') => here += 1,
+            Some(_) => return Err(self.malformed(here, "a key without `:`".to_owned())),
+        }
+        let Some(first) = skip_white_space(&self.buffer, &mut here) else { return Err(Stop::Starved) };
+
+        let state = match (key.as_str(), first) {
+            ("connections", b'[') => {
+                here += 1;
+                State::Element
+            }
+            ("data", b'{') if self.depth == 1 => {
+                here += 1;
+                self.depth = 2;
+                State::Key
+            }
+            _ => {
+                let known = match key.as_str() {
+                    "server_id" => {
+                        self.value::<Lenient<String>>(&mut here)?.map(|id| self.envelope.server_id = id.0)
+                    }
+                    "now" => self.value::<Lenient<String>>(&mut here)?.map(|now| self.envelope.now = now.0),
+                    "total" => self.value::<Lenient<Count>>(&mut here)?.map(|total| {
+                        self.envelope.total = total.0.map(|total| total.0);
+                    }),
+                    _ => self.value::<IgnoredAny>(&mut here)?.map(|_| ()),
+                };
+                // a bare number at the end of the buffer looks complete and may not be
+                if known.is_none() || here >= self.buffer.len() {
+                    return Err(Stop::Starved);
+                }
+                State::AfterValue
+            }
+        };
+        *at = here;
+        Ok(state)
+    }
+
+    /// Takes one value off the buffer; `None` when it is not all there yet.
+    fn value<T: DeserializeOwned>(&self, at: &mut usize) -> Result<Option<T>, Stop> {
+        let mut stream = serde_json::Deserializer::from_slice(&self.buffer[*at..]).into_iter::<T>();
+        match stream.next() {
+            Some(Ok(value)) => {
+                *at += stream.byte_offset();
+                Ok(Some(value))
+            }
+            Some(Err(error)) if !error.is_eof() => Err(self.malformed(*at, error.to_string())),
+            _ => Ok(None),
+        }
+    }
+
+    fn malformed(&self, at: usize, reason: String) -> Stop {
+        // serde_json counts lines and columns from where it was put on; our own place is the right one
+        let reason = reason.split(" at line ").next().unwrap_or_default().to_owned();
+        Stop::Failed(ConnzError::Malformed { reason, at: self.consumed + at as u64 })
+    }
+}
+
+fn skip_white_space(buffer: &[u8], at: &mut usize) -> Option<u8> {
+    while let Some(byte) = buffer.get(*at) {
+        if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+            return Some(*byte);
+        }
+        *at += 1;
+    }
+    None
+}
+
+/// A value of the expected kind, or nothing where the server sent another kind.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Either<T> {
+    Expected(T),
+    Other(IgnoredAny),
+}
+
+struct Lenient<T>(Option<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Lenient<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(match Either::deserialize(deserializer)? {
+            Either::Expected(value) => Some(value),
+            Either::Other(IgnoredAny) => None,
+        }))
+    }
+}
+
+struct Count(u64);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        count(deserializer).map(Self)
+    }
+}
+
+/// Reads a count; a negative one counts as nothing, a fraction is cut off, too much is as much as there can be.
+fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    struct CountVisitor;
+
+    impl Visitor<'_> for CountVisitor {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a number")
+        }
+
+        fn visit_u64<E>(self, value: u64) -> Result<u64, E> {
+            Ok(value)
+        }
+
+        fn visit_i64<E>(self, value: i64) -> Result<u64, E> {
+            Ok(u64::try_from(value).unwrap_or(0))
+        }
+
+        fn visit_f64<E>(self, value: f64) -> Result<u64, E> {
+            Ok(value as u64)
+        }
+
+        fn visit_unit<E>(self) -> Result<u64, E> {
+            Ok(0)
+        }
+    }
+
+    deserializer.deserialize_any(CountVisitor)
+}
+
+/// Reads a text, borrowed where it holds no escapes; `null` and the empty text are none.
+///
+/// (`#[serde(borrow)] Option<Cow<str>>` alone always copies.)
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'de, str>>, D::Error> {
+    struct TextVisitor;
+
+    impl<'de> Visitor<'de> for TextVisitor {
+        type Value = Option<Cow<'de, str>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a text")
+        }
+
+        fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+            Ok((!text.is_empty()).then_some(Cow::Borrowed(text)))
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+            Ok((!text.is_empty()).then(|| Cow::Owned(text.to_owned())))
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+    }
+
+    deserializer.deserialize_any(TextVisitor)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PAGE: &str = include_str!("../../tests/fixtures/nats/2.15.1/connz-open-auth.json");
+    const SYSTEM_REPLY: &str = include_str!("../../tests/fixtures/nats/2.15.1/sys-connz-reply.json");
+    const BEARER_JWTS: &str = include_str!("../../tests/fixtures/nats/2.10.26/connz-jwt-auth.json");
+
+    /// Reads the input piece by piece and tells what was seen, connection by connection.
+    fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<String>, Result<Envelope, ConnzError>) {
+        read_with(ConnzReader::default(), pieces)
+    }
+
+    fn read_with<'a>(
+        mut reader: ConnzReader,
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+    ) -> (Vec<String>, Result<Envelope, ConnzError>) {
+        let mut seen = Vec::new();
+        let mut each = |_: &Envelope, connection: &Connection<'_>| seen.push(format!("{connection:?}"));
+        let outcome = pieces
+            .into_iter()
+            .try_for_each(|piece| reader.feed(piece, &mut each))
+            .and_then(|()| reader.finish(&mut each));
+        (seen, outcome)
+    }
+
+    #[test]
+    fn a_page_is_read_with_what_it_says_of_itself() {
+        let (seen, envelope) = read([PAGE.as_bytes()]);
+        let envelope = envelope.unwrap();
+        assert_eq!(seen.len(), 10);
+        assert_eq!(envelope.read, 10);
+        assert_eq!(envelope.total, Some(10));
+        assert_eq!(envelope.now.as_deref(), Some("2026-11-23T08:28:35.255132053Z"));
+        assert!(envelope.server_id.unwrap().starts_with("NBAKGI"));
+    }
+
+    #[test]
+    fn a_system_account_reply_holds_the_same_list() {
+        let (seen, envelope) = read([SYSTEM_REPLY.as_bytes()]);
+        let envelope = envelope.unwrap();
+        assert_eq!(envelope.read, seen.len() as u64);
+        assert!(envelope.read > 0);
+        assert!(envelope.total.is_some());
+    }
+
+    #[test]
+    fn a_jwt_is_never_looked_at() {
+        assert!(BEARER_JWTS.contains("\"jwt\": \"eyJ"));
+        let (seen, envelope) = read([BEARER_JWTS.as_bytes()]);
+        assert!(envelope.unwrap().read > 0);
+        assert!(!seen.iter().any(|connection| connection.contains("eyJ")));
+    }
+
+    #[test]
+    fn an_empty_list_may_be_null() {
+        for list in ["[]", "null"] {
+            let page = format!(r#"{{"server_id":"","total":0,"connections":{list}}}"#);
+            assert_eq!(read([page.as_bytes()]).1.unwrap().total, Some(0));
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_connection_list_is_refused_with_its_place() {
+        let cases = [
+            ("<html>", "not a connection list: unexpected `<` at byte 0"),
+            ("[]", "not a connection list: unexpected `[` at byte 0"),
+            (
+                r#"{"total":1,"connections":[{"cid":1},7]}"#,
+                "not a connection list: unexpected `7` at byte 36",
+            ),
+            (
+                r#"{"connections":[{"ip":7}]}"#,
+                "not a connection list: connection 1: invalid type: integer `7`, expected a text at byte 16",
+            ),
+            (r#"{"total":1} x"#, "not a connection list: something behind its end at byte 12"),
+            (r#"{"total":NaN}"#, "not a connection list: expected value at byte 9"),
+            (r#"{"total":1"#, "the connection list ended in the middle, after 0 connections"),
+            (
+                r#"{"connections":[{"cid":1},{"cid":2},{"ci"#,
+                "the connection list ended in the middle, after 2 connections",
+            ),
+            ("", "the connection list ended in the middle, after 0 connections"),
+        ];
+        for (input, expected) in cases {
+            assert_eq!(read([input.as_bytes()]).1.unwrap_err().to_string(), expected, "{input}");
+        }
+    }
+
+    #[test]
+    fn numbers_no_server_should_send_do_no_harm() {
+        let page = r#"{"total":-5,"connections":[{"in_msgs":-1,"out_msgs":1e3,"in_bytes":1e300,"subscriptions":null}]}"#;
+        let mut counts = (9, 9, 9, 9);
+        let mut reader = ConnzReader::default();
+        let mut each = |_: &Envelope, c: &Connection<'_>| {
+            counts = (c.in_msgs, c.out_msgs, c.in_bytes, c.subscriptions);
+        };
+        reader.feed(page.as_bytes(), &mut each).unwrap();
+        assert_eq!(reader.finish(&mut each).unwrap().total, Some(0));
+        assert_eq!(counts, (0, 1000, u64::MAX, 0));
+    }
+
+    #[test]
+    fn an_endless_value_is_refused_before_it_fills_the_memory() {
+        let mut reader = ConnzReader::default();
+        let mut each = |_: &Envelope, _: &Connection<'_>| {};
+        reader.feed(br#"{"connections":[{"name":""#, &mut each).unwrap();
+        let piece = [b'a'; 100_000];
+        let refused = (0..100).find_map(|_| reader.feed(&piece, &mut each).err());
+        assert_eq!(refused, Some(ConnzError::TooLong { at: 16 }));
+        assert!(reader.buffer.capacity() < 8 * 1024 * 1024);
+    }
+
+    #[test]
+    fn deep_nesting_is_skipped_without_deep_recursion() {
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        let page = format!(r#"{{"x":{deep},"connections":[{{"cid":1,"y":{deep}}}]}}"#);
+        assert_eq!(read([page.as_bytes()]).1.unwrap().read, 1);
+    }
+
+    proptest! {
+        #[test]
+        fn where_the_input_is_split_does_not_matter(
+            cuts in prop::collection::vec(0..PAGE.len(), 0..12),
+            step in 1..3000usize,
+        ) {
+            let mut cuts = cuts;
+            cuts.extend([0, PAGE.len()]);
+            cuts.sort_unstable();
+            let pieces = cuts.windows(2).map(|ends| &PAGE.as_bytes()[ends[0]..ends[1]]);
+            let (seen, envelope) = read_with(ConnzReader::with_step(step), pieces);
+            prop_assert_eq!(&seen, &read([PAGE.as_bytes()]).0);
+            prop_assert_eq!(envelope.unwrap().total, Some(10));
+        }
+
+        #[test]
+        fn every_prefix_ends_in_the_middle(end in 0..PAGE.trim_end().len()) {
+            let (seen, envelope) = read([&PAGE.as_bytes()[..end]]);
+            prop_assert_eq!(envelope, Err(ConnzError::Ended { read: seen.len() as u64 }));
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let whole = read([bytes.as_slice()]);
+            let split = read_with(ConnzReader::with_step(1), bytes.chunks(7));
+            prop_assert_eq!(whole.0, split.0);
+            prop_assert_eq!(whole.1.is_ok(), split.1.is_ok());
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! The monitoring port: `/varz` and `/connz` over HTTP.
+//!
+//! Connections are kept alive: at its descriptor limit a server no longer accepts new ones, but goes on answering
+//! those it has. Nothing here follows redirects: whoever answers must be the server that was asked.
+
+use std::time::Duration;
+
+use reqwest::header::CONTENT_TYPE;
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use crate::nats::connz::{Connection, ConnzError, ConnzReader, Envelope};
+use crate::nats::varz::Varz;
+
+/// The page length asked for: above any total, because the server's cost per page grows with all its
+/// connections, and only one page is a consistent list.
+pub const PAGE_LIMIT: u64 = 1_000_000;
+
+/// How long `/varz` may take, however patient the settings are.
+pub const VARZ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The largest `/varz` that is accepted, in bytes.
+const LARGEST_VARZ: u64 = 1024 * 1024;
+
+/// How long to wait, and how much to take.
+#[derive(Debug, Clone)]
+pub struct MonitoringSettings {
+    /// For a connection to be made.
+    pub connect_timeout: Duration,
+    /// For one answer as a whole; for `/varz`, which costs a server nothing, at most [`VARZ_TIMEOUT`].
+    pub timeout: Duration,
+    /// The largest `/connz` reply that is read, in bytes.
+    pub max_reply_bytes: u64,
+}
+
+/// How a monitoring port behind a proxy wants to be asked.
+#[derive(Debug, Clone)]
+pub enum MonitorAuth {
+    /// HTTP basic authentication.
+    Basic {
+        /// The user name.
+        username: String,
+        /// The password.
+        password: SecretString,
+    },
+    /// A bearer token.
+    Bearer(SecretString),
+}
+
+/// Asks monitoring ports.
+#[derive(Debug, Clone)]
+pub struct MonitoringClient {
+    http: reqwest::Client,
+    settings: MonitoringSettings,
+}
+
+/// Why a server's monitoring port gave no usable answer. Says what was asked of whom.
+#[derive(Debug, thiserror::Error)]
+#[error("GET {url}: {cause}")]
+pub struct MonitoringError {
+    /// What was asked for.
+    pub url: Url,
+    /// What happened.
+    pub cause: MonitoringCause,
+}
+
+impl MonitoringError {
+    /// Whether nobody answered at all, so that asking for something else is in vain.
+    pub fn is_silence(&self) -> bool {
+        matches!(self.cause, MonitoringCause::Connect(_) | MonitoringCause::Timeout(_))
+    }
+}
+
+/// What happened instead of an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum MonitoringCause {
+    /// No connection could be made.
+    #[error("cannot connect: {0}")]
+    Connect(String),
+    /// The port accepts connections, but no answer came in time.
+    #[error("no complete answer within {0:?}")]
+    Timeout(Duration),
+    /// The answer began and then stalled or broke off.
+    #[error("the answer broke off after {bytes} bytes: {reason}")]
+    BrokeOff {
+        /// Bytes received until then.
+        bytes: u64,
+        /// What the connection said.
+        reason: String,
+    },
+    /// Another status than 200.
+    #[error("status {status}: {body}")]
+    Status {
+        /// The status.
+        status: u16,
+        /// The first line of the body.
+        body: String,
+    },
+    /// Not what a NATS monitoring port sends.
+    #[error("not a NATS monitoring port: content type `{0}`")]
+    ContentType(String),
+    /// Larger than what is read.
+    #[error("the reply is larger than {0} bytes")]
+    TooLarge(u64),
+    /// Not what `/varz` sends.
+    #[error("not a /varz document: {0}")]
+    Varz(String),
+    /// Not what `/connz` sends.
+    #[error(transparent)]
+    Connz(#[from] ConnzError),
+}
+
+/// What came of reading connections, whether or not it ended well.
+#[derive(Debug, Default)]
+pub struct ConnzOutcome {
+    /// What the server said of itself.
+    pub envelope: Envelope,
+    /// Bytes received.
+    pub bytes: u64,
+    /// Why it stopped early, if it did; what was handed over until then stands.
+    pub error: Option<MonitoringError>,
+}
+
+impl MonitoringClient {
+    /// Makes a client; its connections are shared by all clones.
+    pub fn new(settings: MonitoringSettings) -> Self {
+        let http = reqwest::Client::builder()
+            .connect_timeout(settings.connect_timeout)
+            // kept open for as long as the server likes
+            .pool_idle_timeout(None)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .user_agent(concat!("connwarden/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .expect("a client of fixed settings can be built once a TLS provider is installed");
+        Self { http, settings }
+    }
+
+    /// Asks a server what it says of itself.
+    ///
+    /// # Errors
+    ///
+    /// No answer, or not the answer of a NATS server.
+    pub async fn varz(&self, server: &Url, auth: Option<&MonitorAuth>) -> Result<Varz, MonitoringError> {
+        let url = endpoint(server, "varz", &[]);
+        let failed = |cause| MonitoringError { url: url.clone(), cause };
+        let body = async {
+            let mut body = Vec::new();
+            let mut answer = self.get(&url, auth).await?;
+            while let Some(chunk) = next_chunk(&mut answer, body.len() as u64).await? {
+                body.extend_from_slice(&chunk);
+                if body.len() as u64 > LARGEST_VARZ {
+                    return Err(MonitoringCause::TooLarge(LARGEST_VARZ));
+                }
+            }
+            Ok(body)
+        };
+        let timeout = self.settings.timeout.min(VARZ_TIMEOUT);
+        let body = within(timeout, body).await.map_err(failed)?;
+        serde_json::from_slice(&body).map_err(|error| failed(MonitoringCause::Varz(error.to_string())))
+    }
+
+    /// Reads all connections of a server and hands each of them to `each` while the bytes arrive.
+    ///
+    /// One page, unless the server has more connections than [`PAGE_LIMIT`].
+    pub async fn connz(
+        &self,
+        server: &Url,
+        auth: Option<&MonitorAuth>,
+        mut each: impl FnMut(&Envelope, &Connection<'_>),
+    ) -> ConnzOutcome {
+        let mut outcome = ConnzOutcome::default();
+        loop {
+            let (limit, offset) = (PAGE_LIMIT.to_string(), outcome.envelope.read.to_string());
+            let mut query = vec![("auth", "1"), ("limit", &limit)];
+            if outcome.envelope.read > 0 {
+                query.push(("offset", &offset));
+            }
+            let url = endpoint(server, "connz", &query);
+            let mut reader = ConnzReader::default();
+            let page = self.connz_page(&url, auth, &mut reader, &mut outcome.bytes, &mut each);
+            let ended = within(self.settings.timeout, page).await;
+            let read_before = outcome.envelope.read;
+            // behind a failure the reader still knows what it has seen
+            let (page, ended) = match ended {
+                Ok(()) => {
+                    let seen = reader.envelope().clone();
+                    match reader.finish(&mut each) {
+                        Ok(page) => (page, Ok(())),
+                        Err(error @ ConnzError::Ended { read }) => {
+                            (Envelope { read, ..seen }, Err(MonitoringCause::Connz(error)))
+                        }
+                        Err(error) => (seen, Err(MonitoringCause::Connz(error))),
+                    }
+                }
+                Err(cause) => (reader.envelope().clone(), Err(cause)),
+            };
+            outcome.envelope = Envelope { read: read_before + page.read, ..page };
+            if let Err(cause) = ended {
+                outcome.error = Some(MonitoringError { url, cause });
+                return outcome;
+            }
+            // a server that claims more than it lists would be asked for ever: an empty page ends it
+            let more = outcome.envelope.total.is_some_and(|total| total > outcome.envelope.read);
+            if !more || page.read < PAGE_LIMIT {
+                return outcome;
+            }
+        }
+    }
+
+    async fn connz_page(
+        &self,
+        url: &Url,
+        auth: Option<&MonitorAuth>,
+        reader: &mut ConnzReader,
+        bytes: &mut u64,
+        each: &mut impl FnMut(&Envelope, &Connection<'_>),
+    ) -> Result<(), MonitoringCause> {
+        let mut answer = self.get(url, auth).await?;
+        while let Some(chunk) = next_chunk(&mut answer, *bytes).await? {
+            *bytes += chunk.len() as u64;
+            if *bytes > self.settings.max_reply_bytes {
+                return Err(MonitoringCause::TooLarge(self.settings.max_reply_bytes));
+            }
+            reader.feed(&chunk, each)?;
+        }
+        Ok(())
+    }
+
+    /// Asks, and accepts only what a NATS monitoring port would answer.
+    async fn get(&self, url: &Url, auth: Option<&MonitorAuth>) -> Result<reqwest::Response, MonitoringCause> {
+        let mut request = self.http.get(url.clone());
+        match auth {
+            None => {}
+            Some(MonitorAuth::Basic { username, password }) => {
+                request = request.basic_auth(username, Some(password.expose_secret()));
+            }
+            Some(MonitorAuth::Bearer(token)) => request = request.bearer_auth(token.expose_secret()),
+        }
+        let mut answer = request.send().await.map_err(|error| {
+            if error.is_connect() && error.is_timeout() {
+                MonitoringCause::Connect(format!("no answer within {:?}", self.settings.connect_timeout))
+            } else if error.is_connect() {
+                MonitoringCause::Connect(root_cause(&error))
+            } else {
+                MonitoringCause::BrokeOff { bytes: 0, reason: root_cause(&error) }
+            }
+        })?;
+        let status = answer.status();
+        if status.is_redirection() {
+            let to = answer.headers().get("location").and_then(|to| to.to_str().ok()).unwrap_or("nowhere");
+            let body = format!("redirects to {}, which is not followed", printable(to));
+            return Err(MonitoringCause::Status { status: status.as_u16(), body });
+        }
+        if status != reqwest::StatusCode::OK {
+            let body = answer.chunk().await.ok().flatten().unwrap_or_default();
+            let text = String::from_utf8_lossy(&body);
+            let body = printable(text.lines().next().unwrap_or_default());
+            return Err(MonitoringCause::Status { status: status.as_u16(), body });
+        }
+        let content_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        match content_type {
+            Some(value) if value.contains("json") => Ok(answer),
+            other => Err(MonitoringCause::ContentType(printable(other.unwrap_or("none")))),
+        }
+    }
+}
+
+/// Reads the next piece of an answer.
+async fn next_chunk(
+    answer: &mut reqwest::Response,
+    bytes: u64,
+) -> Result<Option<bytes::Bytes>, MonitoringCause> {
+    answer.chunk().await.map_err(|error| MonitoringCause::BrokeOff { bytes, reason: root_cause(&error) })
+}
+
+async fn within<T>(
+    timeout: Duration,
+    work: impl Future<Output = Result<T, MonitoringCause>>,
+) -> Result<T, MonitoringCause> {
+    tokio::time::timeout(timeout, work).await.unwrap_or(Err(MonitoringCause::Timeout(timeout)))
+}
+
+fn endpoint(server: &Url, path: &str, query: &[(&str, &str)]) -> Url {
+    let mut url = server.clone();
+    url.set_path(path);
+    if !query.is_empty() {
+        url.query_pairs_mut().extend_pairs(query);
+    }
+    url
+}
+
+/// The innermost cause: what the operating system or the TLS library said.
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    printable(&cause.to_string())
+}
+
+/// What a stranger's server says, cut to one short line without control characters.
+fn printable(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(200).collect()
+}

@@ -1,0 +1,51 @@
+//! What a server says of itself at `/varz`, cut down to what is used.
+
+use serde::Deserialize;
+
+/// The part of `/varz` that connwarden reads. Every version from 2.9 to 2.15 has these fields.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Varz {
+    /// The server's nats id (`N…`), new at each start.
+    pub server_id: String,
+    /// Its name; the id again where none is configured.
+    #[serde(default)]
+    pub server_name: String,
+    /// Its version, such as `2.10.26`.
+    #[serde(default)]
+    pub version: String,
+    /// Clients connected now, sockets that have not authenticated yet among them; no leafnodes, no routes.
+    #[serde(default)]
+    pub connections: u64,
+    /// The configured limit. 0 and below mean different things in different versions.
+    #[serde(default)]
+    pub max_connections: i64,
+}
+
+impl Varz {
+    /// Whether this version hides tokens in `authorized_user` (from 2.11 on); unknown versions do not.
+    pub fn redacts_tokens(&self) -> bool {
+        let mut parts = self.version.split('.').map(|part| part.parse::<u32>().ok());
+        match (parts.next().flatten(), parts.next().flatten()) {
+            (Some(major), Some(minor)) => (major, minor) >= (2, 11),
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_redacted_from_2_11_on() {
+        let redacts =
+            |version: &str| Varz { version: version.to_owned(), ..Varz::default() }.redacts_tokens();
+        assert!(redacts("2.11.0"));
+        assert!(redacts("2.15.1"));
+        assert!(redacts("3.0.0-beta.1"));
+        assert!(!redacts("2.10.26"));
+        assert!(!redacts("2.9.10"));
+        assert!(!redacts(""));
+        assert!(!redacts("devel"));
+    }
+}
