@@ -1,0 +1,240 @@
+//! Client addresses: normalised, cut to their network, and counted apart without keeping them all.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// How many distinct addresses of a group are counted exactly.
+pub const EXACT_ADDRESSES: usize = 8192;
+
+/// How many (group, address) pairs one sweep keeps; beyond that, counts are "at least".
+const PAIRS: usize = 2_000_000;
+
+/// How many addresses are remembered with what was worked out about them.
+const REMEMBERED: usize = 65_536;
+
+/// One client address, as it is counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// The address; IPv4-mapped IPv6 addresses as IPv4.
+    pub ip: Box<str>,
+    /// Its /24 (IPv4) or /64 (IPv6) network; the text itself, where it is no address.
+    pub subnet: Box<str>,
+    /// A keyed hash of it, equal for equal addresses within one sweep.
+    pub hash: u64,
+}
+
+/// Works addresses out, each of them once.
+#[derive(Debug)]
+pub struct Addresses {
+    remembered: HashMap<Box<str>, Address>,
+    hashing: RandomState,
+}
+
+impl Addresses {
+    /// Starts with no addresses. Address books that share `hashing` agree about hashes.
+    pub fn new(hashing: RandomState) -> Self {
+        Self { remembered: HashMap::new(), hashing }
+    }
+
+    /// Looks an address up as a server wrote it.
+    pub fn get(&mut self, text: &str) -> &Address {
+        if !self.remembered.contains_key(text) {
+            if self.remembered.len() >= REMEMBERED {
+                self.remembered.clear();
+            }
+            let address = self.work_out(text);
+            self.remembered.insert(text.into(), address);
+        }
+        self.remembered.get(text).expect("it was just inserted")
+    }
+
+    fn work_out(&self, text: &str) -> Address {
+        match text.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
+            Ok(ip) => Address {
+                ip: ip.to_string().into(),
+                subnet: subnet(ip).into(),
+                hash: self.hashing.hash_one(ip),
+            },
+            Err(_) => Address { ip: text.into(), subnet: text.into(), hash: self.hashing.hash_one(text) },
+        }
+    }
+}
+
+fn subnet(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [a, b, c, _] = ip.octets();
+            format!("{}/24", Ipv4Addr::new(a, b, c, 0))
+        }
+        IpAddr::V6(ip) => {
+            let [a, b, c, d, ..] = ip.segments();
+            format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+    }
+}
+
+/// How many (group, address) pairs may still be kept.
+#[derive(Debug)]
+pub struct PairBudget(usize);
+
+impl Default for PairBudget {
+    fn default() -> Self {
+        Self(PAIRS)
+    }
+}
+
+/// Counts distinct addresses: exactly up to [`EXACT_ADDRESSES`], then "at least".
+#[derive(Debug, Clone, Default)]
+pub struct DistinctAddresses {
+    kept: Kept,
+    /// Whether an address was turned away because there was no more room.
+    overflowed: bool,
+}
+
+/// Most groups have few addresses; those are kept without a table of their own.
+#[derive(Debug, Clone)]
+enum Kept {
+    Few { hashes: [u64; 3], len: u8 },
+    Many(HashSet<u64, BuildHasherDefault<AsItIs>>),
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self::Few { hashes: [0; 3], len: 0 }
+    }
+}
+
+impl DistinctAddresses {
+    /// Counts an address, unless it was counted before.
+    pub fn insert(&mut self, hash: u64, budget: &mut PairBudget) {
+        if self.contains(hash) {
+            return;
+        }
+        if self.len() >= EXACT_ADDRESSES || budget.0 == 0 {
+            self.overflowed = true;
+            return;
+        }
+        budget.0 -= 1;
+        match &mut self.kept {
+            Kept::Few { hashes, len } if usize::from(*len) < hashes.len() => {
+                hashes[usize::from(*len)] = hash;
+                *len += 1;
+            }
+            Kept::Few { hashes, .. } => {
+                self.kept = Kept::Many(hashes.iter().copied().chain([hash]).collect());
+            }
+            Kept::Many(hashes) => {
+                hashes.insert(hash);
+            }
+        }
+    }
+
+    /// Counts every address of another set.
+    pub fn absorb(&mut self, other: &Self, budget: &mut PairBudget) {
+        self.overflowed |= other.overflowed;
+        match &other.kept {
+            Kept::Few { hashes, len } => {
+                hashes[..usize::from(*len)].iter().for_each(|hash| self.insert(*hash, budget));
+            }
+            Kept::Many(hashes) => hashes.iter().for_each(|hash| self.insert(*hash, budget)),
+        }
+    }
+
+    /// How many distinct addresses were counted.
+    pub fn len(&self) -> usize {
+        match &self.kept {
+            Kept::Few { len, .. } => usize::from(*len),
+            Kept::Many(hashes) => hashes.len(),
+        }
+    }
+
+    /// Whether there are no more than that.
+    pub fn is_exact(&self) -> bool {
+        !self.overflowed
+    }
+
+    fn contains(&self, hash: u64) -> bool {
+        match &self.kept {
+            Kept::Few { hashes, len } => hashes[..usize::from(*len)].contains(&hash),
+            Kept::Many(hashes) => hashes.contains(&hash),
+        }
+    }
+}
+
+/// Takes a number that is a keyed hash already for its hash.
+#[derive(Debug, Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only u64 keys are hashed as they are");
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_normalised_and_cut_to_its_network() {
+        let mut addresses = Addresses::new(RandomState::new());
+        let cases = [
+            ("10.1.2.3", "10.1.2.3", "10.1.2.0/24"),
+            ("::ffff:10.1.2.3", "10.1.2.3", "10.1.2.0/24"),
+            ("2001:DB8:0:1:2::3", "2001:db8:0:1:2::3", "2001:db8:0:1::/64"),
+            ("::1", "::1", "::/64"),
+            ("localhost", "localhost", "localhost"),
+        ];
+        for (text, ip, subnet) in cases {
+            let address = addresses.get(text);
+            assert_eq!((&*address.ip, &*address.subnet), (ip, subnet), "{text}");
+        }
+        let plain = addresses.get("10.1.2.3").hash;
+        assert_eq!(addresses.get("::ffff:10.1.2.3").hash, plain);
+    }
+
+    #[test]
+    fn distinct_addresses_are_exact_up_to_the_limit_and_then_at_least() {
+        let (mut distinct, mut budget) = (DistinctAddresses::default(), PairBudget::default());
+        for round in 0..2 {
+            for hash in 0..EXACT_ADDRESSES as u64 {
+                distinct.insert(hash, &mut budget);
+            }
+            assert_eq!((distinct.len(), distinct.is_exact()), (EXACT_ADDRESSES, true), "round {round}");
+        }
+        distinct.insert(u64::MAX, &mut budget);
+        assert_eq!((distinct.len(), distinct.is_exact()), (EXACT_ADDRESSES, false));
+        assert_eq!(budget.0, PAIRS - EXACT_ADDRESSES);
+    }
+
+    #[test]
+    fn two_sets_share_what_both_have() {
+        let mut budget = PairBudget::default();
+        let set = |hashes: std::ops::Range<u64>| {
+            let (mut set, mut budget) = (DistinctAddresses::default(), PairBudget::default());
+            hashes.for_each(|hash| set.insert(hash, &mut budget));
+            set
+        };
+        let mut both = set(0..3);
+        both.absorb(&set(2..10), &mut budget);
+        assert_eq!((both.len(), both.is_exact()), (10, true));
+    }
+
+    #[test]
+    fn without_budget_counts_are_at_least() {
+        let (mut distinct, mut budget) = (DistinctAddresses::default(), PairBudget(1));
+        distinct.insert(1, &mut budget);
+        distinct.insert(2, &mut budget);
+        distinct.insert(1, &mut budget);
+        assert_eq!((distinct.len(), distinct.is_exact()), (1, false));
+    }
+}

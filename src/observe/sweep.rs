@@ -1,0 +1,176 @@
+//! A sweep: every server of a cluster asked at once, and what each let us see.
+
+use std::hash::RandomState;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use url::Url;
+
+use crate::clock::Clock;
+use crate::model::application::ApplicationRules;
+use crate::model::breakdown::Dimension;
+use crate::model::snapshot::{Coverage, ServerCoverage, Snapshot};
+use crate::nats::monitoring::{ConnzOutcome, MonitorAuth, MonitoringClient, MonitoringError};
+use crate::nats::varz::Varz;
+use crate::observe::tally::{ServerFacts, Tally, TallyRules};
+use crate::observe::users::UserMask;
+
+/// The servers of one cluster, and how to ask them.
+#[derive(Debug, Clone)]
+pub struct ClusterTargets {
+    /// The cluster's configured name.
+    pub name: String,
+    /// Monitoring URLs.
+    pub servers: Vec<Url>,
+    /// How the monitoring ports want to be asked.
+    pub auth: Option<MonitorAuth>,
+}
+
+/// Looks at clusters.
+#[derive(Debug, Clone)]
+pub struct Observer {
+    client: MonitoringClient,
+    applications: Arc<ApplicationRules>,
+    users: UserMask,
+    idle_after: Duration,
+    clock: Clock,
+}
+
+/// What one server let us see, not yet added up.
+struct ServerSweep {
+    coverage: ServerCoverage,
+    tally: Tally,
+}
+
+impl Observer {
+    /// Makes an observer; clones share its connections.
+    pub fn new(
+        client: MonitoringClient,
+        applications: Arc<ApplicationRules>,
+        users: UserMask,
+        idle_after: Duration,
+        clock: Clock,
+    ) -> Self {
+        Self { client, applications, users, idle_after, clock }
+    }
+
+    /// Looks at every server of a cluster and counts its connections along `dimensions`.
+    ///
+    /// Always answers: what could not be seen is said in the snapshot's coverage.
+    #[tracing::instrument(name = "observe.cluster.sweep", skip_all, fields(cluster = %cluster.name))]
+    pub async fn sweep(&self, cluster: &ClusterTargets, dimensions: &[Dimension]) -> Snapshot {
+        let (taken_at, stopwatch) = (self.clock.now(), self.clock.stopwatch());
+        let rules = TallyRules {
+            dimensions: dimensions.to_vec(),
+            applications: self.applications.clone(),
+            users: self.users.clone(),
+            idle_after_us: i64::try_from(self.idle_after.as_micros()).unwrap_or(i64::MAX),
+            hashing: RandomState::new(),
+        };
+
+        let mut sweeps = JoinSet::new();
+        for (place, server) in cluster.servers.iter().enumerate() {
+            let (observer, rules, server, auth) =
+                (self.clone(), rules.clone(), server.clone(), cluster.auth.clone());
+            sweeps.spawn(async move { (place, observer.sweep_server(&server, auth.as_ref(), &rules).await) });
+        }
+        // in the order of the configuration, so that the same cluster gives the same document
+        let mut done = sweeps.join_all().await;
+        done.sort_by_key(|(place, _)| *place);
+
+        let mut all: Option<Tally> = None;
+        let mut servers = Vec::with_capacity(done.len());
+        for (_, sweep) in done {
+            servers.push(sweep.coverage);
+            match &mut all {
+                Some(all) => all.absorb(sweep.tally),
+                None => all = Some(sweep.tally),
+            }
+        }
+        Snapshot {
+            cluster: cluster.name.clone(),
+            taken_at,
+            coverage: Coverage::of(servers, millis(stopwatch.elapsed())),
+            breakdowns: all.map(Tally::into_breakdowns).unwrap_or_default(),
+        }
+    }
+
+    /// Asks one server what it says of itself.
+    ///
+    /// # Errors
+    ///
+    /// No answer, or not the answer of a NATS server.
+    pub async fn varz(&self, server: &Url, auth: Option<&MonitorAuth>) -> Result<Varz, MonitoringError> {
+        self.client.varz(server, auth).await
+    }
+
+    async fn sweep_server(
+        &self,
+        server: &Url,
+        auth: Option<&MonitorAuth>,
+        rules: &TallyRules,
+    ) -> ServerSweep {
+        let stopwatch = self.clock.stopwatch();
+        let varz = self.client.varz(server, auth).await;
+        let facts = ServerFacts {
+            name: match &varz {
+                Ok(varz) if !varz.server_name.is_empty() => varz.server_name.clone(),
+                _ => server.as_str().trim_end_matches('/').to_owned(),
+            },
+            since_2_11: varz.as_ref().is_ok_and(Varz::redacts_tokens),
+            now_us: self.clock.now().as_microsecond(),
+        };
+        let mut tally = Tally::new(rules, facts);
+        let outcome = match &varz {
+            // a port that does not even say who it is holds nobody up twice
+            Err(error) if error.is_silence() => ConnzOutcome::default(),
+            _ => {
+                self.client.connz(server, auth, |envelope, connection| tally.add(envelope, connection)).await
+            }
+        };
+        let coverage = coverage(server, varz, outcome, stopwatch.elapsed());
+        ServerSweep { coverage, tally }
+    }
+}
+
+fn coverage(
+    server: &Url,
+    varz: Result<Varz, MonitoringError>,
+    outcome: ConnzOutcome,
+    duration: Duration,
+) -> ServerCoverage {
+    let (varz, varz_error) = match varz {
+        Ok(varz) => (Some(varz), None),
+        Err(error) => (None, Some(error)),
+    };
+    let seen = outcome.envelope.read;
+    // a page is a consistent list; a server that lists less than it claims has not let us see everything
+    let short = outcome
+        .envelope
+        .total
+        .filter(|total| *total > seen)
+        .map(|total| format!("{}connz: lists {seen} connections and says that it has {total}", server));
+    let mut errors: Vec<String> = varz_error.iter().chain(&outcome.error).map(ToString::to_string).collect();
+    if outcome.error.is_none() {
+        errors.extend(short);
+    }
+    let named = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    ServerCoverage {
+        url: server.clone(),
+        name: varz.as_ref().and_then(|varz| named(&varz.server_name)),
+        server_id: varz.as_ref().and_then(|varz| named(&varz.server_id)).or(outcome.envelope.server_id),
+        version: varz.as_ref().and_then(|varz| named(&varz.version)),
+        seen,
+        connz_total: outcome.envelope.total,
+        varz_connections: varz.as_ref().map(|varz| varz.connections),
+        max_connections: varz.as_ref().map(|varz| varz.max_connections),
+        duration_ms: millis(duration),
+        bytes: outcome.bytes,
+        error: (!errors.is_empty()).then(|| errors.join("; ")),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
