@@ -1,0 +1,183 @@
+//! The store: SQL, one file per aggregate.
+//!
+//! One connection writes, several read. Functions take `&mut Conn`, so the caller chooses the transaction: a
+//! change, its timeline entries and the jobs it causes are committed together. `INTEGER` keys stay in here.
+
+pub mod alerts;
+pub mod entries;
+pub mod incidents;
+pub mod jobs;
+mod lock;
+pub mod notifications;
+pub mod servers;
+pub mod settings;
+pub mod snapshots;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
+
+use crate::store::lock::DirectoryLock;
+
+/// A database connection, inside a transaction or not.
+pub type Conn = SqliteConnection;
+
+/// A transaction.
+pub type Tx = Transaction<'static, Sqlite>;
+
+/// How long to wait for the database while another process holds it.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long to wait for a turn to write or read.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+
+const READERS: u32 = 4;
+
+/// Why the store could not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The storage directory cannot be used.
+    #[error("cannot use the storage directory {path}: {reason}")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// The database was made by a newer version, or its migrations were tampered with.
+    #[error("cannot bring the database up to date")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+
+    /// The database refused or could not be reached.
+    #[error("database failure")]
+    Driver(#[from] sqlx::Error),
+
+    /// A row holds what this version cannot read.
+    #[error("{table}.{column} holds unreadable value {value:?}")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+        /// What it holds.
+        value: String,
+    },
+
+    /// The row changed between reading and writing it.
+    #[error("{0} changed while it was being updated")]
+    Conflict(&'static str),
+}
+
+/// The database of one storage directory. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    writer: SqlitePool,
+    readers: SqlitePool,
+    _lock: DirectoryLock,
+}
+
+impl Store {
+    /// Opens the database in `directory`, making both if need be, and brings it up to date.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be used, another process holds it, or the database cannot be brought up to date.
+    pub async fn open(directory: &Path) -> Result<Self, StoreError> {
+        let unusable = |reason: String| StoreError::Directory { path: directory.to_owned(), reason };
+        std::fs::create_dir_all(directory).map_err(|error| unusable(error.to_string()))?;
+        let lock = DirectoryLock::take(directory).map_err(unusable)?;
+
+        let options = SqliteConnectOptions::new()
+            .filename(directory.join("connwarden.db"))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        let pool = |connections| {
+            SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
+        };
+        let writer = pool(1).connect_with(options.clone()).await?;
+        sqlx::migrate!().run(&writer).await?;
+        // opened lazily: a start pays for what it uses
+        let readers = pool(READERS).connect_lazy_with(options.read_only(true).create_if_missing(false));
+        Ok(Self { writer, readers, _lock: lock })
+    }
+
+    /// Opens a transaction that may write. It takes the write lock at once, so it waits its turn here instead of
+    /// failing at its first write.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be reached or stays locked.
+    pub async fn write(&self) -> Result<Tx, StoreError> {
+        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// Opens a transaction that only reads: one consistent view.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be reached.
+    pub async fn read(&self) -> Result<Tx, StoreError> {
+        Ok(self.readers.begin().await?)
+    }
+
+    /// Finishes what is going on and closes the database.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// Commits a transaction.
+///
+/// # Errors
+///
+/// The database refused; nothing of the transaction happened.
+pub async fn commit(tx: Tx) -> Result<(), StoreError> {
+    Ok(tx.commit().await?)
+}
+
+/// Reads an instant.
+fn instant(table: &'static str, column: &'static str, us: i64) -> Result<Timestamp, StoreError> {
+    Timestamp::from_microsecond(us).map_err(|_| corrupt(table, column, us))
+}
+
+/// Reads a value that is stored as text.
+fn parse<T>(
+    table: &'static str,
+    column: &'static str,
+    text: &str,
+    read: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, StoreError> {
+    read(text).ok_or_else(|| corrupt(table, column, text))
+}
+
+/// Reads a value that is stored as JSON.
+fn from_json<T: serde::de::DeserializeOwned>(
+    table: &'static str,
+    column: &'static str,
+    text: &str,
+) -> Result<T, StoreError> {
+    parse(table, column, text, |text| serde_json::from_str(text).ok())
+}
+
+/// Writes a value as JSON.
+fn to_json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("values of the model always serialise")
+}
+
+/// Writes a count; what SQLite cannot hold is as much as it can.
+fn to_i64(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn corrupt(table: &'static str, column: &'static str, value: impl ToString) -> StoreError {
+    let value = value.to_string().chars().take(200).collect();
+    StoreError::Corrupt { table, column, value }
+}

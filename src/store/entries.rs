@@ -1,0 +1,71 @@
+//! The timeline: entries are added and read, never changed.
+
+use sqlx::QueryBuilder;
+
+use crate::model::entry::{Entry, EntryKind};
+use crate::model::ids::IncidentId;
+use crate::store::{Conn, StoreError, instant, parse};
+
+/// Rows per statement.
+const CHUNK: usize = 64;
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    at: i64,
+    actor: String,
+    kind: String,
+    text: String,
+}
+
+impl TryFrom<Row> for Entry {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, Self::Error> {
+        Ok(Self {
+            at: instant("entries", "at", row.at)?,
+            actor: row.actor,
+            kind: parse("entries", "kind", &row.kind, EntryKind::from_name)?,
+            text: row.text,
+        })
+    }
+}
+
+/// Adds entries to the timeline of an incident, in the order given.
+///
+/// # Errors
+///
+/// The database refused.
+pub async fn insert(conn: &mut Conn, incident: IncidentId, entries: &[Entry]) -> Result<(), StoreError> {
+    for entries in entries.chunks(CHUNK) {
+        let mut query = QueryBuilder::new("INSERT INTO entries (incident_key, at, actor, kind, text) ");
+        query.push_values(entries, |mut row, entry| {
+            row.push("(SELECT incident_key FROM incidents WHERE incident_id = ")
+                .push_bind_unseparated(incident.to_string())
+                .push_unseparated(")")
+                .push_bind(entry.at.as_microsecond())
+                .push_bind(&entry.actor)
+                .push_bind(entry.kind.name())
+                .push_bind(&entry.text);
+        });
+        query.build().execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
+/// Lists the timeline of an incident, oldest first.
+///
+/// # Errors
+///
+/// The database refused, or holds what cannot be read.
+pub async fn list(conn: &mut Conn, incident: IncidentId) -> Result<Vec<Entry>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT at, actor, kind, text
+           FROM entries
+          WHERE incident_key = (SELECT incident_key FROM incidents WHERE incident_id = $1)
+          ORDER BY entry_key",
+    )
+    .bind(incident.to_string())
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(Entry::try_from).collect()
+}

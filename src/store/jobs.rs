@@ -1,0 +1,173 @@
+//! The durable queue: work that must happen, whatever happens to the process.
+//!
+//! A job is queued in the transaction of the change that causes it. A worker leases it; a job whose worker died is
+//! seen by its lease running out. Whoever does the work finishes the job in the transaction of its result.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::store::{Conn, StoreError};
+
+/// A job, and the right to work on it until the lease runs out.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct LeasedJob {
+    /// Where it is stored.
+    pub job_key: i64,
+    /// What kind of work it is.
+    pub kind: String,
+    /// What the work is about: the public id of something.
+    pub subject: String,
+    /// How often it has been begun, this time included.
+    pub attempts: i64,
+}
+
+/// Queues a job, unless the same work is waiting already.
+///
+/// # Errors
+///
+/// The database refused.
+pub async fn insert(conn: &mut Conn, kind: &str, subject: &str, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO jobs (kind, subject, state, attempts, created_at, due_at)
+         VALUES ($1, $2, 'waiting', 0, $3, $3)
+             ON CONFLICT (kind, subject) WHERE state = 'waiting' DO UPDATE
+            SET due_at = excluded.due_at",
+    )
+    .bind(kind)
+    .bind(subject)
+    .bind(now.as_microsecond())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Leases the job that is due the longest; one whose lease has run out is due again.
+///
+/// # Errors
+///
+/// The database refused.
+#[tracing::instrument(name = "store.jobs.lease", level = "debug", skip_all)]
+pub async fn lease(
+    conn: &mut Conn,
+    now: Timestamp,
+    lease: Duration,
+) -> Result<Option<LeasedJob>, StoreError> {
+    let job = sqlx::query_as(
+        "UPDATE jobs
+            SET state = 'running', attempts = attempts + 1, lease_until = $2
+          WHERE job_key = (SELECT job_key
+                             FROM jobs
+                            WHERE (state = 'waiting' AND due_at <= $1)
+                               OR (state = 'running' AND lease_until <= $1)
+                            ORDER BY due_at, job_key
+                            LIMIT 1)
+         RETURNING job_key, kind, subject, attempts",
+    )
+    .bind(now.as_microsecond())
+    .bind(later(now, lease).as_microsecond())
+    .fetch_optional(conn)
+    .await?;
+    Ok(job)
+}
+
+/// Takes a finished job off the queue. Belongs into the transaction of the job's result.
+///
+/// # Errors
+///
+/// [`StoreError::Conflict`] if the lease was lost to another worker.
+pub async fn finish(conn: &mut Conn, job: &LeasedJob) -> Result<(), StoreError> {
+    let done = sqlx::query(
+        "DELETE FROM jobs
+          WHERE job_key = $1 AND state = 'running' AND attempts = $2",
+    )
+    .bind(job.job_key)
+    .bind(job.attempts)
+    .execute(conn)
+    .await?;
+    if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Conflict("job")) }
+}
+
+/// Puts a job back until `due_at`. If the same work has been queued meanwhile, that takes its place.
+///
+/// # Errors
+///
+/// [`StoreError::Conflict`] if the lease was lost to another worker.
+pub async fn retry(
+    conn: &mut Conn,
+    job: &LeasedJob,
+    due_at: Timestamp,
+    error: &str,
+) -> Result<(), StoreError> {
+    let waiting: Option<i64> = sqlx::query_scalar(
+        "SELECT job_key
+           FROM jobs
+          WHERE kind = $1 AND subject = $2 AND state = 'waiting'",
+    )
+    .bind(&job.kind)
+    .bind(&job.subject)
+    .fetch_optional(&mut *conn)
+    .await?;
+    if waiting.is_some() {
+        return finish(conn, job).await;
+    }
+    let done = sqlx::query(
+        "UPDATE jobs
+            SET state = 'waiting', due_at = $3, lease_until = NULL, last_error = $4
+          WHERE job_key = $1 AND state = 'running' AND attempts = $2",
+    )
+    .bind(job.job_key)
+    .bind(job.attempts)
+    .bind(due_at.as_microsecond())
+    .bind(error)
+    .execute(conn)
+    .await?;
+    if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Conflict("job")) }
+}
+
+/// Gives back every lease. Only for the start of a process, when whoever held them is certainly dead.
+///
+/// # Errors
+///
+/// The database refused.
+pub async fn release_all(conn: &mut Conn, now: Timestamp) -> Result<u64, StoreError> {
+    let done = sqlx::query(
+        "UPDATE jobs
+            SET lease_until = $1
+          WHERE state = 'running'",
+    )
+    .bind(now.as_microsecond())
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Counts the jobs that are waiting or running.
+///
+/// # Errors
+///
+/// The database refused.
+pub async fn count(conn: &mut Conn) -> Result<u64, StoreError> {
+    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs").fetch_one(conn).await?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
+/// When the next waiting job is due, if any is.
+///
+/// # Errors
+///
+/// The database refused.
+pub async fn next_due(conn: &mut Conn) -> Result<Option<Timestamp>, StoreError> {
+    let due_at: Option<i64> = sqlx::query_scalar(
+        "SELECT min(CASE state WHEN 'waiting' THEN due_at ELSE lease_until END)
+           FROM jobs",
+    )
+    .fetch_one(conn)
+    .await?;
+    due_at.map(|due_at| crate::store::instant("jobs", "due_at", due_at)).transpose()
+}
+
+fn later(now: Timestamp, by: Duration) -> Timestamp {
+    let by = SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX);
+    now.saturating_add(by).unwrap_or(Timestamp::MAX)
+}

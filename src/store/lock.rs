@@ -1,0 +1,60 @@
+//! The lock on the storage directory: one process at a time.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Held as long as any clone lives; the operating system lets go of it when the process ends, however it ends.
+#[derive(Debug, Clone)]
+pub(super) struct DirectoryLock {
+    _file: Arc<File>,
+}
+
+impl DirectoryLock {
+    /// Takes the lock, or says who has it.
+    pub(super) fn take(directory: &Path) -> Result<Self, String> {
+        let path = directory.join("lock");
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|error| format!("cannot open {}: {error}", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let _ = file.read_to_string(&mut holder);
+                let holder = holder.trim();
+                let holder = if holder.is_empty() { "unknown" } else { holder };
+                return Err(format!("another connwarden (process {holder}) is using it"));
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(format!("cannot lock {}: {error}", path.display()));
+            }
+        }
+        let written = file
+            .rewind()
+            .and_then(|()| file.set_len(0))
+            .and_then(|()| writeln!(file, "{}", std::process::id()));
+        written.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        Ok(Self { _file: Arc::new(file) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_used_by_one_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = DirectoryLock::take(directory.path()).unwrap();
+        let refused = DirectoryLock::take(directory.path()).unwrap_err();
+        assert_eq!(refused, format!("another connwarden (process {}) is using it", std::process::id()));
+        drop(first);
+        DirectoryLock::take(directory.path()).unwrap();
+    }
+}

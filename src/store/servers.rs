@@ -1,0 +1,76 @@
+//! What `/varz` last said of each configured server.
+
+use jiff::Timestamp;
+use url::Url;
+
+use crate::model::mapping::KnownServer;
+use crate::store::{Conn, StoreError, parse};
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    cluster: String,
+    url: String,
+    server_id: String,
+    server_name: String,
+}
+
+impl TryFrom<Row> for KnownServer {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, Self::Error> {
+        let known = |text: String| Some(text).filter(|text| !text.is_empty());
+        Ok(Self {
+            cluster: row.cluster,
+            url: parse("servers", "url", &row.url, |url| Url::parse(url).ok())?,
+            server_id: known(row.server_id),
+            server_name: known(row.server_name),
+        })
+    }
+}
+
+/// Remembers what a server said of itself.
+///
+/// # Errors
+///
+/// The database refused.
+pub async fn save(
+    conn: &mut Conn,
+    server: &KnownServer,
+    version: &str,
+    seen_at: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO servers (cluster, url, server_id, server_name, version, seen_at)
+         VALUES ($1, $2, $3, $4, $5, $6)
+             ON CONFLICT (cluster, url) DO UPDATE
+            SET server_id = excluded.server_id,
+                server_name = excluded.server_name,
+                version = excluded.version,
+                seen_at = excluded.seen_at",
+    )
+    .bind(&server.cluster)
+    .bind(server.url.as_str())
+    .bind(server.server_id.as_deref().unwrap_or_default())
+    .bind(server.server_name.as_deref().unwrap_or_default())
+    .bind(version)
+    .bind(seen_at.as_microsecond())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Lists every server that has ever said who it is, also those that are no longer configured.
+///
+/// # Errors
+///
+/// The database refused, or holds what cannot be read.
+pub async fn list(conn: &mut Conn) -> Result<Vec<KnownServer>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT cluster, url, server_id, server_name
+           FROM servers
+          ORDER BY cluster, url",
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(KnownServer::try_from).collect()
+}
