@@ -1,0 +1,224 @@
+//! The webhook payload, taken by its shape.
+//!
+//! Versions 0.25 to 0.34 call themselves version "4", Grafana "1"; unknown fields appear with every release. What
+//! makes a notification is `alerts[]`, each with `status`, `labels` and `startsAt`. The status at the top is
+//! `firing` as soon as one alert fires and is not looked at.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use ring::digest::{Context, SHA256};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::model::alert::{Alert, AlertStatus, AlertValue};
+use crate::model::labels::Labels;
+use crate::model::notification::Notification;
+
+/// Why a body can never be a notification. One line each: Alertmanager copies it into its log.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PayloadError {
+    /// It is not JSON at all.
+    #[error("the body is not JSON: {0}")]
+    NotJson(String),
+    /// It is JSON of another shape.
+    #[error("the body is not an Alertmanager notification: {0}")]
+    Shape(String),
+    /// One of its alerts is not an alert.
+    #[error("alerts[{index}] is not an alert: {reason}")]
+    Alert {
+        /// Which one, from 0.
+        index: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Payload<'a> {
+    #[serde(borrow)]
+    alerts: Vec<&'a RawValue>,
+    #[serde(default)]
+    receiver: Option<String>,
+    #[serde(default)]
+    group_key: Option<String>,
+    #[serde(default, rename = "externalURL")]
+    external_url: Option<String>,
+    #[serde(default)]
+    truncated_alerts: Option<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PayloadAlert {
+    status: Status,
+    labels: Labels,
+    #[serde(default)]
+    annotations: Option<Labels>,
+    starts_at: Timestamp,
+    #[serde(default)]
+    ends_at: Option<Timestamp>,
+    #[serde(default, rename = "generatorURL")]
+    generator_url: Option<String>,
+    #[serde(default)]
+    fingerprint: Option<String>,
+    /// Grafana only: numbers or null by the name of the query.
+    #[serde(default)]
+    values: Option<BTreeMap<String, serde_json::Value>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Status {
+    Firing,
+    Resolved,
+}
+
+/// Reads a webhook body that came in at `received_at`.
+///
+/// # Errors
+///
+/// The body will never be a notification, however often it is sent.
+pub fn parse(body: &[u8], received_at: Timestamp) -> Result<Notification, PayloadError> {
+    let raw: &RawValue =
+        serde_json::from_slice(body).map_err(|error| PayloadError::NotJson(error.to_string()))?;
+    // serde would take the fields of a struct from an array, one by one
+    if !raw.get().starts_with('{') {
+        return Err(PayloadError::Shape("it is no JSON object".to_owned()));
+    }
+    let payload: Payload<'_> =
+        serde_json::from_str(raw.get()).map_err(|error| PayloadError::Shape(error.to_string()))?;
+    let alerts = payload.alerts.iter().enumerate().map(|(index, raw)| {
+        if !raw.get().starts_with('{') {
+            return Err(PayloadError::Alert { index, reason: "it is no JSON object".to_owned() });
+        }
+        serde_json::from_str::<PayloadAlert>(raw.get())
+            .map(|alert| alert.into_alert(received_at))
+            .map_err(|error| PayloadError::Alert { index, reason: error.to_string() })
+    });
+    Ok(Notification {
+        alerts: alerts.collect::<Result<_, _>>()?,
+        receiver: payload.receiver.unwrap_or_default(),
+        group_key: payload.group_key.unwrap_or_default(),
+        external_url: payload.external_url.unwrap_or_default(),
+        truncated_alerts: payload.truncated_alerts.and_then(|count| u64::try_from(count).ok()).unwrap_or(0),
+    })
+}
+
+impl PayloadAlert {
+    fn into_alert(self, received_at: Timestamp) -> Alert {
+        let annotations = self.annotations.unwrap_or_default();
+        let values: Vec<f64> = self.values.iter().flatten().filter_map(|(_, value)| value.as_f64()).collect();
+        // before Alertmanager 0.18 there is no fingerprint; it can be worked out
+        let sent = self.fingerprint.and_then(|text| text.parse().ok());
+        Alert {
+            fingerprint: sent.unwrap_or_else(|| self.labels.fingerprint()),
+            value: AlertValue::read(&values, &annotations),
+            status: match self.status {
+                Status::Firing => AlertStatus::Firing,
+                Status::Resolved => {
+                    // year 1 means "none", which a resolved alert should not say
+                    let ended_at = self.ends_at.filter(|ended_at| ended_at.as_second() > 0);
+                    AlertStatus::Resolved { ended_at: ended_at.unwrap_or(received_at) }
+                }
+            },
+            labels: self.labels,
+            annotations,
+            starts_at: self.starts_at,
+            generator_url: self.generator_url.unwrap_or_default(),
+        }
+    }
+}
+
+/// The content digest of a notification: equal for the same alerts in the same state, whichever node of an HA pair
+/// sends them, how often, and in what order.
+///
+/// There is no delivery id in any version; the sender's address, reason and group key change between copies.
+pub fn content_digest(notification: &Notification) -> String {
+    let mut facts: Vec<_> = notification
+        .alerts
+        .iter()
+        .map(|alert| {
+            let ended_at = match alert.status {
+                AlertStatus::Firing => None,
+                AlertStatus::Resolved { ended_at } => Some(ended_at),
+            };
+            (alert.fingerprint.as_str(), alert.starts_at, ended_at)
+        })
+        .collect();
+    facts.sort_unstable();
+    let mut digest = Context::new(&SHA256);
+    for (fingerprint, starts_at, ended_at) in facts {
+        let ended_at = ended_at.map(|at| at.to_string()).unwrap_or_default();
+        digest.update(format!("{fingerprint}\n{starts_at}\n{ended_at}\n").as_bytes());
+    }
+    digest.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at() -> Timestamp {
+        "2026-11-23T09:00:00Z".parse().unwrap()
+    }
+
+    fn parse_text(body: &str) -> Result<Notification, PayloadError> {
+        parse(body.as_bytes(), at())
+    }
+
+    #[test]
+    fn what_is_no_notification_is_refused_in_one_line() {
+        let cases = [
+            ("", "the body is not JSON: EOF while parsing a value at line 1 column 0"),
+            ("<html>", "the body is not JSON: expected value at line 1 column 1"),
+            ("[]", "the body is not an Alertmanager notification: it is no JSON object"),
+            (
+                r#"{"id":"A","n":1}"#,
+                "the body is not an Alertmanager notification: missing field `alerts` at line 1 column 16",
+            ),
+            (
+                r#"{"alerts":[{"status":"firing"}]}"#,
+                "alerts[0] is not an alert: missing field `labels` at line 1 column 19",
+            ),
+            (
+                r#"{"alerts":[{"status":"odd","labels":{},"startsAt":"2026-01-01T00:00:00Z"}]}"#,
+                "alerts[0] is not an alert: unknown variant `odd`, expected `firing` or `resolved` at line 1 column 15",
+            ),
+        ];
+        for (body, expected) in cases {
+            let refused = parse_text(body).unwrap_err().to_string();
+            assert_eq!(refused, expected, "{body}");
+            assert!(!refused.contains('\n'));
+        }
+    }
+
+    #[test]
+    fn a_resolved_alert_without_an_end_ended_when_it_was_received() {
+        let body = r#"{"alerts":[{"status":"resolved","labels":{"a":"b"},
+            "startsAt":"2026-01-01T00:00:00+01:00","endsAt":"0001-01-01T00:00:00Z"}]}"#;
+        let alert = &parse_text(body).unwrap().alerts[0];
+        assert_eq!(alert.status, AlertStatus::Resolved { ended_at: at() });
+        assert_eq!(alert.starts_at.to_string(), "2025-12-31T23:00:00Z");
+        assert_eq!(alert.fingerprint, alert.labels.fingerprint());
+    }
+
+    #[test]
+    fn copies_of_a_notification_have_the_same_digest() {
+        let alert = |name: &str, status: &str| {
+            format!(
+                r#"{{"status":"{status}","labels":{{"alertname":"{name}"}},"startsAt":"2026-01-01T00:00:00Z","endsAt":"2026-01-01T01:00:00Z"}}"#
+            )
+        };
+        let body = |node: &str, alerts: &[String]| {
+            format!(r#"{{"externalURL":"{node}","alerts":[{}]}}"#, alerts.join(","))
+        };
+        let digest = |body: String| content_digest(&parse_text(&body).unwrap());
+        let both = [alert("A", "firing"), alert("B", "firing")];
+        let turned = [alert("B", "firing"), alert("A", "firing")];
+        let over = [alert("A", "firing"), alert("B", "resolved")];
+        assert_eq!(digest(body("http://am-0", &both)), digest(body("http://am-1", &turned)));
+        assert_ne!(digest(body("http://am-0", &both)), digest(body("http://am-0", &over)));
+    }
+}

@@ -1,0 +1,100 @@
+//! The use cases: what HTTP, command line and jobs call.
+//!
+//! A use case takes its change, the timeline entries of it and the jobs it causes into one transaction, and
+//! never holds that across a network call.
+
+mod enrich;
+mod intake;
+mod observe;
+mod servers;
+
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::engine::observe::WatchedCluster;
+use crate::model::mapping::{ClusterRoute, KnownServer};
+use crate::observe::sweep::{ClusterTargets, Observer};
+use crate::store::{Store, StoreError};
+use crate::telemetry::metrics::Metrics;
+
+pub use crate::engine::enrich::ENRICH;
+pub use crate::engine::intake::{IntakeError, Receipt};
+pub use crate::engine::observe::LookError;
+
+/// Who is named in the timeline for what connwarden does by itself.
+const SELF: &str = "connwarden";
+
+/// One configured cluster: which alerts belong to it, and where its servers are.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    /// Which alerts belong to it.
+    pub route: ClusterRoute,
+    /// Where its servers are.
+    pub targets: ClusterTargets,
+}
+
+/// Everything the use cases need. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Engine(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    store: Store,
+    observer: Observer,
+    clock: Clock,
+    metrics: Metrics,
+    routes: Vec<ClusterRoute>,
+    clusters: Vec<WatchedCluster>,
+    /// What `/varz` has last said of each configured server.
+    servers: RwLock<Vec<KnownServer>>,
+    /// Rung when a job is queued.
+    jobs_bell: Arc<Notify>,
+    /// Looks at clusters that somebody waits for.
+    looks: TaskTracker,
+}
+
+impl Engine {
+    /// Makes the engine of a process; reads what is known of the servers from the store.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub async fn new(
+        store: Store,
+        observer: Observer,
+        clusters: Vec<Cluster>,
+        clock: Clock,
+        metrics: Metrics,
+        jobs_bell: Arc<Notify>,
+    ) -> Result<Self, StoreError> {
+        let servers = servers::load(&store, &clusters).await?;
+        let routes = clusters.iter().map(|cluster| cluster.route.clone()).collect();
+        let clusters = clusters.into_iter().map(|cluster| WatchedCluster::new(cluster.targets)).collect();
+        Ok(Self(Arc::new(Parts {
+            store,
+            observer,
+            clock,
+            metrics,
+            routes,
+            clusters,
+            servers: RwLock::new(servers),
+            jobs_bell,
+            looks: TaskTracker::new(),
+        })))
+    }
+
+    /// The configured clusters, in the order of the configuration.
+    pub fn clusters(&self) -> impl Iterator<Item = &ClusterTargets> {
+        self.0.clusters.iter().map(|cluster| &cluster.targets)
+    }
+
+    /// Waits, not longer than `grace`, for looks at clusters to end.
+    pub async fn close(&self, grace: Duration) {
+        self.0.looks.close();
+        let _ = tokio::time::timeout(grace, self.0.looks.wait()).await;
+    }
+}

@@ -1,0 +1,138 @@
+//! Enrichment: the job that looks at NATS because of an incident, and stores what it saw.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::engine::{Engine, SELF};
+use crate::model::entry::{Entry, EntryKind};
+use crate::model::headline::{headline, with_commas};
+use crate::model::ids::{IncidentId, SnapshotId};
+use crate::model::snapshot::{Coverage, Snapshot};
+use crate::store;
+use crate::store::jobs::LeasedJob;
+
+/// The kind of the job.
+pub const ENRICH: &str = "enrich";
+
+/// How often an incomplete look is tried in all.
+const ATTEMPTS: i64 = 5;
+
+impl Engine {
+    /// Looks at the cluster of an incident and stores the snapshot.
+    ///
+    /// What could be seen is stored at once; while a server does not answer, the job is put back and tried again, and
+    /// a later look is kept when it has seen more.
+    ///
+    /// # Errors
+    ///
+    /// The store failed, or the process ends.
+    #[tracing::instrument(name = "job.enrich", skip_all, fields(incident.id = %job.subject))]
+    pub async fn enrich(&self, job: &LeasedJob) -> anyhow::Result<()> {
+        let id: IncidentId = job.subject.parse().context("reading the incident's id from the job")?;
+        let incident = {
+            let mut conn = self.0.store.read().await?;
+            store::incidents::find(&mut conn, id).await.context("finding the incident")?
+        };
+        let cluster = incident.as_ref().and_then(|incident| incident.key.cluster());
+        let looked = match cluster {
+            Some(cluster) => self.look(cluster).await,
+            // the incident is gone, or no longer anybody's
+            None => return self.give_up(job, id, None).await,
+        };
+        match looked {
+            Ok(snapshot) => self.keep(job, id, &snapshot).await,
+            Err(error @ crate::engine::LookError::UnknownCluster(_)) => {
+                let text = format!("{error} any more, so it was not looked at");
+                self.give_up(job, id, Some(text)).await
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Stores what was seen, and finishes the job or puts it back.
+    async fn keep(&self, job: &LeasedJob, id: IncidentId, snapshot: &Snapshot) -> anyhow::Result<()> {
+        let now = self.0.clock.now();
+        let coverage = &snapshot.coverage;
+        let again = (!coverage.complete && job.attempts < ATTEMPTS).then(|| pause(job.attempts));
+
+        let mut tx = self.0.store.write().await?;
+        let seen_before =
+            store::snapshots::list(&mut tx, id).await?.into_iter().map(|it| it.coverage.seen).max();
+        // of several looks within one job, only one that shows more is worth keeping
+        let first = job.attempts == 1;
+        let keep = !coverage.is_blind() && (first || coverage.complete || seen_before < Some(coverage.seen));
+        if keep {
+            let members = store::alerts::list(&mut tx, id).await?;
+            let line = headline(members.values(), snapshot);
+            store::snapshots::insert(&mut tx, SnapshotId(self.0.clock.new_id()), id, snapshot).await?;
+            store::incidents::save_headline(&mut tx, id, &line, now).await?;
+            store::entries::insert(&mut tx, id, &[entry(now, EntryKind::Observed, observed(coverage))])
+                .await?;
+        }
+        if !coverage.complete && (first || again.is_none()) {
+            let text = failed(coverage, again, job.attempts);
+            store::entries::insert(&mut tx, id, &[entry(now, EntryKind::ObservationFailed, text)]).await?;
+        }
+        match again {
+            Some(pause) => {
+                let due_at = now.saturating_add(SignedDuration::try_from(pause)?)?;
+                let error = coverage.errors().collect::<Vec<_>>().join("; ");
+                store::jobs::retry(&mut tx, job, due_at, &error).await?;
+            }
+            None => store::jobs::finish(&mut tx, job).await?,
+        }
+        store::commit(tx).await.context("storing the snapshot")
+    }
+
+    async fn give_up(&self, job: &LeasedJob, id: IncidentId, text: Option<String>) -> anyhow::Result<()> {
+        let mut tx = self.0.store.write().await?;
+        if let Some(text) = text {
+            let entry = entry(self.0.clock.now(), EntryKind::ObservationFailed, text);
+            store::entries::insert(&mut tx, id, &[entry]).await?;
+        }
+        store::jobs::finish(&mut tx, job).await?;
+        store::commit(tx).await.context("finishing the job")
+    }
+}
+
+fn entry(at: Timestamp, kind: EntryKind, text: String) -> Entry {
+    Entry { at, actor: SELF.to_owned(), kind, text }
+}
+
+fn observed(coverage: &Coverage) -> String {
+    let answered = coverage.servers.iter().filter(|server| server.total().is_some()).count();
+    format!(
+        "saw {} of {} connections on {answered} of {} servers in {} ms",
+        with_commas(coverage.seen),
+        with_commas(coverage.total),
+        coverage.servers.len(),
+        coverage.duration_ms,
+    )
+}
+
+fn failed(coverage: &Coverage, again: Option<Duration>, attempts: i64) -> String {
+    let errors = coverage.errors().collect::<Vec<_>>().join("; ");
+    match again {
+        Some(pause) => format!("could not see everything: {errors}; trying again in {pause:?}"),
+        None => format!("gave up after {attempts} looks: {errors}"),
+    }
+}
+
+/// How long to wait after an incomplete look: 5 s, 15 s, 45 s, 135 s.
+fn pause(attempts: i64) -> Duration {
+    let factor = u32::try_from(attempts - 1).map_or(u32::MAX, |power| 3_u32.saturating_pow(power));
+    Duration::from_secs(5).saturating_mul(factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow() {
+        let pauses: Vec<u64> = (1..ATTEMPTS).map(|attempt| pause(attempt).as_secs()).collect();
+        assert_eq!(pauses, [5, 15, 45, 135]);
+    }
+}

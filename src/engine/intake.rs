@@ -1,0 +1,253 @@
+//! Intake: a notification becomes incidents, members, entries and jobs, in one transaction.
+//!
+//! Nothing is looked at over the network here. Whoever is told that a notification was received can rely on it
+//! being stored, and on the work it causes being done, whatever happens to the process.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tracing::info;
+
+use crate::alertmanager::webhook::{self, PayloadError};
+use crate::engine::{ENRICH, Engine, SELF};
+use crate::model::alert::{Alert, AlertStatus};
+use crate::model::entry::{Entry, EntryKind};
+use crate::model::ids::{IncidentId, NotificationId};
+use crate::model::incident::{Incident, IncidentKey, IncidentState, Resolution};
+use crate::model::labels::Fingerprint;
+use crate::model::mapping::{MappedBy, ServerMatch, map_alert};
+use crate::model::member::{Member, MemberChange};
+use crate::model::notification::Notification;
+use crate::store::notifications::Received;
+use crate::store::{self, Conn, StoreError};
+
+/// What was stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Receipt {
+    /// The notification's id.
+    pub notification: NotificationId,
+    /// The incidents it is about.
+    pub incidents: Vec<IncidentId>,
+}
+
+/// Why a notification was not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeError {
+    /// It will never be one.
+    #[error(transparent)]
+    Hopeless(#[from] PayloadError),
+    /// It could not be stored now.
+    #[error("the notification could not be stored")]
+    Store(#[from] StoreError),
+}
+
+/// An alert, and the server it is about.
+struct Mapped {
+    alert: Alert,
+    server: Option<ServerMatch>,
+}
+
+impl Engine {
+    /// Stores a notification and everything that follows from it.
+    ///
+    /// # Errors
+    ///
+    /// [`IntakeError::Hopeless`] if the body will never be a notification; otherwise nothing was stored and the
+    /// sender should try again.
+    #[tracing::instrument(name = "engine.notifications.receive", skip_all)]
+    pub async fn receive(&self, body: &[u8], sender: &str) -> Result<Receipt, IntakeError> {
+        let now = self.0.clock.now();
+        let notification = webhook::parse(body, now)?;
+        let id = NotificationId(self.0.clock.new_id());
+        let digest = webhook::content_digest(&notification);
+
+        let servers = self.known_servers();
+        let mut by_incident: BTreeMap<String, (IncidentKey, Vec<Mapped>)> = BTreeMap::new();
+        for alert in notification.alerts.iter().cloned() {
+            let mapping = map_alert(&alert.labels, &self.0.routes, &servers);
+            let (key, alerts) = by_incident
+                .entry(mapping.key.identity())
+                .or_insert_with(|| (mapping.key.clone(), Vec::new()));
+            // of several ways to the same cluster the surest counts
+            *key = mapping.key.min(key.clone());
+            alerts.push(Mapped { alert, server: mapping.server });
+        }
+
+        let mut tx = self.0.store.write().await?;
+        let received = Received { id, at: now, sender, digest: &digest, body };
+        store::notifications::insert(&mut tx, &received, &notification).await?;
+        let mut incidents = Vec::new();
+        for (key, alerts) in by_incident.into_values() {
+            let report = Report { key, alerts, notification: &notification, sender, now };
+            incidents.extend(self.take_in(&mut tx, report).await?);
+        }
+        store::commit(tx).await?;
+
+        self.0.jobs_bell.notify_one();
+        info!(
+            notification.id = %id,
+            alerts = notification.alerts.len(),
+            incidents = incidents.len(),
+            "received a notification of {} alerts about {} incidents",
+            notification.alerts.len(),
+            incidents.len(),
+        );
+        Ok(Receipt { notification: id, incidents })
+    }
+
+    /// Takes in what a notification says about one incident; `None` if it says nothing that opens or concerns one.
+    async fn take_in(&self, conn: &mut Conn, report: Report<'_>) -> Result<Option<IncidentId>, StoreError> {
+        let Report { key, alerts, notification, sender, now } = report;
+        let known = store::incidents::find_unresolved(conn, &key).await?;
+        let opens = known.is_none();
+        let any_fires = alerts.iter().any(|mapped| mapped.alert.status == AlertStatus::Firing);
+        if opens && !any_fires {
+            // resolved without having been open: kept as a notification, nothing to open
+            return Ok(None);
+        }
+        let mut timeline = Timeline { actor: actor(sender), at: now, entries: Vec::new() };
+        let mut incident = known.unwrap_or_else(|| Incident {
+            id: IncidentId(self.0.clock.new_id()),
+            key,
+            state: IncidentState::Triggered,
+            opened_at: now,
+            updated_at: now,
+            headline: None,
+        });
+        if opens {
+            store::incidents::insert(conn, &incident).await?;
+            timeline.add(EntryKind::Opened, opened_text(&incident.key));
+        }
+
+        let mut members =
+            if opens { BTreeMap::new() } else { store::alerts::list(conn, incident.id).await? };
+        let changed = report_members(&mut members, alerts, &mut timeline);
+        if notification.truncated_alerts > 0 {
+            let count = notification.truncated_alerts;
+            timeline
+                .add(EntryKind::Truncated, format!("the sender left {count} more alerts of the group out"));
+        }
+        let touched: Vec<&Member> =
+            changed.touched.iter().filter_map(|fingerprint| members.get(fingerprint)).collect();
+        store::alerts::save(conn, incident.id, &touched).await?;
+
+        let was = incident.state.name();
+        incident.updated_at = now;
+        if members.values().all(|member| !member.is_firing()) {
+            incident.state = resolved(incident.state, now);
+            timeline.actor = SELF.to_owned();
+            timeline.add(
+                EntryKind::Resolved,
+                "all alerts are reported resolved; nobody has looked at NATS to confirm it".to_owned(),
+            );
+        }
+        store::incidents::save(conn, &incident, was).await?;
+        store::entries::insert(conn, incident.id, &timeline.entries).await?;
+        if changed.worth_a_look && incident.key.cluster().is_some() {
+            store::jobs::insert(conn, ENRICH, &incident.id.to_string(), now).await?;
+        }
+        Ok(Some(incident.id))
+    }
+}
+
+/// What a notification says about one incident.
+struct Report<'a> {
+    key: IncidentKey,
+    alerts: Vec<Mapped>,
+    notification: &'a Notification,
+    sender: &'a str,
+    now: Timestamp,
+}
+
+/// Entries to come.
+struct Timeline {
+    actor: String,
+    at: Timestamp,
+    entries: Vec<Entry>,
+}
+
+impl Timeline {
+    fn add(&mut self, kind: EntryKind, text: String) {
+        self.entries.push(Entry { at: self.at, actor: self.actor.clone(), kind, text });
+    }
+}
+
+/// What a report changed among the members.
+struct Changed {
+    touched: Vec<Fingerprint>,
+    /// Whether NATS should be looked at because of it.
+    worth_a_look: bool,
+}
+
+fn report_members(
+    members: &mut BTreeMap<Fingerprint, Member>,
+    alerts: Vec<Mapped>,
+    timeline: &mut Timeline,
+) -> Changed {
+    let mut changed = Changed { touched: Vec::new(), worth_a_look: false };
+    for Mapped { alert, server } in alerts {
+        let fingerprint = alert.fingerprint.clone();
+        let name = describe(&alert);
+        match members.get_mut(&fingerprint) {
+            Some(member) => match member.report(alert, server, timeline.at) {
+                MemberChange::SeenAgain => {}
+                MemberChange::Refired => {
+                    changed.worth_a_look = true;
+                    timeline.add(EntryKind::AlertRefired, format!("fires again: {name}"));
+                }
+                MemberChange::Resolved => timeline.add(EntryKind::AlertResolved, format!("resolved: {name}")),
+            },
+            // resolved without having fired here: nothing to join with
+            None if alert.status != AlertStatus::Firing => continue,
+            None => {
+                changed.worth_a_look = true;
+                timeline.add(EntryKind::AlertJoined, format!("fires: {name}"));
+                members.insert(fingerprint.clone(), Member::join(alert, server, timeline.at));
+            }
+        }
+        changed.touched.push(fingerprint);
+    }
+    changed.touched.sort_unstable();
+    changed.touched.dedup();
+    changed
+}
+
+fn opened_text(key: &IncidentKey) -> String {
+    match key {
+        IncidentKey::Cluster { mapped_by: MappedBy::Assumed, cluster, .. } => format!(
+            "{key}; the cluster is assumed: nothing in the alert names it, but `{cluster}` is the only one \
+             without matchers"
+        ),
+        IncidentKey::Cluster { .. } => key.to_string(),
+        IncidentKey::Unmapped { .. } => format!(
+            "{key}: no matchers hold for the alert and no configured server is named by it, so NATS was not \
+             looked at"
+        ),
+    }
+}
+
+/// The labels that tell one alert of an incident from another.
+fn describe(alert: &Alert) -> String {
+    let labels = ["server_id", "instance", "pod"]
+        .into_iter()
+        .filter_map(|name| alert.labels.get(name).map(|value| format!("{name}={value:?}")));
+    let labels: Vec<String> = labels.collect();
+    let value = alert.value.map(|value| format!(", value {}", value.value)).unwrap_or_default();
+    if labels.is_empty() {
+        format!("{}{value}", alert.fingerprint)
+    } else {
+        format!("{}{value}", labels.join(" "))
+    }
+}
+
+/// Ends an incident that was read as unresolved in this transaction.
+fn resolved(state: IncidentState, now: Timestamp) -> IncidentState {
+    state.resolve(Resolution::Unverified, now).expect("what was just read as unresolved can be resolved")
+}
+
+/// Who sent a notification, as the timeline names it: the first word of its `User-Agent`.
+fn actor(sender: &str) -> String {
+    let product = sender.split_whitespace().next().unwrap_or_default();
+    if product.is_empty() { "unknown sender".to_owned() } else { product.chars().take(60).collect() }
+}

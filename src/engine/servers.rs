@@ -1,0 +1,129 @@
+//! The servers of the configured clusters: what they say of themselves, learnt from `/varz` and remembered.
+//!
+//! Alerts are mapped by it. A nats id is new at each start of a server, so it is learnt anew all the time; what was
+//! learnt last is read from the store at start, because a notification may come before the first answer.
+
+use std::sync::PoisonError;
+
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use crate::engine::{Cluster, Engine};
+use crate::model::mapping::KnownServer;
+use crate::model::snapshot::Coverage;
+use crate::store::{self, Store, StoreError};
+
+/// What was learnt of a server, and the version it runs.
+struct Learnt {
+    server: KnownServer,
+    version: String,
+}
+
+/// Lists the configured servers with what was last learnt of each.
+pub(super) async fn load(store: &Store, clusters: &[Cluster]) -> Result<Vec<KnownServer>, StoreError> {
+    let remembered = store::servers::list(&mut *store.read().await?).await?;
+    let configured = clusters.iter().flat_map(|cluster| {
+        let targets = &cluster.targets;
+        targets.servers.iter().map(|url| (targets.name.clone(), url.clone()))
+    });
+    let servers = configured.map(|(cluster, url)| {
+        let known = remembered.iter().find(|known| known.cluster == cluster && known.url == url);
+        known.cloned().unwrap_or(KnownServer { cluster, url, server_id: None, server_name: None })
+    });
+    Ok(servers.collect())
+}
+
+impl Engine {
+    /// What is known of every configured server.
+    pub fn known_servers(&self) -> Vec<KnownServer> {
+        self.0.servers.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks every configured server who it is. Also keeps a connection to each of them alive: at its descriptor
+    /// limit a server accepts no new ones.
+    #[tracing::instrument(name = "engine.servers.learn", level = "debug", skip_all)]
+    pub async fn learn_servers(&self) {
+        let mut asked = JoinSet::new();
+        for cluster in &self.0.clusters {
+            for url in &cluster.targets.servers {
+                let (observer, url) = (self.0.observer.clone(), url.clone());
+                let (name, auth) = (cluster.targets.name.clone(), cluster.targets.auth.clone());
+                asked.spawn(async move {
+                    let varz = observer.varz(&url, auth.as_ref()).await;
+                    (name, url, varz)
+                });
+            }
+        }
+        let mut learnt = Vec::new();
+        while let Some(answer) = asked.join_next().await {
+            match answer {
+                Ok((cluster, url, Ok(varz))) => {
+                    let known = |text: String| Some(text).filter(|text| !text.is_empty());
+                    let (server_id, server_name) = (known(varz.server_id), known(varz.server_name));
+                    let server = KnownServer { cluster, url, server_id, server_name };
+                    learnt.push(Learnt { server, version: varz.version });
+                }
+                Ok((cluster, url, Err(error))) => {
+                    warn!(%cluster, nats.server = %url, %error, "server {url} does not say who it is: {error}");
+                }
+                Err(error) => warn!(%error, "asking a server who it is ended early: {error}"),
+            }
+        }
+        self.remember(learnt).await;
+    }
+
+    /// Takes in what a look at a cluster has shown of its servers.
+    pub(super) async fn learn_from(&self, cluster: &str, coverage: &Coverage) {
+        let answered = coverage.servers.iter().filter(|server| server.version.is_some());
+        let learnt = answered.map(|server| Learnt {
+            server: KnownServer {
+                cluster: cluster.to_owned(),
+                url: server.url.clone(),
+                server_id: server.server_id.clone(),
+                server_name: server.name.clone(),
+            },
+            version: server.version.clone().unwrap_or_default(),
+        });
+        self.remember(learnt.collect()).await;
+    }
+
+    async fn remember(&self, learnt: Vec<Learnt>) {
+        let news: Vec<Learnt> = {
+            let mut servers = self.0.servers.write().unwrap_or_else(PoisonError::into_inner);
+            let news = learnt.into_iter().filter(|learnt| !servers.contains(&learnt.server));
+            let news: Vec<Learnt> = news.collect();
+            for Learnt { server, .. } in &news {
+                let place = servers
+                    .iter_mut()
+                    .find(|known| known.cluster == server.cluster && known.url == server.url);
+                if let Some(known) = place {
+                    *known = server.clone();
+                }
+            }
+            news
+        };
+        if news.is_empty() {
+            return;
+        }
+        for Learnt { server, version } in &news {
+            info!(
+                cluster = %server.cluster,
+                nats.server = server.server_name.as_deref().unwrap_or_default(),
+                "server {} is {} ({version})",
+                server.url,
+                server.server_name.as_deref().unwrap_or("nameless"),
+            );
+        }
+        if let Err(error) = self.store_servers(&news).await {
+            warn!(error = &error as &dyn std::error::Error, "cannot remember who the servers are: {error}");
+        }
+    }
+
+    async fn store_servers(&self, learnt: &[Learnt]) -> Result<(), StoreError> {
+        let mut tx = self.0.store.write().await?;
+        for Learnt { server, version } in learnt {
+            store::servers::save(&mut tx, server, version, self.0.clock.now()).await?;
+        }
+        store::commit(tx).await
+    }
+}

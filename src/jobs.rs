@@ -1,0 +1,144 @@
+//! Workers for the durable queue of [`store::jobs`](crate::store::jobs).
+//!
+//! A worker leases a job, runs the handler registered for its kind, and puts the job back when the handler fails.
+//! The handler finishes the job itself, in the transaction of its result. Queueing rings a bell; looking now and
+//! then is the safety net.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, error, info_span, warn};
+
+use crate::clock::Clock;
+use crate::store::jobs::LeasedJob;
+use crate::store::{self, Store, StoreError};
+use crate::telemetry::metrics::{JobResult, Metrics};
+
+/// How long a worker may take for a job before another may think it dead.
+pub const LEASE: Duration = Duration::from_secs(300);
+
+/// How long a worker sleeps at the most.
+const LONGEST_NAP: Duration = Duration::from_secs(5);
+
+/// How long a job whose handler failed waits, times the number of attempts.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long a job waits at the most.
+const LONGEST_RETRY_PAUSE: Duration = Duration::from_secs(300);
+
+/// What a handler returns: the work going on.
+pub type Work = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
+
+type Handler = Box<dyn Fn(LeasedJob) -> Work + Send + Sync>;
+
+/// Leases jobs and runs their handlers.
+pub struct Worker {
+    store: Store,
+    clock: Clock,
+    metrics: Metrics,
+    bell: Arc<Notify>,
+    handlers: HashMap<&'static str, Handler>,
+}
+
+impl Worker {
+    /// Makes a worker that wakes when `bell` is rung.
+    pub fn new(store: Store, clock: Clock, metrics: Metrics, bell: Arc<Notify>) -> Self {
+        Self { store, clock, metrics, bell, handlers: HashMap::new() }
+    }
+
+    /// Lets `handler` run the jobs of a kind.
+    pub fn register<F, W>(&mut self, kind: &'static str, handler: F)
+    where
+        F: Fn(LeasedJob) -> W + Send + Sync + 'static,
+        W: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        self.handlers.insert(kind, Box::new(move |job| Box::pin(handler(job))));
+    }
+
+    /// Works until told to stop; a job that has been begun is finished first.
+    pub async fn run(&self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            match self.run_next().await {
+                Ok(true) => {}
+                Ok(false) => self.nap(&stop).await,
+                Err(error) => {
+                    error!(error = &error as &dyn std::error::Error, "cannot reach the job queue: {error}");
+                    self.nap(&stop).await;
+                }
+            }
+        }
+    }
+
+    /// Runs the job that is due the longest; `false` if none is due.
+    ///
+    /// # Errors
+    ///
+    /// The queue cannot be reached. A handler's failure is no error: its job is put back.
+    pub async fn run_next(&self) -> Result<bool, StoreError> {
+        let Some(job) = self.lease().await? else { return Ok(false) };
+        let span = info_span!("job", kind = %job.kind, subject = %job.subject, attempts = job.attempts);
+        let outcome = match self.handlers.get(job.kind.as_str()) {
+            // a task of its own: a handler that panics takes no worker with it
+            Some(handler) => match tokio::spawn(handler(job.clone()).instrument(span)).await {
+                Ok(outcome) => outcome,
+                Err(error) => Err(anyhow::Error::new(error).context("running the handler")),
+            },
+            None => Err(anyhow::anyhow!("no handler for jobs of the kind `{}`", job.kind)),
+        };
+        match outcome {
+            Ok(()) => self.metrics.job(&job.kind, JobResult::Done),
+            Err(error) => {
+                warn!(job = %job.kind, subject = %job.subject, "job `{}` failed: {error:#}", job.kind);
+                self.metrics.job(&job.kind, JobResult::Retried);
+                self.put_back(&job, &format!("{error:#}")).await?;
+            }
+        }
+        Ok(true)
+    }
+
+    async fn lease(&self) -> Result<Option<LeasedJob>, StoreError> {
+        // most looks find nothing: they should not take the one connection that writes
+        let due = store::jobs::next_due(&mut *self.store.read().await?).await?;
+        let now = self.clock.now();
+        if due.is_none_or(|due| due > now) {
+            return Ok(None);
+        }
+        let mut tx = self.store.write().await?;
+        let job = store::jobs::lease(&mut tx, now, LEASE).await?;
+        store::commit(tx).await?;
+        Ok(job)
+    }
+
+    async fn put_back(&self, job: &LeasedJob, error: &str) -> Result<(), StoreError> {
+        let factor = u32::try_from(job.attempts).unwrap_or(u32::MAX);
+        let pause = RETRY_PAUSE.saturating_mul(factor).min(LONGEST_RETRY_PAUSE);
+        let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX);
+        let due_at = self.clock.now().saturating_add(pause).unwrap_or(jiff::Timestamp::MAX);
+        let mut tx = self.store.write().await?;
+        match store::jobs::retry(&mut tx, job, due_at, error).await {
+            // the handler got as far as finishing it, or somebody else has it
+            Ok(()) | Err(StoreError::Conflict(_)) => store::commit(tx).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn nap(&self, stop: &CancellationToken) {
+        let next = match self.store.read().await {
+            Ok(mut conn) => store::jobs::next_due(&mut conn).await.ok().flatten(),
+            Err(_) => None,
+        };
+        let until_next =
+            next.map(|due| Duration::try_from(due.duration_since(self.clock.now())).unwrap_or_default());
+        let nap = until_next.unwrap_or(LONGEST_NAP).clamp(Duration::from_millis(50), LONGEST_NAP);
+        tokio::select! {
+            () = self.bell.notified() => {}
+            () = tokio::time::sleep(nap) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
