@@ -1,0 +1,253 @@
+//! The composition root: the only place that wires the parts together, and their life from start to stop.
+//!
+//! The first signal stops softly: no new requests, those going on are answered, jobs that have begun are finished.
+//! Whatever is not done after the grace period is cut off; jobs are durable and go on at the next start.
+
+mod lifecycle;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::engine::{Cluster, ENRICH, Engine};
+use crate::http::management::Readiness;
+use crate::http::{self, AppState};
+use crate::jobs::Worker;
+use crate::model::mapping::ClusterRoute;
+use crate::nats::monitoring::{MonitorAuth, MonitoringClient, MonitoringSettings};
+use crate::observe::sweep::{ClusterTargets, Observer};
+use crate::observe::users::UserMask;
+use crate::store::{self, Store};
+use crate::telemetry::metrics::Metrics;
+
+pub use crate::app::lifecycle::Stop;
+
+/// How many jobs are worked on at the same time.
+const WORKERS: usize = 2;
+
+/// How often every server is asked who it is.
+const LEARN_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The setting that holds the key of user hashes, in hexadecimal.
+const USER_HASH_KEY: &str = "user_hash_key";
+
+/// What the command line decides beside the configuration.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StartOptions {
+    /// Listen beyond loopback although nobody has to prove who they are.
+    pub insecure_no_auth: bool,
+}
+
+/// A daemon that is about to run.
+pub struct App {
+    listener: TcpListener,
+    state: AppState,
+    worker: Arc<Worker>,
+}
+
+impl App {
+    /// Opens the store, binds the address and wires everything together; nothing runs yet.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be opened, the address cannot be bound, or it must not be.
+    pub async fn start(config: &Config, clock: Clock, options: StartOptions) -> anyhow::Result<Self> {
+        let address = config.web.listen_address;
+        if !address.ip().is_loopback() && !options.insecure_no_auth {
+            anyhow::bail!(
+                "web.listen_address {address} is not loopback, and there is no authentication: everybody who \
+                 reaches it could read and write incidents; listen on 127.0.0.1, or pass --web.insecure-no-auth \
+                 if something in front of it keeps strangers out"
+            );
+        }
+        let store = Store::open(&config.storage.path).await.map_err(explain)?;
+        let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
+        let metrics = Metrics::new();
+        let bell = Arc::new(Notify::new());
+
+        let mask = user_mask(&store).await.context("reading the key of user hashes")?;
+        let observer = observer(config, mask, clock.clone());
+        let clusters = config.clusters.iter().map(cluster).collect();
+        let engine =
+            Engine::new(store.clone(), observer, clusters, clock.clone(), metrics.clone(), bell.clone())
+                .await
+                .context("reading what is known of the servers")?;
+
+        let mut worker = Worker::new(store.clone(), clock.clone(), metrics.clone(), bell);
+        let enriching = engine.clone();
+        worker.register(ENRICH, move |job| {
+            let engine = enriching.clone();
+            async move { engine.enrich(&job).await }
+        });
+
+        let readiness = Readiness::default();
+        let max_body_bytes = config.web.max_body_bytes;
+        let state = AppState { engine, store, metrics, clock, readiness, max_body_bytes };
+        Ok(Self { listener, state, worker: Arc::new(worker) })
+    }
+
+    /// The address that was bound.
+    ///
+    /// # Errors
+    ///
+    /// The operating system does not say.
+    pub fn address(&self) -> anyhow::Result<SocketAddr> {
+        self.listener.local_addr().context("asking for the bound address")
+    }
+
+    /// Runs until told to stop.
+    ///
+    /// # Errors
+    ///
+    /// Something that must not end has ended.
+    pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
+        let Self { listener, state, worker } = self;
+        let soft = stop.soft.clone();
+        self::release_leases(&state).await.context("giving back the leases of the last run")?;
+
+        let mut tasks = JoinSet::new();
+        for _ in 0..WORKERS {
+            let (worker, soft) = (worker.clone(), soft.clone());
+            tasks.spawn(async move { worker.run(soft).await });
+        }
+        tasks.spawn(learn_now_and_then(state.engine.clone(), soft.clone()));
+        let served = axum::serve(listener, http::router(state.clone()))
+            .with_graceful_shutdown(soft.clone().cancelled_owned());
+        tasks.spawn(async move {
+            if let Err(error) = served.await {
+                warn!(%error, "the listener failed: {error}");
+            }
+        });
+        state.readiness.set(true);
+
+        // nothing ends before it is told to
+        let ended_early = tokio::select! {
+            _ = tasks.join_next() => !soft.is_cancelled(),
+            () = soft.cancelled() => false,
+        };
+        state.readiness.set(false);
+        soft.cancel();
+        let finished = async {
+            while tasks.join_next().await.is_some() {}
+            state.engine.close(stop.grace).await;
+        };
+        tokio::select! {
+            () = finished => info!("stopped; everything that had begun is finished"),
+            () = stop.hard_after_grace() => warn!("stopped hard; jobs that had begun go on at the next start"),
+        }
+        tasks.abort_all();
+        state.store.close().await;
+        if ended_early {
+            Err(anyhow::anyhow!("a part of connwarden ended that must not; see the log"))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// The storage directory is ours alone, so whoever held a lease is dead.
+async fn release_leases(state: &AppState) -> Result<(), store::StoreError> {
+    let mut tx = state.store.write().await?;
+    let released = store::jobs::release_all(&mut tx, state.clock.now()).await?;
+    store::commit(tx).await?;
+    if released > 0 {
+        info!(released, "{released} jobs of the last run go on");
+    }
+    Ok(())
+}
+
+async fn learn_now_and_then(engine: Engine, stop: CancellationToken) {
+    loop {
+        engine.learn_servers().await;
+        tokio::select! {
+            () = tokio::time::sleep(LEARN_INTERVAL) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// The observer that a configuration asks for.
+pub fn observer(config: &Config, users: UserMask, clock: Clock) -> Observer {
+    let client = MonitoringClient::new(MonitoringSettings {
+        connect_timeout: config.observe.connect_timeout,
+        timeout: config.observe.timeout,
+        max_reply_bytes: config.observe.max_reply_bytes,
+    });
+    Observer::new(client, Arc::new(config.applications.clone()), users, config.observe.idle_after, clock)
+}
+
+/// The servers that a configured cluster names.
+pub fn targets(cluster: &config::Cluster) -> ClusterTargets {
+    let auth = cluster.auth.as_ref().map(|auth| match auth {
+        config::MonitorAuth::Basic { username, password } => {
+            MonitorAuth::Basic { username: username.clone(), password: password.clone() }
+        }
+        config::MonitorAuth::Bearer(token) => MonitorAuth::Bearer(token.clone()),
+    });
+    ClusterTargets { name: cluster.name.clone(), servers: cluster.monitor.clone(), auth }
+}
+
+/// A key that nobody else has.
+///
+/// # Errors
+///
+/// The operating system has no randomness to give.
+pub fn random_key() -> anyhow::Result<[u8; 32]> {
+    let mut key = [0; 32];
+    SystemRandom::new()
+        .fill(&mut key)
+        .map_err(|_| anyhow::anyhow!("the operating system gives no randomness"))?;
+    Ok(key)
+}
+
+fn cluster(cluster: &config::Cluster) -> Cluster {
+    let matchers = Some(cluster.matchers.clone()).filter(|matchers| !matchers.is_empty());
+    let route =
+        ClusterRoute { name: cluster.name.clone(), matchers, server_labels: cluster.server_labels.clone() };
+    Cluster { route, targets: targets(cluster) }
+}
+
+/// The mask of users, by a key that is made once per storage directory.
+async fn user_mask(store: &Store) -> anyhow::Result<UserMask> {
+    let mut tx = store.write().await?;
+    let key = match store::settings::find(&mut tx, USER_HASH_KEY).await? {
+        Some(text) => from_hex(&text).context("the key is not 64 hexadecimal digits")?,
+        None => {
+            let key = random_key()?;
+            let text: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+            store::settings::insert(&mut tx, USER_HASH_KEY, &text).await?;
+            key
+        }
+    };
+    store::commit(tx).await?;
+    Ok(UserMask::new(&key))
+}
+
+fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let mut key = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (byte, place) in key.iter_mut().zip(0..) {
+        *byte = u8::from_str_radix(&text[2 * place..2 * place + 2], 16).ok()?;
+    }
+    Some(key)
+}
+
+/// Says the whole chain of a store error: at start there is nobody else to tell.
+fn explain(error: store::StoreError) -> anyhow::Error {
+    match error {
+        error @ store::StoreError::Directory { .. } => anyhow::Error::new(error),
+        error => anyhow::Error::new(error).context("opening the store"),
+    }
+}

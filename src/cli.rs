@@ -1,0 +1,93 @@
+//! The command line: the daemon, and what someone with only a shell needs at 3 a.m.
+//!
+//! `inspect` asks NATS servers itself and needs no daemon; `incidents` asks a daemon through its API.
+
+mod check_config;
+mod incidents;
+mod inspect;
+mod printable;
+mod render;
+mod serve;
+mod table;
+
+use std::io::{ErrorKind, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Something was found wrong, or could not be done.
+const FAILURE: u8 = 1;
+
+/// What could be done was done, but not all of it.
+const PARTIAL: u8 = 3;
+
+/// Says who holds the connections of your NATS servers, and keeps the story.
+#[derive(Debug, Parser)]
+#[command(name = "connwarden", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon: receive alerts, look at NATS, keep incidents.
+    Serve(serve::Arguments),
+    /// Read a configuration file and report every problem with its place.
+    CheckConfig(check_config::Arguments),
+    /// Show who holds the connections of NATS servers, right now; needs no daemon.
+    Inspect(inspect::Arguments),
+    /// List and show the incidents of a running daemon.
+    Incidents(incidents::Arguments),
+}
+
+/// How to write a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people.
+    Table,
+    /// The same document as the API's.
+    Json,
+    /// One line per group, for spreadsheets.
+    Csv,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    // before anything that may speak TLS; it fails only if a provider is there already
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("connwarden: {error:#}");
+            ExitCode::from(FAILURE)
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    if let Command::CheckConfig(arguments) = command {
+        return check_config::run(&arguments);
+    }
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    runtime.block_on(async {
+        match command {
+            Command::Serve(arguments) => serve::run(arguments).await,
+            Command::Inspect(arguments) => inspect::run(arguments).await,
+            Command::Incidents(arguments) => incidents::run(arguments).await,
+            Command::CheckConfig(_) => unreachable!("handled above, without a runtime"),
+        }
+    })
+}
+
+/// Writes a result to standard output; whoever reads it may stop early (`| head`).
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("writing to standard output"),
+    }
+}

@@ -1,0 +1,39 @@
+//! `connwarden check-config`: every problem of a configuration file, with its place.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::cli::{FAILURE, print};
+use crate::config::Config;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Configuration files to check.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let (mut text, mut good) = (String::new(), true);
+    for file in &arguments.files {
+        match Config::load(file) {
+            Ok(config) => {
+                for warning in config.warnings() {
+                    writeln!(text, "{warning} (warning)")?;
+                }
+                let clusters = config.clusters.len();
+                let servers: usize = config.clusters.iter().map(|cluster| cluster.monitor.len()).sum();
+                writeln!(text, "{}: good: {clusters} clusters, {servers} servers", file.display())?;
+            }
+            Err(problems) => {
+                good = false;
+                writeln!(text, "{}", problems.to_string().trim_end())?;
+            }
+        }
+    }
+    print(&text)?;
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) })
+}

@@ -1,0 +1,263 @@
+//! `connwarden incidents`: the incidents of a running daemon, through its API.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use crate::cli::inspect::{Dimensions, read_dimensions};
+use crate::cli::printable::visible;
+use crate::cli::table::{Column, draw, terminal_width};
+use crate::cli::{Output, print, render};
+use crate::clock::Clock;
+use crate::http::api::clusters::DEFAULT_BY;
+use crate::http::api::documents::{AlertDocument, IncidentDocument, IncidentHead, IncidentList};
+use crate::http::error::Problem;
+use crate::model::headline::with_commas;
+use crate::model::ids::IncidentId;
+use crate::model::mapping::MappedBy;
+
+/// How long the daemon may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Where the daemon listens.
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "CONNWARDEN_SERVER",
+        default_value = "http://127.0.0.1:9480"
+    )]
+    server: Url,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List incidents, newest first.
+    List(ListArguments),
+    /// Show one incident: who holds the connections, and what happened.
+    Show(ShowArguments),
+}
+
+#[derive(Debug, Args)]
+struct ListArguments {
+    /// Only of this cluster.
+    #[arg(long)]
+    cluster: Option<String>,
+    /// Only of this alert.
+    #[arg(long)]
+    alert_name: Option<String>,
+    /// Only in this state: triggered or resolved.
+    #[arg(long)]
+    state: Option<String>,
+    /// Incidents to list.
+    #[arg(long, default_value_t = 20)]
+    limit: u32,
+    /// Continue behind the page that ended with this cursor.
+    #[arg(long, value_name = "CURSOR")]
+    before: Option<String>,
+    /// How to write it.
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+struct ShowArguments {
+    /// The incident's id.
+    id: IncidentId,
+    /// Which breakdowns to show, a comma list.
+    #[arg(long, default_value = DEFAULT_BY, value_parser = read_dimensions)]
+    by: Dimensions,
+    /// Groups to list per breakdown. [default: 20 in tables, 100 otherwise]
+    #[arg(long, value_name = "N")]
+    top: Option<usize>,
+    /// How to write it.
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let text = match arguments.command {
+        Command::List(list) => self::list(&arguments.server, list).await?,
+        Command::Show(show) => self::show(&arguments.server, show).await?,
+    };
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(server: &Url, arguments: ListArguments) -> anyhow::Result<String> {
+    let mut query = vec![("limit", arguments.limit.to_string())];
+    let optional = [
+        ("cluster", arguments.cluster),
+        ("alert_name", arguments.alert_name),
+        ("state", arguments.state),
+        ("before", arguments.before),
+    ];
+    query.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    let page: IncidentList = get(server, "api/v1/incidents", &query).await?;
+    match arguments.output {
+        Output::Json => Ok(serde_json::to_string_pretty(&page)? + "\n"),
+        Output::Csv => list_as_csv(&page),
+        Output::Table => list_as_table(&page),
+    }
+}
+
+fn list_as_table(page: &IncidentList) -> anyhow::Result<String> {
+    if page.incidents.is_empty() {
+        return Ok("no incidents\n".to_owned());
+    }
+    let now = Clock::system().now();
+    let columns = [
+        Column { heading: "WHAT", numeric: false, expendable: 0 },
+        Column { heading: "STATE", numeric: false, expendable: 0 },
+        Column { heading: "CLUSTER", numeric: false, expendable: 1 },
+        Column { heading: "OPENED", numeric: true, expendable: 2 },
+        Column { heading: "ID", numeric: false, expendable: 0 },
+    ];
+    let rows: Vec<Vec<String>> = page
+        .incidents
+        .iter()
+        .map(|incident| {
+            vec![
+                incident.headline.clone().unwrap_or_else(|| incident.alert_name.clone()),
+                incident.state.name().to_owned(),
+                cluster(incident),
+                format!("{} ago", render::age(Some(incident.opened_at), now)),
+                incident.id.to_string(),
+            ]
+        })
+        .collect();
+    let mut text = draw(&columns, &rows, terminal_width());
+    if let Some(next) = &page.next {
+        writeln!(text, "\nthere are more: --before {next}")?;
+    }
+    Ok(text)
+}
+
+fn list_as_csv(page: &IncidentList) -> anyhow::Result<String> {
+    let mut lines = csv::Writer::from_writer(Vec::new());
+    lines.write_record(["id", "state", "cluster", "alert_name", "opened_at", "headline"])?;
+    for incident in &page.incidents {
+        lines.write_record([
+            &*incident.id.to_string(),
+            incident.state.name(),
+            &crate::cli::printable::spreadsheet(&cluster(incident)),
+            &crate::cli::printable::spreadsheet(&incident.alert_name),
+            &incident.opened_at.to_string(),
+            &crate::cli::printable::spreadsheet(incident.headline.as_deref().unwrap_or_default()),
+        ])?;
+    }
+    Ok(String::from_utf8(lines.into_inner()?)?)
+}
+
+async fn show(server: &Url, arguments: ShowArguments) -> anyhow::Result<String> {
+    let default_top = if arguments.output == Output::Table { "20" } else { "100" };
+    let top = arguments.top.map_or_else(|| default_top.to_owned(), |top| top.to_string());
+    let path = format!("api/v1/incidents/{}", arguments.id);
+    let document: IncidentDocument = get(server, &path, &[("top", top)]).await?;
+    match arguments.output {
+        Output::Json => Ok(serde_json::to_string_pretty(&document)? + "\n"),
+        Output::Csv => render::csv(&document.breakdowns),
+        Output::Table => show_as_text(&document, &arguments.by),
+    }
+}
+
+fn show_as_text(document: &IncidentDocument, by: &Dimensions) -> anyhow::Result<String> {
+    let (width, now) = (terminal_width(), Clock::system().now());
+    let head = &document.head;
+    let mut text = String::new();
+    writeln!(text, "{}", visible(head.headline.as_deref().unwrap_or(&head.alert_name)))?;
+    writeln!(text)?;
+    writeln!(text, "incident  {}", head.id)?;
+    writeln!(text, "alert     {}", visible(&head.alert_name))?;
+    writeln!(text, "cluster   {}", visible(&cluster(head)))?;
+    let opened = render::age(Some(head.opened_at), now);
+    writeln!(text, "state     {}, opened {opened} ago ({})", head.state.name(), head.opened_at)?;
+
+    writeln!(text, "\nALERTS")?;
+    text.push_str(&alerts(&document.alerts, width));
+    match &document.coverage {
+        None => writeln!(text, "\nNATS has not been seen yet; the timeline says why")?,
+        Some(coverage) => {
+            write!(text, "\n{}", render::coverage(coverage, width))?;
+            for dimension in &by.0 {
+                if let Some(breakdown) = document.breakdowns.get(dimension) {
+                    write!(text, "\n{}", render::breakdown(*dimension, breakdown, now, width))?;
+                }
+            }
+        }
+    }
+    writeln!(text, "\nTIMELINE")?;
+    for entry in &document.timeline {
+        let at = entry.at.strftime("%Y-%m-%d %H:%M:%SZ");
+        writeln!(text, "{at}  {:<12}  {}", visible(&entry.actor), visible(&entry.text))?;
+    }
+    Ok(text)
+}
+
+fn alerts(alerts: &[AlertDocument], width: usize) -> String {
+    let columns = [
+        Column { heading: "SERVER", numeric: false, expendable: 0 },
+        Column { heading: "STATUS", numeric: false, expendable: 0 },
+        Column { heading: "SAYS", numeric: true, expendable: 0 },
+        Column { heading: "REALLY", numeric: true, expendable: 0 },
+        Column { heading: "", numeric: false, expendable: 1 },
+    ];
+    let rows: Vec<Vec<String>> = alerts
+        .iter()
+        .map(|alert| {
+            let truth = alert.truth.as_ref();
+            let named = truth.and_then(|truth| truth.server.clone());
+            let label = alert.labels.get("server_id").or_else(|| alert.labels.get("instance"));
+            let server =
+                named.or_else(|| label.map(str::to_owned)).unwrap_or_else(|| "whole cluster".to_owned());
+            let saturated = truth.is_some_and(|truth| truth.value_saturated == Some(true));
+            vec![
+                server,
+                alert.status.clone(),
+                alert.value.map_or_else(|| "?".to_owned(), |value| value.to_string()),
+                truth.and_then(|truth| truth.connections()).map_or_else(|| "?".to_owned(), with_commas),
+                if saturated { "saturated: one /connz page holds 1024" } else { "" }.to_owned(),
+            ]
+        })
+        .collect();
+    draw(&columns, &rows, width)
+}
+
+/// The cluster of an incident, and whether it is certain.
+fn cluster(incident: &IncidentHead) -> String {
+    match (&incident.cluster, incident.mapped_by) {
+        (Some(cluster), Some(MappedBy::Assumed)) => format!("{cluster} (assumed)"),
+        (Some(cluster), _) => cluster.clone(),
+        (None, _) => "(none)".to_owned(),
+    }
+}
+
+/// Asks the daemon for a document.
+async fn get<T: DeserializeOwned>(server: &Url, path: &str, query: &[(&str, String)]) -> anyhow::Result<T> {
+    let mut url = server.join(path).with_context(|| format!("{server} is not the URL of a daemon"))?;
+    url.query_pairs_mut().extend_pairs(query);
+    let http =
+        reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build().context("making an HTTP client")?;
+    let answer =
+        http.get(url).send().await.with_context(|| {
+            format!("asking {server}; is `connwarden serve` running there? (see --server)")
+        })?;
+    let status = answer.status();
+    let body = answer.bytes().await.with_context(|| format!("reading the answer of {server}"))?;
+    if !status.is_success() {
+        return Err(match serde_json::from_slice::<Problem>(&body) {
+            Ok(problem) => anyhow::anyhow!("{}", problem.detail),
+            Err(_) => anyhow::anyhow!("{server} answers with status {status}: is it connwarden?"),
+        });
+    }
+    serde_json::from_slice(&body).with_context(|| format!("reading the document of {server}"))
+}

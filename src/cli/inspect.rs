@@ -1,0 +1,108 @@
+//! `connwarden inspect`: who holds the connections, right now, without any daemon.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use url::Url;
+
+use crate::app;
+use crate::cli::{FAILURE, Output, PARTIAL, print, render, table};
+use crate::clock::Clock;
+use crate::config::{Config, parse_monitor_url};
+use crate::http::api::DEFAULT_TOP;
+use crate::http::api::clusters::DEFAULT_BY;
+use crate::http::api::documents::BreakdownDocument;
+use crate::model::breakdown::{Dimension, UnknownDimension, parse_dimensions};
+use crate::observe::users::UserMask;
+
+/// Groups per table, unless it is asked for more or fewer.
+const ROWS: usize = 20;
+
+/// Exits 0 if everything was seen, 3 if a part was, 1 if nothing was.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Monitoring URLs of NATS servers, such as http://nats-1:8222; those of one cluster together.
+    #[arg(required = true, value_name = "URL", value_parser = parse_monitor_url)]
+    servers: Vec<Url>,
+    /// What to group by, a comma list: application, name, ip, subnet, account, user, library, kind, server.
+    #[arg(long, default_value = DEFAULT_BY, value_parser = read_dimensions)]
+    by: Dimensions,
+    /// Groups to list per breakdown. [default: 20 in tables, 100 otherwise]
+    #[arg(long, value_name = "N")]
+    top: Option<usize>,
+    /// How to write it.
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+    /// Configuration file, for its application rules and time limits.
+    #[arg(long = "config.file", value_name = "FILE")]
+    config_file: Option<PathBuf>,
+}
+
+/// A comma list of dimensions.
+#[derive(Debug, Clone)]
+pub(super) struct Dimensions(pub(super) Vec<Dimension>);
+
+pub(super) fn read_dimensions(text: &str) -> Result<Dimensions, UnknownDimension> {
+    parse_dimensions(text).map(Dimensions)
+}
+
+pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let settings = match &arguments.config_file {
+        Some(path) => Config::load(path)
+            .map_err(|problems| anyhow::anyhow!("the configuration is wrong\n{problems}"))?,
+        None => Config::default(),
+    };
+    let mut servers = arguments.servers;
+    let mut seen = Vec::new();
+    servers.retain(|server| {
+        !seen.contains(server) && {
+            seen.push(server.clone());
+            true
+        }
+    });
+    let cluster = Config::from_monitors(servers).clusters.remove(0);
+
+    let clock = Clock::system();
+    let observer = app::observer(&settings, UserMask::new(&app::random_key()?), clock.clone());
+    let snapshot = observer.sweep(&app::targets(&cluster), &arguments.by.0).await;
+    let default_top = if arguments.output == Output::Table { ROWS } else { DEFAULT_TOP };
+    let document = BreakdownDocument::new(snapshot, &arguments.by.0, arguments.top.unwrap_or(default_top));
+
+    let code = match &document.coverage {
+        coverage if coverage.complete => ExitCode::SUCCESS,
+        coverage if coverage.is_blind() => ExitCode::from(FAILURE),
+        _ => ExitCode::from(PARTIAL),
+    };
+    let text = match arguments.output {
+        Output::Json => serde_json::to_string_pretty(&document)? + "\n",
+        Output::Csv => render::csv(&document.breakdowns)?,
+        Output::Table => as_table(&document, &arguments.by.0, &clock)?,
+    };
+    print(&text)?;
+    if arguments.output == Output::Csv {
+        for error in document.coverage.errors() {
+            eprintln!("connwarden: {}", crate::cli::printable::visible(error));
+        }
+    }
+    Ok(code)
+}
+
+fn as_table(document: &BreakdownDocument, by: &[Dimension], clock: &Clock) -> anyhow::Result<String> {
+    let width = table::terminal_width();
+    let mut text = render::coverage(&document.coverage, width);
+    if document.coverage.is_blind() {
+        writeln!(text, "\nno server let us see its connections")?;
+        return Ok(text);
+    }
+    for dimension in by {
+        if let Some(breakdown) = document.breakdowns.get(dimension) {
+            write!(text, "\n{}", render::breakdown(*dimension, breakdown, clock.now(), width))?;
+        }
+    }
+    if !document.coverage.complete {
+        writeln!(text, "\nINCOMPLETE: the tables hold only what was seen")?;
+    }
+    Ok(text)
+}

@@ -1,0 +1,53 @@
+//! `GET /api/v1/clusters` and `GET /api/v1/clusters/{name}/breakdown`.
+
+use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use serde::Deserialize;
+
+use crate::http::AppState;
+use crate::http::api::DEFAULT_TOP;
+use crate::http::api::documents::{BreakdownDocument, ClusterDocument, ClusterList, ServerDocument};
+use crate::http::error::ApiError;
+use crate::model::breakdown::parse_dimensions;
+
+/// What a breakdown is by, unless something else is asked for.
+pub const DEFAULT_BY: &str = "application,ip";
+
+/// What to break down, and how much of it to show.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BreakdownQuery {
+    by: Option<String>,
+    top: Option<usize>,
+}
+
+/// `GET /api/v1/clusters`
+#[tracing::instrument(name = "api.clusters.list", skip_all)]
+pub async fn list(State(state): State<AppState>) -> Json<ClusterList> {
+    let known = state.engine.known_servers();
+    let clusters = state.engine.clusters().map(|cluster| {
+        let own = known.iter().filter(|server| server.cluster == cluster.name);
+        let servers = own.map(|server| ServerDocument {
+            url: server.url.clone(),
+            name: server.server_name.clone(),
+            server_id: server.server_id.clone(),
+        });
+        ClusterDocument { name: cluster.name.clone(), servers: servers.collect() }
+    });
+    Json(ClusterList { clusters: clusters.collect() })
+}
+
+/// `GET /api/v1/clusters/{name}/breakdown`: looks at the cluster now.
+#[tracing::instrument(name = "api.clusters.breakdown", skip_all)]
+pub async fn breakdown(
+    State(state): State<AppState>,
+    name: Result<Path<String>, PathRejection>,
+    query: Result<Query<BreakdownQuery>, QueryRejection>,
+) -> Result<Json<BreakdownDocument>, ApiError> {
+    let (Path(name), Query(query)) = (name?, query?);
+    let dimensions = parse_dimensions(query.by.as_deref().unwrap_or(DEFAULT_BY))?;
+    let snapshot = state.engine.look(&name).await?;
+    let snapshot = snapshot.as_ref().clone();
+    Ok(Json(BreakdownDocument::new(snapshot, &dimensions, query.top.unwrap_or(DEFAULT_TOP))))
+}

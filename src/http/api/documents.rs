@@ -1,0 +1,237 @@
+//! The documents of the API, as they are written and as the command line reads them.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::model::alert::{AlertStatus, ValueSource};
+use crate::model::breakdown::{Breakdowns, Dimension};
+use crate::model::entry::Entry;
+use crate::model::ids::{IncidentId, SnapshotId};
+use crate::model::incident::{Incident, IncidentKey, IncidentState};
+use crate::model::labels::Labels;
+use crate::model::mapping::MappedBy;
+use crate::model::member::Member;
+use crate::model::snapshot::{Coverage, Snapshot};
+use crate::model::truth::Truth;
+use crate::store::snapshots::SnapshotSummary;
+
+/// `GET /api/v1/incidents`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct IncidentList {
+    /// The incidents, newest first.
+    pub incidents: Vec<IncidentHead>,
+    /// Where the next page begins: pass it as `before`.
+    pub next: Option<String>,
+}
+
+/// What every document about an incident begins with.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct IncidentHead {
+    /// Its id.
+    pub id: IncidentId,
+    /// The configured cluster; `null` if none could be made out.
+    pub cluster: Option<String>,
+    /// How the cluster was found; `assumed` means that nothing in the alert names it.
+    pub mapped_by: Option<MappedBy>,
+    /// Without a cluster: the alert's `server_id`, else its `instance`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// The alert's name.
+    pub alert_name: String,
+    /// Where it stands.
+    #[serde(flatten)]
+    pub state: IncidentState,
+    /// When its first alert was received.
+    pub opened_at: Timestamp,
+    /// When anything about it last changed.
+    pub updated_at: Timestamp,
+    /// What there is to know in one line, once the cluster has been looked at.
+    pub headline: Option<String>,
+}
+
+/// `GET /api/v1/incidents/{id}`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct IncidentDocument {
+    /// What it is about and where it stands.
+    #[serde(flatten)]
+    pub head: IncidentHead,
+    /// Its member alerts; those that fire first.
+    pub alerts: Vec<AlertDocument>,
+    /// Every stored look at the cluster, oldest first.
+    pub snapshots: Vec<SnapshotDocument>,
+    /// How much the latest look has seen.
+    pub coverage: Option<Coverage>,
+    /// What the latest look has seen, by dimension.
+    pub breakdowns: Breakdowns,
+    /// What happened, oldest first.
+    pub timeline: Vec<Entry>,
+}
+
+/// A member alert.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AlertDocument {
+    /// Identifies the label set.
+    pub fingerprint: String,
+    /// `firing` or `resolved`.
+    pub status: String,
+    /// How often it has begun to fire within the incident.
+    pub generation: u32,
+    /// When it began to fire.
+    pub starts_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// The number it carries; `null` if none could be read.
+    pub value: Option<f64>,
+    /// Where the number was read.
+    pub value_source: Option<ValueSource>,
+    /// What the latest look says about it; `null` before the first.
+    pub truth: Option<Truth>,
+    /// The monitoring URL of the server it is about; `null` means the whole cluster.
+    pub server_url: Option<Url>,
+    /// The label that named the server, or `only_server`.
+    pub server_matched_by: Option<String>,
+    /// What the alert is about.
+    pub labels: Labels,
+    /// Text for people.
+    pub annotations: Labels,
+    /// Where the rule can be looked at.
+    pub generator_url: String,
+    /// When it was first received.
+    pub first_seen_at: Timestamp,
+    /// When it was last received.
+    pub last_seen_at: Timestamp,
+}
+
+/// One stored look at a cluster.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SnapshotDocument {
+    /// Its id.
+    pub id: SnapshotId,
+    /// When the look began.
+    pub taken_at: Timestamp,
+    /// How much was seen.
+    pub coverage: Coverage,
+}
+
+/// `GET /api/v1/clusters/{name}/breakdown`, and `connwarden inspect -o json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct BreakdownDocument {
+    /// The cluster's name.
+    pub cluster: String,
+    /// When the look began.
+    pub taken_at: Timestamp,
+    /// How much was seen.
+    pub coverage: Coverage,
+    /// What was seen, by dimension.
+    pub breakdowns: Breakdowns,
+}
+
+/// `GET /api/v1/clusters`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ClusterList {
+    /// The configured clusters, in the order of the configuration.
+    pub clusters: Vec<ClusterDocument>,
+}
+
+/// A configured cluster.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ClusterDocument {
+    /// Its name.
+    pub name: String,
+    /// Its servers.
+    pub servers: Vec<ServerDocument>,
+}
+
+/// A configured server, with what it last said of itself.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ServerDocument {
+    /// Its monitoring URL.
+    pub url: Url,
+    /// Its name; `null` until it has answered once.
+    pub name: Option<String>,
+    /// Its nats id, new at each start; `null` until it has answered once.
+    pub server_id: Option<String>,
+}
+
+impl From<Incident> for IncidentHead {
+    fn from(incident: Incident) -> Self {
+        let (cluster, mapped_by, subject, alert_name) = match incident.key {
+            IncidentKey::Cluster { cluster, mapped_by, alert_name } => {
+                (Some(cluster), Some(mapped_by), None, alert_name)
+            }
+            IncidentKey::Unmapped { subject, alert_name } => (None, None, Some(subject), alert_name),
+        };
+        Self {
+            id: incident.id,
+            cluster,
+            mapped_by,
+            subject,
+            alert_name,
+            state: incident.state,
+            opened_at: incident.opened_at,
+            updated_at: incident.updated_at,
+            headline: incident.headline,
+        }
+    }
+}
+
+impl AlertDocument {
+    /// Shows a member beside what the latest look says about it.
+    pub fn new(member: Member, coverage: Option<&Coverage>) -> Self {
+        let truth = coverage.map(|coverage| Truth::about(&member, coverage));
+        let (status, ended_at) = match member.alert.status {
+            AlertStatus::Firing => ("firing", None),
+            AlertStatus::Resolved { ended_at } => ("resolved", Some(ended_at)),
+        };
+        let (server_url, server_matched_by) =
+            member.server.map(|server| (server.url, server.matched_by)).unzip();
+        Self {
+            fingerprint: member.alert.fingerprint.to_string(),
+            status: status.to_owned(),
+            generation: member.generation,
+            starts_at: member.alert.starts_at,
+            ended_at,
+            value: member.alert.value.map(|value| value.value),
+            value_source: member.alert.value.map(|value| value.source),
+            truth,
+            server_url,
+            server_matched_by,
+            labels: member.alert.labels,
+            annotations: member.alert.annotations,
+            generator_url: member.alert.generator_url,
+            first_seen_at: member.first_seen_at,
+            last_seen_at: member.last_seen_at,
+        }
+    }
+}
+
+impl From<SnapshotSummary> for SnapshotDocument {
+    fn from(summary: SnapshotSummary) -> Self {
+        Self { id: summary.id, taken_at: summary.taken_at, coverage: summary.coverage }
+    }
+}
+
+impl BreakdownDocument {
+    /// Shows the `top` groups of a snapshot along `dimensions`.
+    pub fn new(snapshot: Snapshot, dimensions: &[Dimension], top: usize) -> Self {
+        let wanted = snapshot.breakdowns.into_iter().filter(|(dimension, _)| dimensions.contains(dimension));
+        Self {
+            cluster: snapshot.cluster,
+            taken_at: snapshot.taken_at,
+            coverage: snapshot.coverage,
+            breakdowns: top_of(wanted, top),
+        }
+    }
+}
+
+/// The `top` groups of each breakdown.
+pub fn top_of(
+    breakdowns: impl IntoIterator<Item = (Dimension, crate::model::breakdown::Breakdown)>,
+    top: usize,
+) -> Breakdowns {
+    let cut = breakdowns.into_iter().map(|(dimension, breakdown)| (dimension, breakdown.top(top)));
+    cut.collect::<BTreeMap<_, _>>()
+}

@@ -1,0 +1,103 @@
+//! `GET /api/v1/incidents` and `GET /api/v1/incidents/{id}`.
+
+use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use serde::Deserialize;
+
+use crate::http::AppState;
+use crate::http::api::DEFAULT_TOP;
+use crate::http::api::documents::{
+    AlertDocument, IncidentDocument, IncidentHead, IncidentList, SnapshotDocument, top_of,
+};
+use crate::http::error::ApiError;
+use crate::model::ids::IncidentId;
+use crate::store::incidents::IncidentFilter;
+use crate::store::{alerts, entries, incidents, snapshots};
+
+/// Incidents per page, unless it is asked for more or fewer.
+const DEFAULT_LIMIT: u32 = 50;
+
+/// Incidents per page at the most.
+const LARGEST_LIMIT: u32 = 500;
+
+/// Which incidents to list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    cluster: Option<String>,
+    alert_name: Option<String>,
+    state: Option<String>,
+    before: Option<i64>,
+    limit: Option<u32>,
+}
+
+/// How much of an incident to show.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShowQuery {
+    top: Option<usize>,
+}
+
+/// `GET /api/v1/incidents`
+#[tracing::instrument(name = "api.incidents.list", skip_all)]
+pub async fn list(
+    State(state): State<AppState>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Json<IncidentList>, ApiError> {
+    let Query(query) = query?;
+    if let Some(name) = &query.state
+        && !["triggered", "resolved"].contains(&name.as_str())
+    {
+        return Err(ApiError::BadRequest(format!("state: `{name}` is not triggered or resolved")));
+    }
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=LARGEST_LIMIT).contains(&limit) {
+        return Err(ApiError::BadRequest(format!("limit: {limit} is not between 1 and {LARGEST_LIMIT}")));
+    }
+    let filter = IncidentFilter {
+        cluster: query.cluster,
+        alert_name: query.alert_name,
+        state: query.state,
+        before: query.before,
+    };
+    let mut conn = state.store.read().await?;
+    let page = incidents::list(&mut conn, &filter, limit).await?;
+    Ok(Json(IncidentList {
+        incidents: page.incidents.into_iter().map(IncidentHead::from).collect(),
+        next: page.next.map(|next| next.to_string()),
+    }))
+}
+
+/// `GET /api/v1/incidents/{id}`
+#[tracing::instrument(name = "api.incidents.show", skip_all)]
+pub async fn show(
+    State(state): State<AppState>,
+    id: Result<Path<IncidentId>, PathRejection>,
+    query: Result<Query<ShowQuery>, QueryRejection>,
+) -> Result<Json<IncidentDocument>, ApiError> {
+    let (Path(id), Query(query)) = (id?, query?);
+    let mut conn = state.store.read().await?;
+    let incident = incidents::find(&mut conn, id).await?.ok_or(ApiError::UnknownIncident(id))?;
+    let members = alerts::list(&mut conn, id).await?;
+    let timeline = entries::list(&mut conn, id).await?;
+    let snapshots = snapshots::list(&mut conn, id).await?;
+    let latest = snapshots.last();
+    let breakdowns = match latest {
+        Some(latest) => snapshots::list_breakdowns(&mut conn, latest.id).await?,
+        None => Default::default(),
+    };
+
+    let coverage = latest.map(|latest| latest.coverage.clone());
+    let mut alerts: Vec<AlertDocument> =
+        members.into_values().map(|member| AlertDocument::new(member, coverage.as_ref())).collect();
+    alerts.sort_by(|one, two| (&one.status, one.starts_at).cmp(&(&two.status, two.starts_at)));
+    Ok(Json(IncidentDocument {
+        head: incident.into(),
+        alerts,
+        snapshots: snapshots.into_iter().map(SnapshotDocument::from).collect(),
+        coverage,
+        breakdowns: top_of(breakdowns, query.top.unwrap_or(DEFAULT_TOP)),
+        timeline,
+    }))
+}

@@ -1,0 +1,158 @@
+//! What an outsider is told when something goes wrong, and with which status: decided here and nowhere else.
+//!
+//! An answer to a person is an RFC 9457 problem document. An internal failure says no more than that; the log has
+//! the whole chain.
+
+use std::any::Any;
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{IntakeError, LookError};
+use crate::model::breakdown::UnknownDimension;
+use crate::model::ids::IncidentId;
+use crate::store::StoreError;
+
+/// Why a request was not answered as its sender hoped.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// Nothing is at this path.
+    #[error("nothing is at this path")]
+    NoSuchPath,
+    /// The path is there, but not for this method.
+    #[error("this method is not allowed here")]
+    MethodNotAllowed,
+    /// No such incident.
+    #[error("no incident {0}")]
+    UnknownIncident(IncidentId),
+    /// The path or the query cannot be read.
+    #[error("{0}")]
+    BadRequest(String),
+    /// No such dimension.
+    #[error("by: {0}")]
+    Dimension(#[from] UnknownDimension),
+    /// A cluster could not be looked at.
+    #[error(transparent)]
+    Look(#[from] LookError),
+    /// The store failed.
+    #[error("internal error")]
+    Store(#[from] StoreError),
+}
+
+/// The body of an error answer (RFC 9457).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Problem {
+    /// What the status means.
+    pub title: String,
+    /// The status.
+    pub status: u16,
+    /// What went wrong, for people.
+    pub detail: String,
+    /// Names the request in the log.
+    pub request_id: String,
+}
+
+impl ApiError {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NoSuchPath | Self::UnknownIncident(_) | Self::Look(LookError::UnknownCluster(_)) => {
+                StatusCode::NOT_FOUND
+            }
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BadRequest(_) | Self::Dimension(_) => StatusCode::BAD_REQUEST,
+            Self::Look(LookError::CutShort(_)) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!(error = &self as &dyn std::error::Error, "request failed: {}", chain(&self));
+        }
+        problem(status, self.to_string())
+    }
+}
+
+/// Answers with a problem document; the request's id is filled in on the way out.
+fn problem(status: StatusCode, detail: String) -> Response {
+    let title = status.canonical_reason().unwrap_or_default().to_owned();
+    let problem = Problem { title, status: status.as_u16(), detail, request_id: String::new() };
+    let mut response = status.into_response();
+    response.extensions_mut().insert(problem);
+    response
+}
+
+impl Problem {
+    /// The answer itself, once the request's id is known.
+    pub(super) fn into_response_of(mut self, status: StatusCode, request_id: &str) -> Response {
+        self.request_id = request_id.to_owned();
+        let mut response = (status, Json(self)).into_response();
+        let content_type = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+        response
+    }
+}
+
+/// Answers for a handler that panicked.
+pub(super) fn after_panic(_: Box<dyn Any + Send>) -> Response {
+    tracing::error!("a handler panicked; see the line before");
+    problem(StatusCode::INTERNAL_SERVER_ERROR, "internal error".to_owned())
+}
+
+/// Why a webhook body was not taken. Alertmanager copies the answer into its log, so it is one line of text.
+#[derive(Debug, thiserror::Error)]
+pub enum WebhookError {
+    /// It will never be taken.
+    #[error(transparent)]
+    Intake(#[from] IntakeError),
+    /// It is larger than what is read.
+    #[error("the body is larger than {0} bytes (web.max_body)")]
+    TooLarge(u64),
+    /// It did not arrive whole.
+    #[error("the body did not arrive whole: {0}")]
+    Incomplete(String),
+}
+
+impl WebhookError {
+    fn status(&self) -> StatusCode {
+        match self {
+            // 4xx is never tried again before the next interval, and not at all once the alert is over: only for
+            // what will never be taken
+            Self::Intake(IntakeError::Hopeless(_)) => StatusCode::BAD_REQUEST,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Intake(IntakeError::Store(_)) | Self::Incomplete(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+impl IntoResponse for WebhookError {
+    fn into_response(self) -> Response {
+        match &self {
+            Self::Intake(IntakeError::Store(_)) => {
+                tracing::error!(error = &self as &dyn std::error::Error, "{}", chain(&self));
+            }
+            _ => tracing::warn!("refused a notification: {self}"),
+        }
+        (self.status(), format!("{self}\n")).into_response()
+    }
+}
+
+/// An error and everything behind it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !line.ends_with(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        cause = error.source();
+    }
+    line
+}

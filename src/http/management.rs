@@ -1,0 +1,59 @@
+//! Health, readiness and metrics, in Prometheus' manner.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+
+use crate::http::AppState;
+use crate::http::error::ApiError;
+use crate::store::{self, StoreError};
+
+/// Whether requests should come here: set once everything runs, taken back when something has stopped.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// Says whether requests should come here.
+    pub fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::Release);
+    }
+
+    fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// `GET /-/healthy`: the process answers.
+pub async fn healthy() -> &'static str {
+    "connwarden is healthy.\n"
+}
+
+/// `GET /-/ready`: the store answers and the workers live.
+pub async fn ready(State(state): State<AppState>) -> (StatusCode, &'static str) {
+    if !state.readiness.get() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "connwarden is starting or stopping.\n");
+    }
+    match counts(&state).await {
+        Ok(_) => (StatusCode::OK, "connwarden is ready.\n"),
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the store does not answer: {error}");
+            (StatusCode::SERVICE_UNAVAILABLE, "connwarden cannot reach its store.\n")
+        }
+    }
+}
+
+/// `GET /metrics`: OpenMetrics text.
+pub async fn metrics(State(state): State<AppState>) -> Result<impl IntoResponse, ApiError> {
+    let (unresolved, queued) = counts(&state).await?;
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, content_type)], state.metrics.render(unresolved, queued)))
+}
+
+/// How many incidents are unresolved and how many jobs queued.
+async fn counts(state: &AppState) -> Result<(u64, u64), StoreError> {
+    let mut conn = state.store.read().await?;
+    Ok((store::incidents::count_unresolved(&mut conn).await?, store::jobs::count(&mut conn).await?))
+}

@@ -1,0 +1,37 @@
+//! Request ids: one per request, in the answer, in the log, and in every problem document.
+
+use axum::extract::{Request, State};
+use axum::http::HeaderValue;
+use axum::middleware::Next;
+use axum::response::Response;
+use tracing::{Span, debug_span};
+
+use crate::clock::Clock;
+use crate::http::error::Problem;
+
+const HEADER: &str = "x-request-id";
+
+/// The id of a request.
+#[derive(Debug, Clone)]
+struct RequestId(String);
+
+/// Gives a request its id, and the answer too.
+pub(super) async fn set(State(clock): State<Clock>, mut request: Request, next: Next) -> Response {
+    let id = clock.new_id().to_string();
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let mut response = next.run(request).await;
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        let status = response.status();
+        response = problem.into_response_of(status, &id);
+    }
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(HEADER, value);
+    }
+    response
+}
+
+/// The span of a request.
+pub(super) fn span(request: &Request) -> Span {
+    let id = request.extensions().get::<RequestId>().map(|id| id.0.as_str()).unwrap_or_default();
+    debug_span!("request", request.id = id, method = %request.method(), path = request.uri().path())
+}
