@@ -1,0 +1,81 @@
+# Every habit of the project, one target each. `make` alone lists them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+# The cargo profile of `make build` and `make demo`. PROFILE=dev reuses what the tests built.
+PROFILE ?= release
+# Cargo calls the folder of the dev profile `debug`.
+BIN_DIR = $(or $(CARGO_TARGET_DIR),target)/$(patsubst dev,debug,$(PROFILE))
+
+PYTHON_SCRIPTS := scripts/demo scripts/fetch-tools
+SHELL_SCRIPTS := .ci/run scripts/cargo-deny
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+
+.PHONY: build
+build: ## build the program (PROFILE=dev for a debug build)
+	cargo build --locked --profile $(PROFILE)
+
+.PHONY: demo
+demo: tools ## real servers on loopback, a connection leak, an alert and its incident; Ctrl-C ends it
+	cargo build --locked --profile $(PROFILE) --bin connwarden --example swarm
+	@scripts/demo --bin-dir $(BIN_DIR)
+
+.PHONY: test
+test: tools ## all tests, the ones against real servers and the ones in the documentation among them
+	cargo test --locked
+
+.PHONY: check
+check: format-check lint doc deny architecture scripts-check ## everything but the tests: the six targets below
+
+.PHONY: format-check
+format-check: ## is every file formatted?
+	cargo fmt --check
+
+.PHONY: lint
+lint: ## clippy, warnings are errors
+	cargo clippy --locked --all-targets -- -D warnings
+
+.PHONY: doc
+doc: ## build the documentation, private items too, warnings are errors
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+.PHONY: deny
+deny: deny-tool ## licences, banned crates and sources of the dependencies
+	scripts/cargo-deny --locked check --hide-inclusion-graph bans licenses sources
+
+.PHONY: architecture
+architecture: ## do the modules depend on each other only as drawn?
+	cargo test --locked --test it architecture
+
+.PHONY: scripts-check
+scripts-check: ## syntax of the scripts (and shellcheck, where it is installed)
+	bash -n $(SHELL_SCRIPTS)
+	@if command -v shellcheck >/dev/null; then (set -x; shellcheck $(SHELL_SCRIPTS)); fi
+	python3 -c 'import ast, sys; [ast.parse(open(name).read(), name) for name in sys.argv[1:]]' $(PYTHON_SCRIPTS)
+
+.PHONY: fmt
+fmt: ## format the sources
+	cargo fmt
+
+.PHONY: advisories
+advisories: deny-tool ## known vulnerabilities among the dependencies (needs the network)
+	scripts/cargo-deny --locked check advisories
+
+.PHONY: tools
+tools: ## fetch nats-server and Alertmanager into .tools/, once
+	@scripts/fetch-tools
+
+.PHONY: deny-tool
+deny-tool: ## compile cargo-deny into .tools/ unless it is there, once (some minutes)
+	@scripts/cargo-deny --version
+
+.PHONY: clean-tools
+clean-tools: ## remove .tools/
+	rm -rf .tools
