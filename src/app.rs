@@ -72,27 +72,7 @@ impl App {
         }
         let store = Store::open(&config.storage.path).await.map_err(explain)?;
         let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
-        let metrics = Metrics::new();
-        let bell = Arc::new(Notify::new());
-
-        let mask = user_mask(&store).await.context("reading the key of user hashes")?;
-        let observer = observer(config, mask, clock.clone());
-        let clusters = config.clusters.iter().map(cluster).collect();
-        let engine =
-            Engine::new(store.clone(), observer, clusters, clock.clone(), metrics.clone(), bell.clone())
-                .await
-                .context("reading what is known of the servers")?;
-
-        let mut worker = Worker::new(store.clone(), clock.clone(), metrics.clone(), bell);
-        let enriching = engine.clone();
-        worker.register(ENRICH, move |job| {
-            let engine = enriching.clone();
-            async move { engine.enrich(&job).await }
-        });
-
-        let readiness = Readiness::default();
-        let max_body_bytes = config.web.max_body_bytes;
-        let state = AppState { engine, store, metrics, clock, readiness, max_body_bytes };
+        let (state, worker) = wire(config, store, clock).await?;
         Ok(Self { listener, state, worker: Arc::new(worker) })
     }
 
@@ -153,6 +133,31 @@ impl App {
             Ok(())
         }
     }
+}
+
+/// Makes what answers requests and what works off jobs, upon an open store.
+///
+/// # Errors
+///
+/// The store cannot be read.
+pub async fn wire(config: &Config, store: Store, clock: Clock) -> anyhow::Result<(AppState, Worker)> {
+    let metrics = Metrics::new();
+    let bell = Arc::new(Notify::new());
+    let mask = user_mask(&store).await.context("reading the key of user hashes")?;
+    let observer = observer(config, mask, clock.clone());
+    let clusters = config.clusters.iter().map(cluster).collect();
+    let engine = Engine::new(store.clone(), observer, clusters, clock.clone(), metrics.clone(), bell.clone())
+        .await
+        .context("reading what is known of the servers")?;
+
+    let mut worker = Worker::new(store.clone(), clock.clone(), metrics.clone(), bell);
+    let enriching = engine.clone();
+    worker.register(ENRICH, move |job| {
+        let engine = enriching.clone();
+        async move { engine.enrich(&job).await }
+    });
+    let (readiness, max_body_bytes) = (Readiness::default(), config.web.max_body_bytes);
+    Ok((AppState { engine, store, metrics, clock, readiness, max_body_bytes }, worker))
 }
 
 /// The storage directory is ours alone, so whoever held a lease is dead.

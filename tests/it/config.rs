@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeSet, fs, io, path::Path, time::Duration};
 
-use connwarden::config::{
-    Config, KEYS, LogFormat, MAX_FILE_BYTES, MonitorAuth, Problems, parse_monitor_url,
-};
+use connwarden::config::{Config, KEYS, LogFormat, MAX_FILE_BYTES, MonitorAuth, Problems, parse_monitor_url};
 use connwarden::model::{application::InstancePart, labels::Labels};
 use insta::assert_snapshot;
 use proptest::prelude::*;
@@ -121,10 +119,7 @@ fn every_setting_is_read() {
     let Some(MonitorAuth::Basic { username, password }) = &eu.auth else { panic!("{:?}", eu.auth) };
     assert_eq!((username.as_str(), password.expose_secret()), ("watcher", "hunter2"));
 
-    assert_eq!(
-        us.monitor.iter().map(AsRef::as_ref).collect::<Vec<&str>>(),
-        ["https://nats.example/"]
-    );
+    assert_eq!(us.monitor.iter().map(AsRef::as_ref).collect::<Vec<&str>>(), ["https://nats.example/"]);
     assert_eq!(us.matchers.to_string(), r#"{cluster="prod-us"}"#);
     assert_eq!(us.metric_prefix, "gnatsd");
     assert_eq!(us.server_labels, ["pod", "instance"]);
@@ -371,8 +366,7 @@ fn a_file_is_one_document() {
 
 #[test]
 fn syntax_errors_have_their_place() {
-    let report =
-        ["tab", "syntax", "unclosed-quote", "reserved-character", "too-deep"].map(problems);
+    let report = ["tab", "syntax", "unclosed-quote", "reserved-character", "too-deep"].map(problems);
 
     assert_snapshot!(report.join("\n\n"), @r"
     connwarden.yml:2:2: indented with a tab, YAML wants spaces
@@ -423,9 +417,7 @@ fn a_file_is_loaded_with_its_secrets() {
     let secret = folder.path().join("token");
     let file = folder.path().join("connwarden.yml");
     fs::write(&secret, "s3cret\r\n").unwrap();
-    let text = format!(
-        "clusters: [{{name: a, monitor: http://nats-1:8222, bearer_token_file: {secret:?}}}]"
-    );
+    let text = format!("clusters: [{{name: a, monitor: http://nats-1:8222, bearer_token_file: {secret:?}}}]");
     fs::write(&file, text).unwrap();
 
     let config = Config::load(&file).unwrap();
@@ -471,8 +463,7 @@ fn files_that_cannot_be_read_are_problems() {
 
 #[test]
 fn without_a_file_one_cluster_is_watched() {
-    let urls =
-        ["http://nats-1:8222", "http://NATS-2:8222/"].map(|url| parse_monitor_url(url).unwrap());
+    let urls = ["http://nats-1:8222", "http://NATS-2:8222/"].map(|url| parse_monitor_url(url).unwrap());
     let config = Config::from_monitors(urls.to_vec());
     let same = parse("clusters: [{name: nats, monitor: [http://nats-1:8222, http://nats-2:8222]}]");
 
@@ -622,9 +613,7 @@ fn keys_shown(text: &str) -> BTreeSet<String> {
             }
             (parent, _) => (parent, rest),
         };
-        let Some((key, _)) =
-            entry.split_once(": ").or(entry.strip_suffix(':').map(|key| (key, "")))
-        else {
+        let Some((key, _)) = entry.split_once(": ").or(entry.strip_suffix(':').map(|key| (key, ""))) else {
             continue;
         };
         let path = parent.map_or(key.to_owned(), |parent| format!("{parent}.{key}"));
@@ -632,9 +621,7 @@ fn keys_shown(text: &str) -> BTreeSet<String> {
         parents.push((indentation, path));
     }
     let is_section = |path: &String| {
-        paths
-            .iter()
-            .any(|other| other.strip_prefix(path).is_some_and(|rest| rest.starts_with(['.', '['])))
+        paths.iter().any(|other| other.strip_prefix(path).is_some_and(|rest| rest.starts_with(['.', '['])))
     };
     paths.iter().filter(|path| !is_section(path)).cloned().collect()
 }

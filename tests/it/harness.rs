@@ -1,0 +1,47 @@
+//! What the tests share: real servers, the daemon as a process, the daemon inside the test, and fakes that misbehave.
+//!
+//! Nothing here sleeps to be on the safe side: everything waits on the thing itself, for [`PATIENCE`] at most.
+
+pub mod alertmanager;
+pub mod daemon;
+pub mod fake;
+pub mod nats;
+pub mod process;
+pub mod test_app;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long anything may take before a test gives up. Machines that run tests are busy.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often something that cannot ring a bell is looked at.
+pub const GLANCE: Duration = Duration::from_millis(20);
+
+/// A program that `make tools` has fetched.
+pub fn tool(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin").join(name);
+    assert!(path.exists(), "{} is missing: run `make tools`", path.display());
+    path
+}
+
+/// The text of a fixture, by its path below `tests/fixtures`.
+pub fn fixture(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Looks until there is something to see.
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let looking = async {
+        loop {
+            if let Some(seen) = look().await {
+                return seen;
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looking)
+        .await
+        .unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}"))
+}

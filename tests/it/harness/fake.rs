@@ -1,0 +1,152 @@
+//! Monitoring ports that misbehave, for what a real server cannot be made to do.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use url::Url;
+
+/// What a fake answers to one path.
+#[derive(Clone)]
+pub enum Answer {
+    /// These bytes, as they are, then it hangs up.
+    Raw(Vec<u8>),
+    /// Nothing, ever.
+    Silence,
+}
+
+impl Answer {
+    /// A JSON document with status 200.
+    pub fn json(body: &str) -> Self {
+        Self::http("200 OK", &[("Content-Type", "application/json")], body)
+    }
+
+    /// A whole HTTP answer.
+    pub fn http(status: &str, headers: &[(&str, &str)], body: &str) -> Self {
+        Self::promising(status, headers, body, body.len())
+    }
+
+    /// A JSON document that ends in the middle: `body` of `promised` bytes.
+    pub fn cut_short(body: &str, promised: usize) -> Self {
+        Self::promising("200 OK", &[("Content-Type", "application/json")], body, promised)
+    }
+
+    fn promising(status: &str, headers: &[(&str, &str)], body: &str, length: usize) -> Self {
+        let mut text = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n");
+        for (name, value) in headers {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        Self::Raw(format!("{text}\r\n{body}").into_bytes())
+    }
+}
+
+/// A monitoring port that answers as it is told.
+pub struct FakeMonitor {
+    pub url: Url,
+    requests: Arc<AtomicU64>,
+    task: JoinHandle<()>,
+}
+
+impl FakeMonitor {
+    /// Answers each path (without its query) with what `answer` makes of it.
+    pub async fn start(answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Self {
+        let (listener, url) = listen().await;
+        let (answer, requests) = (Arc::new(answer), Arc::new(AtomicU64::new(0)));
+        let counter = requests.clone();
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                counter.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(serve(stream, answer.clone()));
+            }
+        });
+        Self { url, requests, task }
+    }
+
+    /// How many connections were made to it.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for FakeMonitor {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(mut stream: TcpStream, answer: Arc<impl Fn(&str) -> Answer>) {
+    let mut request = Vec::new();
+    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+        let mut piece = [0; 1024];
+        match stream.read(&mut piece).await {
+            Ok(0) | Err(_) => return,
+            Ok(length) => request.extend_from_slice(&piece[..length]),
+        }
+    }
+    let line = String::from_utf8_lossy(&request).lines().next().unwrap_or_default().to_owned();
+    let path = line.split(' ').nth(1).unwrap_or_default().split('?').next().unwrap_or_default().to_owned();
+    match answer(&path) {
+        Answer::Raw(bytes) => {
+            let _ = stream.write_all(&bytes).await;
+            let _ = stream.shutdown().await;
+        }
+        Answer::Silence => std::future::pending().await,
+    }
+}
+
+/// A gate before a real monitoring port: closed, it accepts and lets nothing through.
+pub struct Gate {
+    pub url: Url,
+    open: watch::Sender<bool>,
+    waiting: Arc<AtomicU64>,
+    task: JoinHandle<()>,
+}
+
+impl Gate {
+    /// A closed gate before `monitor`.
+    pub async fn before(monitor: &Url) -> Self {
+        let (listener, url) = listen().await;
+        let target: SocketAddr = format!("127.0.0.1:{}", monitor.port().unwrap()).parse().unwrap();
+        let (open, opened) = watch::channel(false);
+        let waiting = Arc::new(AtomicU64::new(0));
+        let counter = waiting.clone();
+        let task = tokio::spawn(async move {
+            while let Ok((mut inside, _)) = listener.accept().await {
+                let mut opened = opened.clone();
+                counter.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(async move {
+                    opened.wait_for(|open| *open).await.ok()?;
+                    let mut outside = TcpStream::connect(target).await.ok()?;
+                    tokio::io::copy_bidirectional(&mut inside, &mut outside).await.ok()
+                });
+            }
+        });
+        Self { url, open, waiting, task }
+    }
+
+    /// Lets everything through.
+    pub fn open(&self) {
+        self.open.send_replace(true);
+    }
+
+    /// How many have come to the gate.
+    pub fn arrivals(&self) -> u64 {
+        self.waiting.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn listen() -> (TcpListener, Url) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    (listener, url)
+}

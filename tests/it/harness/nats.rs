@@ -1,0 +1,83 @@
+//! Real NATS servers.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+use url::Url;
+
+use crate::harness::process::Process;
+use crate::harness::{eventually, tool};
+
+/// The newest line of releases that is tested against.
+pub const NEWEST: &str = "2.15";
+
+/// An older line, from before tokens were redacted.
+pub const OLDER: &str = "2.10";
+
+/// Two accounts with users, and the system account.
+pub const ACCOUNTS: &str = "
+accounts {
+  APP { users: [ { user: alice, password: secret }, { user: bob, password: secret } ] }
+  BATCH { users: [ { user: carol, password: secret } ] }
+  $SYS { users: [ { user: sys, password: secret } ] }
+}
+";
+
+/// A running `nats-server`.
+pub struct NatsServer {
+    /// Where clients connect.
+    pub clients: SocketAddr,
+    /// Its monitoring URL.
+    pub monitor: Url,
+    process: Process,
+    _directory: TempDir,
+}
+
+impl NatsServer {
+    /// Starts a server of a line of releases, with `config` beside what the harness needs.
+    pub async fn start(line: &str, config: &str) -> Self {
+        Self::start_named("nats-test", line, config).await
+    }
+
+    /// Starts a server with a name of its own.
+    pub async fn start_named(name: &str, line: &str, config: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("nats.conf");
+        let config = format!(
+            "server_name: {name}\nlisten: \"127.0.0.1:-1\"\nhttp: \"127.0.0.1:-1\"\n\
+             ports_file_dir: {:?}\n{config}\n",
+            directory.path()
+        );
+        std::fs::write(&file, config).unwrap();
+        let program = tool(&format!("nats-server-{line}"));
+        let process = Process::start(&program, &["-c".into(), file.into_os_string()], directory.path());
+        let (clients, monitor) = eventually("the ports of nats-server", async || {
+            let path = ports_file(&directory)?;
+            let ports: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
+            let clients = ports["nats"][0].as_str()?.strip_prefix("nats://")?.parse().ok()?;
+            Some((clients, Url::parse(ports["monitoring"][0].as_str()?).ok()?))
+        })
+        .await;
+        Self { clients, monitor, process, _directory: directory }
+    }
+
+    /// How many clients it says it has.
+    pub async fn connections(&self) -> u64 {
+        let varz: serde_json::Value =
+            reqwest::get(self.monitor.join("varz").unwrap()).await.unwrap().json().await.unwrap();
+        varz["connections"].as_u64().unwrap()
+    }
+
+    /// Ends it, without a chance to say good-bye.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+}
+
+fn ports_file(directory: &TempDir) -> Option<PathBuf> {
+    let files = std::fs::read_dir(directory.path()).ok()?;
+    files
+        .filter_map(|file| Some(file.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|end| end == "ports"))
+}

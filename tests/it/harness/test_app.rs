@@ -1,0 +1,120 @@
+//! The daemon inside the test: its clock stands still, and jobs run when the test says so.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use connwarden::app;
+use connwarden::clock::Clock;
+use connwarden::config::Config;
+use connwarden::http::{self, AppState};
+use connwarden::jobs::Worker;
+use connwarden::store::{self, Store};
+use serde_json::Value;
+use tempfile::TempDir;
+use tower::ServiceExt;
+use url::Url;
+
+/// The moment at which every test begins.
+pub const START: &str = "2026-11-24T09:00:00Z";
+
+/// A daemon without a listener. [`TestApp::finish`] must be its end.
+pub struct TestApp {
+    pub clock: Clock,
+    pub state: AppState,
+    worker: Worker,
+    finished: bool,
+    pub directory: TempDir,
+}
+
+/// An answer, taken apart.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub content_type: String,
+    pub text: String,
+}
+
+impl Answer {
+    /// The document in the answer.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+}
+
+impl TestApp {
+    /// A daemon that watches nothing.
+    pub async fn start() -> Self {
+        Self::with(Config::default()).await
+    }
+
+    /// A daemon that watches the given monitoring URLs as one cluster called `nats`.
+    pub async fn watching<'a>(monitors: impl IntoIterator<Item = &'a Url>) -> Self {
+        Self::with(Config::from_monitors(monitors.into_iter().cloned().collect())).await
+    }
+
+    /// A daemon of a configuration; its storage is a directory of its own.
+    pub async fn with(config: Config) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let directory = tempfile::tempdir().unwrap();
+        let clock = Clock::manual(START.parse().unwrap());
+        let store = Store::open(directory.path()).await.unwrap();
+        let (state, worker) = app::wire(&config, store, clock.clone()).await.unwrap();
+        state.readiness.set(true);
+        Self { clock, state, worker, finished: false, directory }
+    }
+
+    /// Asks for a path.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.request(Method::GET, path, Body::empty()).await
+    }
+
+    /// Posts a notification.
+    pub async fn notify(&self, body: impl Into<Body>) -> Answer {
+        self.request(Method::POST, "/api/v1/webhook/alertmanager", body.into()).await
+    }
+
+    /// Sends any request, as Alertmanager would.
+    pub async fn request(&self, method: Method, path: &str, body: Body) -> Answer {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("User-Agent", "Alertmanager/0.33.1")
+            .header("Content-Type", "application/json")
+            .body(body)
+            .unwrap();
+        let response = http::router(self.state.clone()).oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        let content_type = parts.headers.get("content-type").map(|value| value.to_str().unwrap().to_owned());
+        Answer {
+            status: parts.status,
+            content_type: content_type.unwrap_or_default(),
+            text: String::from_utf8(bytes.to_vec()).unwrap(),
+        }
+    }
+
+    /// Runs every job that is due by the clock of the test.
+    pub async fn run_jobs(&self) {
+        while self.worker.run_next().await.unwrap() {}
+    }
+
+    /// Moves the clock.
+    pub fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    /// Ends the daemon; no job may be left over.
+    pub async fn finish(mut self) {
+        self.finished = true;
+        let left = store::jobs::count(&mut *self.state.store.read().await.unwrap()).await.unwrap();
+        assert_eq!(left, 0, "jobs are left over");
+        self.state.store.close().await;
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        assert!(self.finished || std::thread::panicking(), "a test must end with `app.finish().await`");
+    }
+}
