@@ -142,7 +142,8 @@ mod tests {
 
     #[test]
     fn the_value_is_read_where_senders_put_it_and_nowhere_else() {
-        let cases: &[(&[f64], &[(&str, &str)], Option<f64>)] = &[
+        type Case<'a> = (&'a [f64], &'a [(&'a str, &'a str)], Option<f64>);
+        let cases: &[Case<'_>] = &[
             (&[1024.0, 1.0], &[], Some(1024.0)),
             (&[1500.0, 1500.0, 1.0], &[], Some(1500.0)),
             (&[1500.0, 1200.0], &[], None),

@@ -382,7 +382,7 @@ mod tests {
     #[test]
     fn only_the_one_cluster_without_matchers_is_assumed() {
         let eu = route("eu", r#"cluster="eu""#);
-        assert_eq!(map("instance=i", &[eu.clone()], &[]), "unmapped i");
+        assert_eq!(map("instance=i", std::slice::from_ref(&eu), &[]), "unmapped i");
         assert_eq!(map("instance=i", &[eu, route("lab", "")], &[]), "lab assumed -");
     }
 }

@@ -111,7 +111,7 @@ impl DistinctAddresses {
         if self.contains(hash) {
             return;
         }
-        if self.len() >= EXACT_ADDRESSES || budget.0 == 0 {
+        if self.count() >= EXACT_ADDRESSES || budget.0 == 0 {
             self.overflowed = true;
             return;
         }
@@ -142,7 +142,7 @@ impl DistinctAddresses {
     }
 
     /// How many distinct addresses were counted.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         match &self.kept {
             Kept::Few { len, .. } => usize::from(*len),
             Kept::Many(hashes) => hashes.len(),
@@ -209,10 +209,10 @@ mod tests {
             for hash in 0..EXACT_ADDRESSES as u64 {
                 distinct.insert(hash, &mut budget);
             }
-            assert_eq!((distinct.len(), distinct.is_exact()), (EXACT_ADDRESSES, true), "round {round}");
+            assert_eq!((distinct.count(), distinct.is_exact()), (EXACT_ADDRESSES, true), "round {round}");
         }
         distinct.insert(u64::MAX, &mut budget);
-        assert_eq!((distinct.len(), distinct.is_exact()), (EXACT_ADDRESSES, false));
+        assert_eq!((distinct.count(), distinct.is_exact()), (EXACT_ADDRESSES, false));
         assert_eq!(budget.0, PAIRS - EXACT_ADDRESSES);
     }
 
@@ -226,7 +226,7 @@ mod tests {
         };
         let mut both = set(0..3);
         both.absorb(&set(2..10), &mut budget);
-        assert_eq!((both.len(), both.is_exact()), (10, true));
+        assert_eq!((both.count(), both.is_exact()), (10, true));
     }
 
     #[test]
@@ -235,6 +235,6 @@ mod tests {
         distinct.insert(1, &mut budget);
         distinct.insert(2, &mut budget);
         distinct.insert(1, &mut budget);
-        assert_eq!((distinct.len(), distinct.is_exact()), (1, false));
+        assert_eq!((distinct.count(), distinct.is_exact()), (1, false));
     }
 }

@@ -1,0 +1,118 @@
+//! What is counted of a set of connections.
+
+use jiff::Timestamp;
+
+use crate::model::breakdown::Figures;
+use crate::nats::connz::Connection;
+use crate::observe::addresses::{DistinctAddresses, PairBudget};
+use crate::observe::instant::parse_instant;
+
+/// What is counted of one connection.
+pub(super) struct Sighting {
+    subscriptions: u64,
+    idle: bool,
+    without_traffic: bool,
+    pending_bytes: u64,
+    in_msgs: u64,
+    out_msgs: u64,
+    in_bytes: u64,
+    out_bytes: u64,
+    start_us: Option<i64>,
+    address: Option<u64>,
+}
+
+impl Sighting {
+    pub(super) fn of(
+        connection: &Connection<'_>,
+        now_us: i64,
+        idle_after_us: i64,
+        address: Option<u64>,
+    ) -> Self {
+        let last_activity_us = connection.last_activity.as_deref().and_then(parse_instant);
+        Self {
+            subscriptions: connection.subscriptions,
+            idle: last_activity_us.is_some_and(|last| now_us.saturating_sub(last) >= idle_after_us),
+            without_traffic: connection.in_msgs == 0 && connection.out_msgs == 0,
+            pending_bytes: connection.pending_bytes,
+            in_msgs: connection.in_msgs,
+            out_msgs: connection.out_msgs,
+            in_bytes: connection.in_bytes,
+            out_bytes: connection.out_bytes,
+            start_us: connection.start.as_deref().and_then(parse_instant),
+            address,
+        }
+    }
+}
+
+/// What was counted of a set of connections.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) connections: u64,
+    subscriptions: u64,
+    idle: u64,
+    idle_without_traffic: u64,
+    pending_bytes: u64,
+    in_msgs: u64,
+    out_msgs: u64,
+    in_bytes: u64,
+    out_bytes: u64,
+    oldest_us: Option<i64>,
+    newest_us: Option<i64>,
+    addresses: DistinctAddresses,
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, sighting: &Sighting, budget: &mut PairBudget) {
+        self.connections += 1;
+        self.subscriptions = self.subscriptions.saturating_add(sighting.subscriptions);
+        self.idle += u64::from(sighting.idle);
+        self.idle_without_traffic += u64::from(sighting.idle && sighting.without_traffic);
+        self.pending_bytes = self.pending_bytes.saturating_add(sighting.pending_bytes);
+        self.in_msgs = self.in_msgs.saturating_add(sighting.in_msgs);
+        self.out_msgs = self.out_msgs.saturating_add(sighting.out_msgs);
+        self.in_bytes = self.in_bytes.saturating_add(sighting.in_bytes);
+        self.out_bytes = self.out_bytes.saturating_add(sighting.out_bytes);
+        self.see_starts(sighting.start_us, sighting.start_us);
+        if let Some(address) = sighting.address {
+            self.addresses.insert(address, budget);
+        }
+    }
+
+    pub(super) fn absorb(&mut self, other: &Self, budget: &mut PairBudget) {
+        self.connections += other.connections;
+        self.subscriptions = self.subscriptions.saturating_add(other.subscriptions);
+        self.idle += other.idle;
+        self.idle_without_traffic += other.idle_without_traffic;
+        self.pending_bytes = self.pending_bytes.saturating_add(other.pending_bytes);
+        self.in_msgs = self.in_msgs.saturating_add(other.in_msgs);
+        self.out_msgs = self.out_msgs.saturating_add(other.out_msgs);
+        self.in_bytes = self.in_bytes.saturating_add(other.in_bytes);
+        self.out_bytes = self.out_bytes.saturating_add(other.out_bytes);
+        self.see_starts(other.oldest_us, other.newest_us);
+        self.addresses.absorb(&other.addresses, budget);
+    }
+
+    fn see_starts(&mut self, oldest_us: Option<i64>, newest_us: Option<i64>) {
+        self.oldest_us = [self.oldest_us, oldest_us].into_iter().flatten().min();
+        self.newest_us = self.newest_us.max(newest_us);
+    }
+
+    pub(super) fn figures(&self) -> Figures {
+        let instant = |us: Option<i64>| us.and_then(|us| Timestamp::from_microsecond(us).ok());
+        Figures {
+            connections: self.connections,
+            subscriptions: self.subscriptions,
+            idle: self.idle,
+            idle_without_traffic: self.idle_without_traffic,
+            pending_bytes: self.pending_bytes,
+            in_msgs: self.in_msgs,
+            out_msgs: self.out_msgs,
+            in_bytes: self.in_bytes,
+            out_bytes: self.out_bytes,
+            oldest_start: instant(self.oldest_us),
+            newest_start: instant(self.newest_us),
+            distinct_ips: self.addresses.count() as u64,
+            distinct_ips_exact: self.addresses.is_exact(),
+        }
+    }
+}
