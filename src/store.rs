@@ -13,6 +13,8 @@ pub mod servers;
 pub mod settings;
 pub mod snapshots;
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -88,7 +90,9 @@ impl Store {
     /// The directory cannot be used, another process holds it, or the database cannot be brought up to date.
     pub async fn open(directory: &Path) -> Result<Self, StoreError> {
         let unusable = |reason: String| StoreError::Directory { path: directory.to_owned(), reason };
-        std::fs::create_dir_all(directory).map_err(|error| unusable(error.to_string()))?;
+        // what is in it is nobody else's business
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        made.map_err(|error| unusable(error.to_string()))?;
         let lock = DirectoryLock::take(directory).map_err(unusable)?;
 
         let options = SqliteConnectOptions::new()
