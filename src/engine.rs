@@ -8,11 +8,13 @@ mod intake;
 mod observe;
 mod servers;
 
-use std::sync::{Arc, RwLock};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
+use url::Url;
 
 use crate::clock::Clock;
 use crate::engine::observe::WatchedCluster;
@@ -51,6 +53,8 @@ struct Parts {
     clusters: Vec<WatchedCluster>,
     /// What `/varz` has last said of each configured server.
     servers: RwLock<Vec<KnownServer>>,
+    /// Servers that did not answer when they were last asked who they are.
+    silent_servers: Mutex<HashSet<Url>>,
     /// Rung when a job is queued.
     jobs_bell: Arc<Notify>,
     /// Looks at clusters that somebody waits for.
@@ -82,6 +86,7 @@ impl Engine {
             routes,
             clusters,
             servers: RwLock::new(servers),
+            silent_servers: Mutex::default(),
             jobs_bell,
             looks: TaskTracker::new(),
         })))

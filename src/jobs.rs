@@ -19,8 +19,9 @@ use crate::store::jobs::LeasedJob;
 use crate::store::{self, Store, StoreError};
 use crate::telemetry::metrics::{JobResult, Metrics};
 
-/// How long a worker may take for a job before another may think it dead.
-pub const LEASE: Duration = Duration::from_secs(300);
+/// How long a worker may take for a job before another may think it dead: longer than the longest look that can be
+/// configured. A start releases every lease, so this is for a worker that hangs.
+pub const LEASE: Duration = Duration::from_secs(2 * 3600);
 
 /// How long a worker sleeps at the most.
 const LONGEST_NAP: Duration = Duration::from_secs(5);

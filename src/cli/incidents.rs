@@ -18,7 +18,7 @@ use crate::http::api::clusters::DEFAULT_BY;
 use crate::http::api::documents::{AlertDocument, IncidentDocument, IncidentHead, IncidentList};
 use crate::http::error::Problem;
 use crate::model::headline::with_commas;
-use crate::model::ids::IncidentId;
+use crate::model::ids::{IncidentId, SnapshotId};
 use crate::model::mapping::MappedBy;
 
 /// How long the daemon may take to answer.
@@ -79,6 +79,9 @@ struct ShowArguments {
     /// Groups to list per breakdown. [default: 20 in tables, 100 otherwise]
     #[arg(long, value_name = "N")]
     top: Option<usize>,
+    /// Show this look at the cluster instead of the last one.
+    #[arg(long, value_name = "ID")]
+    snapshot: Option<SnapshotId>,
     /// How to write it.
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
@@ -162,7 +165,9 @@ async fn show(server: &Url, arguments: ShowArguments) -> anyhow::Result<String> 
     let default_top = if arguments.output == Output::Table { "20" } else { "100" };
     let top = arguments.top.map_or_else(|| default_top.to_owned(), |top| top.to_string());
     let path = format!("api/v1/incidents/{}", arguments.id);
-    let document: IncidentDocument = get(server, &path, &[("top", top)]).await?;
+    let mut query = vec![("top", top)];
+    query.extend(arguments.snapshot.map(|snapshot| ("snapshot", snapshot.to_string())));
+    let document: IncidentDocument = get(server, &path, &query).await?;
     match arguments.output {
         Output::Json => Ok(serde_json::to_string_pretty(&document)? + "\n"),
         Output::Csv => render::csv(&document.breakdowns),

@@ -10,7 +10,7 @@ use url::Url;
 use crate::app;
 use crate::cli::{FAILURE, Output, PARTIAL, print, render, table};
 use crate::clock::Clock;
-use crate::config::{Config, parse_monitor_url};
+use crate::config::{self, Config, parse_monitor_url};
 use crate::http::api::DEFAULT_TOP;
 use crate::http::api::clusters::DEFAULT_BY;
 use crate::http::api::documents::BreakdownDocument;
@@ -35,7 +35,7 @@ pub(super) struct Arguments {
     /// How to write it.
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
-    /// Configuration file, for its application rules and time limits.
+    /// Configuration file, for its application rules, its time limits and the credentials of its clusters.
     #[arg(long = "config.file", value_name = "FILE")]
     config_file: Option<PathBuf>,
 }
@@ -54,15 +54,17 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             .map_err(|problems| anyhow::anyhow!("the configuration is wrong\n{problems}"))?,
         None => Config::default(),
     };
-    let mut servers = arguments.servers;
-    let mut seen = Vec::new();
-    servers.retain(|server| {
-        !seen.contains(server) && {
-            seen.push(server.clone());
-            true
+    let mut servers: Vec<Url> = Vec::new();
+    for server in arguments.servers {
+        if !servers.contains(&server) {
+            servers.push(server);
         }
-    });
-    let cluster = Config::from_monitors(servers).clusters.remove(0);
+    }
+    // a configured cluster lends its credentials to its own servers only
+    let configured =
+        settings.clusters.iter().find(|cluster| servers.iter().all(|url| cluster.monitor.contains(url)));
+    let auth = configured.and_then(|cluster| cluster.auth.clone());
+    let cluster = config::Cluster { auth, ..Config::from_monitors(servers).clusters.remove(0) };
 
     let clock = Clock::system();
     let observer = app::observer(&settings, UserMask::new(&app::random_key()?), clock.clone());

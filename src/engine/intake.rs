@@ -3,7 +3,7 @@
 //! Nothing is looked at over the network here. Whoever is told that a notification was received can rely on it
 //! being stored, and on the work it causes being done, whatever happens to the process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -151,6 +151,12 @@ impl Engine {
     }
 }
 
+/// How many alerts of a notification get an entry each, per kind of entry; a group may hold thousands.
+const TOLD_ONE_BY_ONE: usize = 10;
+
+/// The longest label value that an entry repeats, in characters.
+const LONGEST_TOLD: usize = 100;
+
 /// What a notification says about one incident.
 struct Report<'a> {
     key: IncidentKey,
@@ -171,11 +177,20 @@ impl Timeline {
     fn add(&mut self, kind: EntryKind, text: String) {
         self.entries.push(Entry { at: self.at, actor: self.actor.clone(), kind, text });
     }
+
+    /// Adds an entry for each of the first few alerts, and one for all the others.
+    fn add_each(&mut self, kind: EntryKind, verb: &str, alerts: &[String]) {
+        let (told, counted) = alerts.split_at(alerts.len().min(TOLD_ONE_BY_ONE));
+        told.iter().for_each(|alert| self.add(kind, format!("{verb}: {alert}")));
+        if !counted.is_empty() {
+            self.add(kind, format!("{verb}: {} more alerts", counted.len()));
+        }
+    }
 }
 
 /// What a report changed among the members.
 struct Changed {
-    touched: Vec<Fingerprint>,
+    touched: BTreeSet<Fingerprint>,
     /// Whether NATS should be looked at because of it.
     worth_a_look: bool,
 }
@@ -185,32 +200,29 @@ fn report_members(
     alerts: Vec<Mapped>,
     timeline: &mut Timeline,
 ) -> Changed {
-    let mut changed = Changed { touched: Vec::new(), worth_a_look: false };
+    let (mut touched, mut joined, mut refired, mut resolved) = (BTreeSet::new(), vec![], vec![], vec![]);
     for Mapped { alert, server } in alerts {
         let fingerprint = alert.fingerprint.clone();
         let name = describe(&alert);
         match members.get_mut(&fingerprint) {
             Some(member) => match member.report(alert, server, timeline.at) {
                 MemberChange::SeenAgain => {}
-                MemberChange::Refired => {
-                    changed.worth_a_look = true;
-                    timeline.add(EntryKind::AlertRefired, format!("fires again: {name}"));
-                }
-                MemberChange::Resolved => timeline.add(EntryKind::AlertResolved, format!("resolved: {name}")),
+                MemberChange::Refired => refired.push(name),
+                MemberChange::Resolved => resolved.push(name),
             },
             // resolved without having fired here: nothing to join with
             None if alert.status != AlertStatus::Firing => continue,
             None => {
-                changed.worth_a_look = true;
-                timeline.add(EntryKind::AlertJoined, format!("fires: {name}"));
+                joined.push(name);
                 members.insert(fingerprint.clone(), Member::join(alert, server, timeline.at));
             }
         }
-        changed.touched.push(fingerprint);
+        touched.insert(fingerprint);
     }
-    changed.touched.sort_unstable();
-    changed.touched.dedup();
-    changed
+    timeline.add_each(EntryKind::AlertJoined, "fires", &joined);
+    timeline.add_each(EntryKind::AlertRefired, "fires again", &refired);
+    timeline.add_each(EntryKind::AlertResolved, "resolved", &resolved);
+    Changed { touched, worth_a_look: !joined.is_empty() || !refired.is_empty() }
 }
 
 fn opened_text(key: &IncidentKey) -> String {
@@ -229,9 +241,10 @@ fn opened_text(key: &IncidentKey) -> String {
 
 /// The labels that tell one alert of an incident from another.
 fn describe(alert: &Alert) -> String {
-    let labels = ["server_id", "instance", "pod"]
-        .into_iter()
-        .filter_map(|name| alert.labels.get(name).map(|value| format!("{name}={value:?}")));
+    let labels = ["server_id", "instance", "pod"].into_iter().filter_map(|name| {
+        let value: String = alert.labels.get(name)?.chars().take(LONGEST_TOLD).collect();
+        Some(format!("{name}={value:?}"))
+    });
     let labels: Vec<String> = labels.collect();
     let value = alert.value.map(|value| format!(", value {}", value.value)).unwrap_or_default();
     if labels.is_empty() {

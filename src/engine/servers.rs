@@ -7,6 +7,7 @@ use std::sync::PoisonError;
 
 use tokio::task::JoinSet;
 use tracing::{info, warn};
+use url::Url;
 
 use crate::engine::{Cluster, Engine};
 use crate::model::mapping::KnownServer;
@@ -54,7 +55,7 @@ impl Engine {
                 });
             }
         }
-        let mut learnt = Vec::new();
+        let (mut learnt, mut silent) = (Vec::new(), Vec::new());
         while let Some(answer) = asked.join_next().await {
             match answer {
                 Ok((cluster, url, Ok(varz))) => {
@@ -63,13 +64,26 @@ impl Engine {
                     let server = KnownServer { cluster, url, server_id, server_name };
                     learnt.push(Learnt { server, version: varz.version });
                 }
-                Ok((cluster, url, Err(error))) => {
-                    warn!(%cluster, nats.server = %url, %error, "server {url} does not say who it is: {error}");
-                }
+                Ok((cluster, url, Err(error))) => silent.push((cluster, url, error.to_string())),
                 Err(error) => warn!(%error, "asking a server who it is ended early: {error}"),
             }
         }
+        self.warn_of(silent);
         self.remember(learnt).await;
+    }
+
+    /// Says that servers do not answer, once for each time they fall silent.
+    fn warn_of(&self, silent: Vec<(String, Url, String)>) {
+        let mut known = self.0.silent_servers.lock().unwrap_or_else(PoisonError::into_inner);
+        for (cluster, url, error) in &silent {
+            if !known.contains(url) {
+                warn!(%cluster, nats.server = %url, "server {url} does not say who it is: {error}");
+            }
+        }
+        for url in known.iter().filter(|url| silent.iter().all(|(_, silent, _)| silent != *url)) {
+            info!(nats.server = %url, "server {url} answers again");
+        }
+        *known = silent.into_iter().map(|(_, url, _)| url).collect();
     }
 
     /// Takes in what a look at a cluster has shown of its servers.

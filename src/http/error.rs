@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::{IntakeError, LookError};
 use crate::model::breakdown::UnknownDimension;
-use crate::model::ids::IncidentId;
+use crate::model::ids::{IncidentId, SnapshotId};
 use crate::store::StoreError;
 
 /// Why a request was not answered as its sender hoped.
@@ -27,6 +27,9 @@ pub enum ApiError {
     /// No such incident.
     #[error("no incident {0}")]
     UnknownIncident(IncidentId),
+    /// The incident has no such snapshot.
+    #[error("the incident has no snapshot {0}")]
+    UnknownSnapshot(SnapshotId),
     /// The path or the query cannot be read.
     #[error("{0}")]
     BadRequest(String),
@@ -57,9 +60,10 @@ pub struct Problem {
 impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::NoSuchPath | Self::UnknownIncident(_) | Self::Look(LookError::UnknownCluster(_)) => {
-                StatusCode::NOT_FOUND
-            }
+            Self::NoSuchPath
+            | Self::UnknownIncident(_)
+            | Self::UnknownSnapshot(_)
+            | Self::Look(LookError::UnknownCluster(_)) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadRequest(_) | Self::Dimension(_) => StatusCode::BAD_REQUEST,
             Self::Look(LookError::CutShort(_)) => StatusCode::SERVICE_UNAVAILABLE,

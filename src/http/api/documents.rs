@@ -62,9 +62,9 @@ pub struct IncidentDocument {
     pub alerts: Vec<AlertDocument>,
     /// Every stored look at the cluster, oldest first.
     pub snapshots: Vec<SnapshotDocument>,
-    /// How much the latest look has seen.
+    /// How much the look that is shown has seen: the latest, unless another was asked for.
     pub coverage: Option<Coverage>,
-    /// What the latest look has seen, by dimension.
+    /// What the look that is shown has seen, by dimension.
     pub breakdowns: Breakdowns,
     /// What happened, oldest first.
     pub timeline: Vec<Entry>,
@@ -87,7 +87,7 @@ pub struct AlertDocument {
     pub value: Option<f64>,
     /// Where the number was read.
     pub value_source: Option<ValueSource>,
-    /// What the latest look says about it; `null` before the first.
+    /// What the look that is shown says about it; `null` before the first.
     pub truth: Option<Truth>,
     /// The monitoring URL of the server it is about; `null` means the whole cluster.
     pub server_url: Option<Url>,

@@ -11,7 +11,7 @@ use crate::http::api::documents::{
     AlertDocument, IncidentDocument, IncidentHead, IncidentList, SnapshotDocument, top_of,
 };
 use crate::http::error::ApiError;
-use crate::model::ids::IncidentId;
+use crate::model::ids::{IncidentId, SnapshotId};
 use crate::store::incidents::IncidentFilter;
 use crate::store::{alerts, entries, incidents, snapshots};
 
@@ -37,6 +37,7 @@ pub struct ListQuery {
 #[serde(deny_unknown_fields)]
 pub struct ShowQuery {
     top: Option<usize>,
+    snapshot: Option<SnapshotId>,
 }
 
 /// `GET /api/v1/incidents`
@@ -82,13 +83,19 @@ pub async fn show(
     let members = alerts::list(&mut conn, id).await?;
     let timeline = entries::list(&mut conn, id).await?;
     let snapshots = snapshots::list(&mut conn, id).await?;
-    let latest = snapshots.last();
-    let breakdowns = match latest {
-        Some(latest) => snapshots::list_breakdowns(&mut conn, latest.id).await?,
+    let shown = match query.snapshot {
+        None => snapshots.last(),
+        Some(wanted) => {
+            let found = snapshots.iter().find(|snapshot| snapshot.id == wanted);
+            Some(found.ok_or(ApiError::UnknownSnapshot(wanted))?)
+        }
+    };
+    let breakdowns = match shown {
+        Some(shown) => snapshots::list_breakdowns(&mut conn, shown.id).await?,
         None => Default::default(),
     };
 
-    let coverage = latest.map(|latest| latest.coverage.clone());
+    let coverage = shown.map(|shown| shown.coverage.clone());
     let mut alerts: Vec<AlertDocument> =
         members.into_values().map(|member| AlertDocument::new(member, coverage.as_ref())).collect();
     alerts.sort_by(|one, two| (&one.status, one.starts_at).cmp(&(&two.status, two.starts_at)));
