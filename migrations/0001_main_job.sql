@@ -83,13 +83,13 @@ CREATE TABLE snapshots (
 
 CREATE INDEX snapshots_by_incident ON snapshots (incident_key, snapshot_key);
 
--- one compressed document per dimension; `format` says how to read it
+-- one compressed document per dimension or crossing of two; `format` says how to read it
 CREATE TABLE breakdowns (
     snapshot_key  BIGINT NOT NULL REFERENCES snapshots (snapshot_key),
-    dimension     TEXT   NOT NULL,
+    grouped_by    TEXT   NOT NULL,
     format        BIGINT NOT NULL,
     document      BLOB   NOT NULL,
-    PRIMARY KEY (snapshot_key, dimension)
+    PRIMARY KEY (snapshot_key, grouped_by)
 );
 
 CREATE TABLE jobs (

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use crate::cli::inspect::{Dimensions, read_dimensions};
+use crate::cli::inspect::{ByList, read_by};
 use crate::cli::printable::visible;
 use crate::cli::table::{Column, draw, terminal_width};
 use crate::cli::{Output, print, render};
@@ -74,8 +74,8 @@ struct ShowArguments {
     /// The incident's id.
     id: IncidentId,
     /// Which breakdowns to show, a comma list.
-    #[arg(long, default_value = DEFAULT_BY, value_parser = read_dimensions)]
-    by: Dimensions,
+    #[arg(long, default_value = DEFAULT_BY, value_parser = read_by)]
+    by: ByList,
     /// Groups to list per breakdown. [default: 20 in tables, 100 otherwise]
     #[arg(long, value_name = "N")]
     top: Option<usize>,
@@ -175,7 +175,7 @@ async fn show(server: &Url, arguments: ShowArguments) -> anyhow::Result<String> 
     }
 }
 
-fn show_as_text(document: &IncidentDocument, by: &Dimensions) -> anyhow::Result<String> {
+fn show_as_text(document: &IncidentDocument, by: &ByList) -> anyhow::Result<String> {
     let (width, now) = (terminal_width(), Clock::system().now());
     let head = &document.head;
     let mut text = String::new();
@@ -193,9 +193,12 @@ fn show_as_text(document: &IncidentDocument, by: &Dimensions) -> anyhow::Result<
         None => writeln!(text, "\nNATS has not been seen yet; the timeline says why")?,
         Some(coverage) => {
             write!(text, "\n{}", render::coverage(coverage, width))?;
-            for dimension in &by.0 {
-                if let Some(breakdown) = document.breakdowns.get(dimension) {
-                    write!(text, "\n{}", render::breakdown(*dimension, breakdown, now, width))?;
+            for by in &by.0 {
+                match document.breakdowns.get(by) {
+                    Some(breakdown) => write!(text, "\n{}", render::breakdown(*by, breakdown, now, width))?,
+                    None => {
+                        writeln!(text, "\n{by} was not stored; a live look can show it: connwarden inspect")?
+                    }
                 }
             }
         }

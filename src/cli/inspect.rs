@@ -14,7 +14,7 @@ use crate::config::{self, Config, parse_monitor_url};
 use crate::http::api::DEFAULT_TOP;
 use crate::http::api::clusters::DEFAULT_BY;
 use crate::http::api::documents::BreakdownDocument;
-use crate::model::breakdown::{Dimension, UnknownDimension, parse_dimensions};
+use crate::model::breakdown::{By, InvalidBy};
 use crate::observe::users::UserMask;
 
 /// Groups per table, unless it is asked for more or fewer.
@@ -26,9 +26,10 @@ pub(super) struct Arguments {
     /// Monitoring URLs of NATS servers, such as http://nats-1:8222; those of one cluster together.
     #[arg(required = true, value_name = "URL", value_parser = parse_monitor_url)]
     servers: Vec<Url>,
-    /// What to group by, a comma list: application, name, ip, subnet, account, user, library, kind, server.
-    #[arg(long, default_value = DEFAULT_BY, value_parser = read_dimensions)]
-    by: Dimensions,
+    /// What to group by, a comma list: application, name, ip, subnet, account, user, library, kind, server;
+    /// two crossed as in application/ip.
+    #[arg(long, default_value = DEFAULT_BY, value_parser = read_by)]
+    by: ByList,
     /// Groups to list per breakdown. [default: 20 in tables, 100 otherwise]
     #[arg(long, value_name = "N")]
     top: Option<usize>,
@@ -40,12 +41,12 @@ pub(super) struct Arguments {
     config_file: Option<PathBuf>,
 }
 
-/// A comma list of dimensions.
+/// A comma list of what to group by.
 #[derive(Debug, Clone)]
-pub(super) struct Dimensions(pub(super) Vec<Dimension>);
+pub(super) struct ByList(pub(super) Vec<By>);
 
-pub(super) fn read_dimensions(text: &str) -> Result<Dimensions, UnknownDimension> {
-    parse_dimensions(text).map(Dimensions)
+pub(super) fn read_by(text: &str) -> Result<ByList, InvalidBy> {
+    By::parse_list(text).map(ByList)
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
@@ -91,16 +92,16 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
-fn as_table(document: &BreakdownDocument, by: &[Dimension], clock: &Clock) -> anyhow::Result<String> {
+fn as_table(document: &BreakdownDocument, by: &[By], clock: &Clock) -> anyhow::Result<String> {
     let width = table::terminal_width();
     let mut text = render::coverage(&document.coverage, width);
     if document.coverage.is_blind() {
         writeln!(text, "\nno server let us see its connections")?;
         return Ok(text);
     }
-    for dimension in by {
-        if let Some(breakdown) = document.breakdowns.get(dimension) {
-            write!(text, "\n{}", render::breakdown(*dimension, breakdown, clock.now(), width))?;
+    for by in by {
+        if let Some(breakdown) = document.breakdowns.get(by) {
+            write!(text, "\n{}", render::breakdown(*by, breakdown, clock.now(), width))?;
         }
     }
     if !document.coverage.complete {

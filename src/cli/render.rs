@@ -6,7 +6,7 @@ use jiff::{Timestamp, Unit};
 
 use crate::cli::printable::{spreadsheet, visible};
 use crate::cli::table::{Column, draw};
-use crate::model::breakdown::{Breakdown, Dimension, Figures, Group};
+use crate::model::breakdown::{Breakdown, By, Figures, Group};
 use crate::model::headline::with_commas;
 use crate::model::snapshot::Coverage;
 
@@ -55,9 +55,9 @@ fn limit(connections: i64) -> String {
 }
 
 /// Draws one breakdown; ages are told as of `now`.
-pub(super) fn breakdown(dimension: Dimension, breakdown: &Breakdown, now: Timestamp, width: usize) -> String {
+pub(super) fn breakdown(by: By, breakdown: &Breakdown, now: Timestamp, width: usize) -> String {
     let columns = [
-        Column { heading: heading(dimension), numeric: false, expendable: 0 },
+        Column { heading: &by.to_string().replace('/', " / ").to_uppercase(), numeric: false, expendable: 0 },
         Column { heading: "CONNECTIONS", numeric: true, expendable: 0 },
         Column { heading: "SHARE", numeric: true, expendable: 0 },
         Column { heading: "IDLE", numeric: true, expendable: 2 },
@@ -117,20 +117,6 @@ fn name(group: &Group) -> String {
     }
 }
 
-fn heading(dimension: Dimension) -> &'static str {
-    match dimension {
-        Dimension::Application => "APPLICATION",
-        Dimension::Name => "NAME",
-        Dimension::Ip => "IP",
-        Dimension::Subnet => "SUBNET",
-        Dimension::Account => "ACCOUNT",
-        Dimension::User => "USER",
-        Dimension::Library => "LIBRARY",
-        Dimension::Kind => "KIND",
-        Dimension::Server => "SERVER",
-    }
-}
-
 /// How long ago an instant was, in its largest unit.
 pub(super) fn age(instant: Option<Timestamp>, now: Timestamp) -> String {
     let Some(instant) = instant else { return "-".to_owned() };
@@ -163,7 +149,7 @@ fn bytes(bytes: u64) -> String {
 
 /// Writes breakdowns as CSV: one line per group, its dimension in the first column.
 pub(super) fn csv<'a>(
-    breakdowns: impl IntoIterator<Item = (&'a Dimension, &'a Breakdown)>,
+    breakdowns: impl IntoIterator<Item = (&'a By, &'a Breakdown)>,
 ) -> anyhow::Result<String> {
     let mut lines = csv::Writer::from_writer(Vec::new());
     lines.write_record([
@@ -185,11 +171,11 @@ pub(super) fn csv<'a>(
         "distinct_ips",
         "distinct_ips_exact",
     ])?;
-    for (dimension, breakdown) in breakdowns {
+    for (by, breakdown) in breakdowns {
         let mut line = |key: &str, label: &str, share: f64, figures: &Figures| {
             let instant = |at: Option<Timestamp>| at.map(|at| at.to_string()).unwrap_or_default();
             lines.write_record([
-                dimension.name(),
+                &*by.to_string(),
                 &spreadsheet(key),
                 &spreadsheet(label),
                 &figures.connections.to_string(),

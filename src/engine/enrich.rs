@@ -6,6 +6,7 @@ use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::engine::{Engine, SELF};
+use crate::model::breakdown::By;
 use crate::model::entry::{Entry, EntryKind};
 use crate::model::headline::{headline, with_commas};
 use crate::model::ids::{IncidentId, SnapshotId};
@@ -37,7 +38,7 @@ impl Engine {
         };
         let cluster = incident.as_ref().and_then(|incident| incident.key.cluster());
         let looked = match cluster {
-            Some(cluster) => self.look(cluster).await,
+            Some(cluster) => self.look(cluster, &By::standard()).await,
             // the incident is gone, or no longer anybody's
             None => return self.give_up(job, id, None).await,
         };

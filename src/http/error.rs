@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{IntakeError, LookError};
-use crate::model::breakdown::UnknownDimension;
+use crate::model::breakdown::InvalidBy;
 use crate::model::ids::{IncidentId, SnapshotId};
 use crate::store::StoreError;
 
@@ -33,9 +33,9 @@ pub enum ApiError {
     /// The path or the query cannot be read.
     #[error("{0}")]
     BadRequest(String),
-    /// No such dimension.
+    /// Not what a breakdown can be by.
     #[error("by: {0}")]
-    Dimension(#[from] UnknownDimension),
+    By(#[from] InvalidBy),
     /// A cluster could not be looked at.
     #[error(transparent)]
     Look(#[from] LookError),
@@ -65,7 +65,7 @@ impl ApiError {
             | Self::UnknownSnapshot(_)
             | Self::Look(LookError::UnknownCluster(_)) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::BadRequest(_) | Self::Dimension(_) => StatusCode::BAD_REQUEST,
+            Self::BadRequest(_) | Self::By(_) => StatusCode::BAD_REQUEST,
             Self::Look(LookError::CutShort(_)) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }

@@ -101,26 +101,119 @@ impl FromStr for Dimension {
     }
 }
 
-/// Reads a comma list of dimensions, each of them once.
+/// What a breakdown is by: one dimension, or two of them crossed.
 ///
-/// # Errors
-///
-/// A part that is not a dimension.
-pub fn parse_dimensions(by: &str) -> Result<Vec<Dimension>, UnknownDimension> {
-    let mut dimensions = Vec::new();
-    for part in by.split(',') {
-        let dimension = part.parse()?;
-        if !dimensions.contains(&dimension) {
-            dimensions.push(dimension);
-        }
-    }
-    Ok(dimensions)
+/// Written `application` or `application/ip`, in `by`, in documents and in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct By {
+    first: Dimension,
+    second: Option<Dimension>,
 }
 
-/// One breakdown per dimension.
-pub type Breakdowns = BTreeMap<Dimension, Breakdown>;
+/// Not what a breakdown can be by.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidBy {
+    /// A part is no dimension.
+    #[error(transparent)]
+    Unknown(#[from] UnknownDimension),
+    /// A dimension crossed with itself.
+    #[error("`{0}/{0}` crosses a dimension with itself")]
+    Same(Dimension),
+    /// More than two dimensions crossed.
+    #[error("`{0}` crosses more than two dimensions")]
+    TooMany(String),
+}
 
-/// The connections of a snapshot counted along one dimension.
+impl By {
+    /// What is counted of every stored look: each dimension, and the addresses of each application.
+    pub fn standard() -> Vec<Self> {
+        let crossed = Self { first: Dimension::Application, second: Some(Dimension::Ip) };
+        Dimension::ALL.into_iter().map(Self::from).chain([crossed]).collect()
+    }
+
+    /// The dimensions, one or two.
+    pub fn dimensions(self) -> impl Iterator<Item = Dimension> {
+        [Some(self.first), self.second].into_iter().flatten()
+    }
+
+    /// The first dimension.
+    pub fn first(self) -> Dimension {
+        self.first
+    }
+
+    /// The dimension that the first is crossed with.
+    pub fn second(self) -> Option<Dimension> {
+        self.second
+    }
+
+    /// Reads a comma list, each part of it once.
+    ///
+    /// # Errors
+    ///
+    /// A part that a breakdown cannot be by.
+    pub fn parse_list(text: &str) -> Result<Vec<Self>, InvalidBy> {
+        let mut list = Vec::new();
+        for part in text.split(',') {
+            let by = part.parse()?;
+            if !list.contains(&by) {
+                list.push(by);
+            }
+        }
+        Ok(list)
+    }
+}
+
+impl From<Dimension> for By {
+    fn from(first: Dimension) -> Self {
+        Self { first, second: None }
+    }
+}
+
+impl fmt::Display for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.second {
+            None => self.first.fmt(f),
+            Some(second) => f.pad(&format!("{}/{second}", self.first)),
+        }
+    }
+}
+
+impl FromStr for By {
+    type Err = InvalidBy;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut parts = text.split('/');
+        let first: Dimension = parts.next().unwrap_or_default().parse()?;
+        let second = parts.next().map(Dimension::from_str).transpose()?;
+        if parts.next().is_some() {
+            return Err(InvalidBy::TooMany(text.trim().to_owned()));
+        }
+        if second == Some(first) {
+            return Err(InvalidBy::Same(first));
+        }
+        Ok(Self { first, second })
+    }
+}
+
+impl TryFrom<String> for By {
+    type Error = InvalidBy;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<By> for String {
+    fn from(by: By) -> Self {
+        by.to_string()
+    }
+}
+
+/// One breakdown per dimension, or per crossing of two.
+pub type Breakdowns = BTreeMap<By, Breakdown>;
+
+/// The connections of a snapshot counted along one dimension, or two crossed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Breakdown {
     /// The groups, those with most connections first.
@@ -134,8 +227,11 @@ pub struct Breakdown {
 /// The connections that share a key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Group {
-    /// What they share. Text from strangers, at most 256 bytes.
+    /// What they share. Text from strangers, at most 256 bytes for each dimension.
     pub key: String,
+    /// Where two dimensions are crossed: what they share in each.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub keys: BTreeMap<Dimension, String>,
     /// Set on the group of connections that have no value; its key is a placeholder such as `(unnamed)`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub absent: bool,
@@ -261,6 +357,7 @@ mod tests {
     fn group(key: &str, connections: u64) -> Group {
         Group {
             key: key.to_owned(),
+            keys: BTreeMap::new(),
             absent: false,
             label: None,
             example: None,
@@ -291,10 +388,22 @@ mod tests {
         for dimension in Dimension::ALL {
             assert_eq!(dimension.name().parse(), Ok(dimension));
         }
-        assert_eq!(parse_dimensions("name, ip,name").unwrap(), [Dimension::Name, Dimension::Ip]);
+        for by in By::standard() {
+            assert_eq!(by.to_string().parse(), Ok(by));
+        }
+    }
+
+    #[test]
+    fn a_list_is_read_once_and_mistakes_are_told() {
+        let list: Vec<String> =
+            By::parse_list("name, ip,name,application/ip").unwrap().iter().map(By::to_string).collect();
+        assert_eq!(list, ["name", "ip", "application/ip"]);
+        let refused = |text: &str| By::parse_list(text).unwrap_err().to_string();
         assert_eq!(
-            parse_dimensions("name,port").unwrap_err().to_string(),
+            refused("name,port"),
             "unknown dimension `port`; there are application, name, ip, subnet, account, user, library, kind, server"
         );
+        assert_eq!(refused("ip/ip"), "`ip/ip` crosses a dimension with itself");
+        assert_eq!(refused("name/ip/user"), "`name/ip/user` crosses more than two dimensions");
     }
 }

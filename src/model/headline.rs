@@ -35,7 +35,7 @@ pub fn headline<'a>(members: impl IntoIterator<Item = &'a Member>, snapshot: &Sn
         line.push_str(&format!(", not {said}: the alert's number is the length of one /connz page"));
     }
 
-    if let Some(breakdown) = snapshot.breakdowns.get(&Dimension::Application) {
+    if let Some(breakdown) = snapshot.breakdowns.get(&Dimension::Application.into()) {
         let largest = breakdown.groups.first().filter(|group| group.share >= WORTH_NAMING);
         if let Some(group) = largest {
             let what = if group.absent { "have no name" } else { "are " };

@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::clock::Clock;
 use crate::model::application::ApplicationRules;
-use crate::model::breakdown::Dimension;
+use crate::model::breakdown::By;
 use crate::model::snapshot::{Coverage, ServerCoverage, Snapshot};
 use crate::nats::monitoring::{ConnzOutcome, MonitorAuth, MonitoringClient, MonitoringError};
 use crate::nats::varz::Varz;
@@ -55,14 +55,14 @@ impl Observer {
         Self { client, applications, users, idle_after, clock }
     }
 
-    /// Looks at every server of a cluster and counts its connections along `dimensions`.
+    /// Looks at every server of a cluster and counts its connections by each of `by`.
     ///
     /// Always answers: what could not be seen is said in the snapshot's coverage.
     #[tracing::instrument(name = "observe.cluster.sweep", skip_all, fields(cluster = %cluster.name))]
-    pub async fn sweep(&self, cluster: &ClusterTargets, dimensions: &[Dimension]) -> Snapshot {
+    pub async fn sweep(&self, cluster: &ClusterTargets, by: &[By]) -> Snapshot {
         let (taken_at, stopwatch) = (self.clock.now(), self.clock.stopwatch());
         let rules = TallyRules {
-            dimensions: dimensions.to_vec(),
+            by: by.to_vec(),
             applications: self.applications.clone(),
             users: self.users.clone(),
             idle_after_us: i64::try_from(self.idle_after.as_micros()).unwrap_or(i64::MAX),

@@ -12,12 +12,12 @@ use std::hash::RandomState;
 use std::sync::Arc;
 
 use crate::model::application::ApplicationRules;
-use crate::model::breakdown::{Breakdowns, Dimension};
+use crate::model::breakdown::{Breakdowns, By, Dimension};
 use crate::nats::connz::{Connection, Envelope};
 use crate::observe::addresses::{Addresses, PairBudget};
 use crate::observe::instant::parse_instant;
 use crate::observe::tally::counts::{Counts, Sighting};
-use crate::observe::tally::dimension::{DimensionTally, GROUPS_KEPT, Note};
+use crate::observe::tally::dimension::{DimensionTally, GROUPS_KEPT, Note, cross};
 use crate::observe::users::UserMask;
 
 /// The longest key, in bytes; what is longer is cut.
@@ -29,8 +29,8 @@ const NAMES_REMEMBERED: usize = 2 * GROUPS_KEPT;
 /// What a sweep counts, and by which rules; shared by the tallies of its servers.
 #[derive(Debug, Clone)]
 pub struct TallyRules {
-    /// The dimensions to count along.
-    pub dimensions: Vec<Dimension>,
+    /// What to count along.
+    pub by: Vec<By>,
     /// What makes an application of a name.
     pub applications: Arc<ApplicationRules>,
     /// What makes a user presentable.
@@ -64,7 +64,10 @@ pub struct Tally {
     addresses: Addresses,
     budget: PairBudget,
     applications: HashMap<Box<str>, Box<str>>,
+    /// The dimensions whose keys cost something to work out.
+    wanted: Vec<Dimension>,
     library: String,
+    crossed: String,
 }
 
 impl Tally {
@@ -75,11 +78,13 @@ impl Tally {
             server,
             now_us: None,
             total: Counts::default(),
-            dimensions: rules.dimensions.iter().map(|dimension| DimensionTally::new(*dimension)).collect(),
+            dimensions: rules.by.iter().map(|by| DimensionTally::new(*by)).collect(),
             addresses: Addresses::new(rules.hashing.clone()),
             budget: PairBudget::default(),
             applications: HashMap::new(),
+            wanted: rules.by.iter().flat_map(|by| by.dimensions()).collect(),
             library: String::new(),
+            crossed: String::new(),
         }
     }
 
@@ -94,31 +99,44 @@ impl Tally {
 
         let name = connection.name.as_deref().or(connection.mqtt_client.as_deref()).map(clip);
         let user = self.rules.users.user(connection, self.server.since_2_11);
-        let account = connection.account.as_deref().filter(|account| *account != "$G").map(clip);
         let name_tag = connection.name_tag.as_deref().map(clip);
+        let application = name
+            .filter(|_| self.wanted.contains(&Dimension::Application))
+            .map(|name| remember(&mut self.applications, name, &self.rules.applications));
+        let library = Some(&mut self.library)
+            .filter(|_| self.wanted.contains(&Dimension::Library))
+            .and_then(|buffer| library(connection, buffer));
+        let key_of = |dimension| match dimension {
+            Dimension::Application => application,
+            Dimension::Name => name,
+            Dimension::Ip => address.map(|address| &*address.ip),
+            Dimension::Subnet => address.map(|address| &*address.subnet),
+            Dimension::Account => connection.account.as_deref().filter(|account| *account != "$G").map(clip),
+            Dimension::User => user.as_deref().map(clip),
+            Dimension::Library => library,
+            Dimension::Kind => kind(connection),
+            Dimension::Server => Some(self.server.name.as_str()),
+        };
+        let note_of = |by: By| match (by.first(), by.second()) {
+            (Dimension::Application, None) => Note { example: name, label: None },
+            (Dimension::Account, None) => {
+                Note { label: name_tag.filter(|_| self.server.since_2_11), example: None }
+            }
+            (Dimension::User, None) => {
+                Note { label: name_tag.filter(|_| !self.server.since_2_11), example: None }
+            }
+            _ => Note::default(),
+        };
         for tally in &mut self.dimensions {
-            let mut note = Note::default();
-            let key = match tally.dimension {
-                Dimension::Application => name.map(|name| {
-                    note.example = Some(name);
-                    remember(&mut self.applications, name, &self.rules.applications)
-                }),
-                Dimension::Name => name,
-                Dimension::Ip => address.map(|address| &*address.ip),
-                Dimension::Subnet => address.map(|address| &*address.subnet),
-                Dimension::Account => {
-                    note.label = name_tag.filter(|_| self.server.since_2_11);
-                    account
+            let by = tally.by;
+            let key = match by.second() {
+                None => key_of(by.first()),
+                Some(second) => {
+                    cross(key_of(by.first()), key_of(second), &mut self.crossed);
+                    Some(self.crossed.as_str())
                 }
-                Dimension::User => {
-                    note.label = name_tag.filter(|_| !self.server.since_2_11);
-                    user.as_deref().map(clip)
-                }
-                Dimension::Library => library(connection, &mut self.library).map(clip),
-                Dimension::Kind => kind(connection),
-                Dimension::Server => Some(self.server.name.as_str()),
             };
-            tally.add(key, note, &sighting, &mut self.budget);
+            tally.add(key, note_of(by), &sighting, &mut self.budget);
         }
     }
 
@@ -133,7 +151,7 @@ impl Tally {
     /// Ends the count.
     pub fn into_breakdowns(self) -> Breakdowns {
         let total = self.total.figures();
-        self.dimensions.into_iter().map(|tally| (tally.dimension, tally.into_breakdown(&total))).collect()
+        self.dimensions.into_iter().map(|tally| (tally.by, tally.into_breakdown(&total))).collect()
     }
 }
 
@@ -198,7 +216,7 @@ mod tests {
 
     fn tally(since_2_11: bool) -> Tally {
         let rules = TallyRules {
-            dimensions: Dimension::ALL.to_vec(),
+            by: By::standard(),
             applications: Arc::new(ApplicationRules::default()),
             users: UserMask::new(&[7; 32]),
             idle_after_us: 300_000_000,
@@ -231,6 +249,7 @@ mod tests {
             breakdowns.iter().map(|(by, breakdown)| format!("{by}: {}", keys(breakdown))).collect();
         insta::assert_snapshot!(shown.join("\n"), @r"
         application: orders=2 [(unnamed)]=1 billing=1 cron=1 labLeaf=1 mq1=1 nats-responder=1 pyapp=1 ws=1
+        application/ip: [(unnamed) / 127.0.0.1]=1 billing / 127.0.0.4=1 cron / 127.0.0.5=1 labLeaf / 127.0.0.1=1 mq1 / 127.0.0.1=1 nats-responder / 127.0.0.1=1 orders / 127.0.0.2=1 orders / 127.0.0.3=1 pyapp / 127.0.0.1=1 ws / 127.0.0.1=1
         name: orders=2 [(unnamed)]=1 billing=1 cron=1 labLeaf=1 mq1=1 nats-responder=1 pyapp=1 ws=1
         ip: 127.0.0.1=6 127.0.0.2=1 127.0.0.3=1 127.0.0.4=1 127.0.0.5=1
         subnet: 127.0.0.0/24=10
@@ -246,10 +265,10 @@ mod tests {
     #[test]
     fn a_public_key_is_shown_with_what_it_is_called() {
         let breakdowns = breakdowns(OLD_PAGE, false);
-        let user = &breakdowns[&Dimension::User].groups[0];
+        let user = &breakdowns[&Dimension::User.into()].groups[0];
         assert!(user.key.starts_with('U'));
         assert_eq!(user.label.as_deref(), Some("appuser"));
-        assert_eq!(breakdowns[&Dimension::Account].groups[0].label, None);
+        assert_eq!(breakdowns[&Dimension::Account.into()].groups[0].label, None);
     }
 
     #[test]
@@ -259,7 +278,7 @@ mod tests {
             let connection = Connection { name: name.map(Cow::from), ..Connection::default() };
             tally.add(&Envelope::default(), &connection);
         }
-        assert_eq!(keys(&tally.into_breakdowns()[&Dimension::Name]), "(unnamed)=2 [(unnamed)]=1");
+        assert_eq!(keys(&tally.into_breakdowns()[&Dimension::Name.into()]), "(unnamed)=2 [(unnamed)]=1");
     }
 
     #[test]
@@ -272,7 +291,7 @@ mod tests {
             let last_activity = Some(Cow::from(last_activity));
             tally.add(&envelope, &Connection { last_activity, in_msgs, ..Connection::default() });
         }
-        let total = &tally.into_breakdowns()[&Dimension::Server].total;
+        let total = &tally.into_breakdowns()[&Dimension::Server.into()].total;
         assert_eq!((total.idle, total.idle_without_traffic), (2, 1));
     }
 
@@ -289,7 +308,7 @@ mod tests {
                 add("leaky");
             }
         }
-        let breakdown = tally.into_breakdowns().remove(&Dimension::Name).unwrap();
+        let breakdown = tally.into_breakdowns().remove(&Dimension::Name.into()).unwrap();
         let listed: u64 = breakdown.groups.iter().map(|group| group.figures.connections).sum();
         assert_eq!(listed + breakdown.other.figures.connections, 55_000);
         assert!(breakdown.groups.len() < 2 * GROUPS_KEPT);
@@ -312,7 +331,7 @@ mod tests {
         (0..2 * GROUPS_KEPT)
             .for_each(|serial| [0, 1].iter().for_each(|_| add(&format!("of two: {serial:x}"))));
         add("early and light");
-        let breakdown = tally.into_breakdowns().remove(&Dimension::Name).unwrap();
+        let breakdown = tally.into_breakdowns().remove(&Dimension::Name.into()).unwrap();
         let light = breakdown.groups.iter().find(|group| group.key == "early and light").unwrap();
         assert_eq!((light.figures.connections, light.undercount >= 1), (1, true));
     }
@@ -323,7 +342,7 @@ mod tests {
         let mut tally = tally(true);
         tally
             .add(&Envelope::default(), &Connection { name: Some(Cow::from(&name)), ..Connection::default() });
-        assert_eq!(tally.into_breakdowns()[&Dimension::Name].groups[0].key, "ü".repeat(128));
+        assert_eq!(tally.into_breakdowns()[&Dimension::Name.into()].groups[0].key, "ü".repeat(128));
     }
 
     proptest! {

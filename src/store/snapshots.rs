@@ -2,7 +2,7 @@
 
 use sqlx::QueryBuilder;
 
-use crate::model::breakdown::{Breakdown, Breakdowns, Dimension};
+use crate::model::breakdown::{Breakdown, Breakdowns};
 use crate::model::ids::{IncidentId, SnapshotId};
 use crate::model::snapshot::{Coverage, Snapshot};
 use crate::store::{Conn, StoreError, corrupt, from_json, instant, parse, to_i64, to_json};
@@ -79,11 +79,11 @@ pub async fn insert(
     if snapshot.breakdowns.is_empty() {
         return Ok(());
     }
-    let mut query = QueryBuilder::new("INSERT INTO breakdowns (snapshot_key, dimension, format, document) ");
-    query.push_values(&snapshot.breakdowns, |mut row, (dimension, breakdown)| {
+    let mut query = QueryBuilder::new("INSERT INTO breakdowns (snapshot_key, grouped_by, format, document) ");
+    query.push_values(&snapshot.breakdowns, |mut row, (by, breakdown)| {
         let document = zstd::encode_all(to_json(breakdown).as_bytes(), COMPRESSION_LEVEL)
             .expect("compressing memory into memory cannot fail");
-        row.push_bind(snapshot_key).push_bind(dimension.name()).push_bind(FORMAT).push_bind(document);
+        row.push_bind(snapshot_key).push_bind(by.to_string()).push_bind(FORMAT).push_bind(document);
     });
     query.build().execute(conn).await?;
     Ok(())
@@ -114,7 +114,7 @@ pub async fn list(conn: &mut Conn, incident: IncidentId) -> Result<Vec<SnapshotS
 /// The database refused, or holds what cannot be read.
 pub async fn list_breakdowns(conn: &mut Conn, id: SnapshotId) -> Result<Breakdowns, StoreError> {
     let rows: Vec<(String, i64, Vec<u8>)> = sqlx::query_as(
-        "SELECT dimension, format, document
+        "SELECT grouped_by, format, document
            FROM breakdowns
           WHERE snapshot_key = (SELECT snapshot_key FROM snapshots WHERE snapshot_id = $1)",
     )
@@ -122,23 +122,17 @@ pub async fn list_breakdowns(conn: &mut Conn, id: SnapshotId) -> Result<Breakdow
     .fetch_all(conn)
     .await?;
     rows.into_iter()
-        .map(|(dimension, format, document)| {
-            let dimension = parse("breakdowns", "dimension", &dimension, |name| name.parse().ok())?;
-            read_breakdown(dimension, format, &document)
+        .map(|(by, format, document)| {
+            let by = parse("breakdowns", "grouped_by", &by, |text| text.parse().ok())?;
+            Ok((by, read_breakdown(format, &document)?))
         })
         .collect()
 }
 
-fn read_breakdown(
-    dimension: Dimension,
-    format: i64,
-    document: &[u8],
-) -> Result<(Dimension, Breakdown), StoreError> {
+fn read_breakdown(format: i64, document: &[u8]) -> Result<Breakdown, StoreError> {
     if format != FORMAT {
         return Err(corrupt("breakdowns", "format", format));
     }
     let json = zstd::decode_all(document).map_err(|error| corrupt("breakdowns", "document", error))?;
-    let breakdown =
-        serde_json::from_slice(&json).map_err(|error| corrupt("breakdowns", "document", error))?;
-    Ok((dimension, breakdown))
+    serde_json::from_slice(&json).map_err(|error| corrupt("breakdowns", "document", error))
 }

@@ -9,7 +9,7 @@ use crate::http::AppState;
 use crate::http::api::DEFAULT_TOP;
 use crate::http::api::documents::{BreakdownDocument, ClusterDocument, ClusterList, ServerDocument};
 use crate::http::error::ApiError;
-use crate::model::breakdown::parse_dimensions;
+use crate::model::breakdown::By;
 
 /// What a breakdown is by, unless something else is asked for.
 pub const DEFAULT_BY: &str = "application,ip";
@@ -46,8 +46,8 @@ pub async fn breakdown(
     query: Result<Query<BreakdownQuery>, QueryRejection>,
 ) -> Result<Json<BreakdownDocument>, ApiError> {
     let (Path(name), Query(query)) = (name?, query?);
-    let dimensions = parse_dimensions(query.by.as_deref().unwrap_or(DEFAULT_BY))?;
-    let snapshot = state.engine.look(&name).await?;
+    let by = By::parse_list(query.by.as_deref().unwrap_or(DEFAULT_BY))?;
+    let snapshot = state.engine.look(&name, &by).await?;
     let snapshot = snapshot.as_ref().clone();
-    Ok(Json(BreakdownDocument::new(snapshot, &dimensions, query.top.unwrap_or(DEFAULT_TOP))))
+    Ok(Json(BreakdownDocument::new(snapshot, &by, query.top.unwrap_or(DEFAULT_TOP))))
 }

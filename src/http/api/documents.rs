@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::model::alert::{AlertStatus, ValueSource};
-use crate::model::breakdown::{Breakdowns, Dimension};
+use crate::model::breakdown::{Breakdown, Breakdowns, By};
 use crate::model::entry::Entry;
 use crate::model::ids::{IncidentId, SnapshotId};
 use crate::model::incident::{Incident, IncidentKey, IncidentState};
@@ -64,7 +64,7 @@ pub struct IncidentDocument {
     pub snapshots: Vec<SnapshotDocument>,
     /// How much the look that is shown has seen: the latest, unless another was asked for.
     pub coverage: Option<Coverage>,
-    /// What the look that is shown has seen, by dimension.
+    /// What the look that is shown has seen, by dimension or crossing of two.
     pub breakdowns: Breakdowns,
     /// What happened, oldest first.
     pub timeline: Vec<Entry>,
@@ -125,7 +125,7 @@ pub struct BreakdownDocument {
     pub taken_at: Timestamp,
     /// How much was seen.
     pub coverage: Coverage,
-    /// What was seen, by dimension.
+    /// What was seen, by dimension or crossing of two.
     pub breakdowns: Breakdowns,
 }
 
@@ -215,9 +215,9 @@ impl From<SnapshotSummary> for SnapshotDocument {
 }
 
 impl BreakdownDocument {
-    /// Shows the `top` groups of a snapshot along `dimensions`.
-    pub fn new(snapshot: Snapshot, dimensions: &[Dimension], top: usize) -> Self {
-        let wanted = snapshot.breakdowns.into_iter().filter(|(dimension, _)| dimensions.contains(dimension));
+    /// Shows the `top` groups of a snapshot by each of `by`.
+    pub fn new(snapshot: Snapshot, by: &[By], top: usize) -> Self {
+        let wanted = snapshot.breakdowns.into_iter().filter(|(key, _)| by.contains(key));
         Self {
             cluster: snapshot.cluster,
             taken_at: snapshot.taken_at,
@@ -228,10 +228,7 @@ impl BreakdownDocument {
 }
 
 /// The `top` groups of each breakdown.
-pub fn top_of(
-    breakdowns: impl IntoIterator<Item = (Dimension, crate::model::breakdown::Breakdown)>,
-    top: usize,
-) -> Breakdowns {
-    let cut = breakdowns.into_iter().map(|(dimension, breakdown)| (dimension, breakdown.top(top)));
+pub fn top_of(breakdowns: impl IntoIterator<Item = (By, Breakdown)>, top: usize) -> Breakdowns {
+    let cut = breakdowns.into_iter().map(|(by, breakdown)| (by, breakdown.top(top)));
     cut.collect::<BTreeMap<_, _>>()
 }

@@ -1,8 +1,9 @@
-//! The groups of one dimension: a bounded number, the lightest folded away exactly.
+//! The groups of one dimension, or of two crossed: a bounded number, the lightest folded away exactly.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
 
-use crate::model::breakdown::{Breakdown, Dimension, Figures, Group, Other, share};
+use crate::model::breakdown::{Breakdown, By, Dimension, Figures, Group, Other, share};
 use crate::observe::addresses::PairBudget;
 use crate::observe::tally::counts::{Counts, Sighting};
 
@@ -37,11 +38,12 @@ impl GroupTally {
         }
     }
 
-    fn into_group(self, key: String, absent: bool, total: u64) -> Group {
+    fn into_group(self, key: String, keys: BTreeMap<Dimension, String>, absent: bool, total: u64) -> Group {
         let label = self.label.filter(|label| **label != *key);
         let example = self.example.filter(|example| **example != *key);
         Group {
             key,
+            keys,
             absent,
             label: label.map(String::from),
             example: example.map(String::from),
@@ -52,9 +54,28 @@ impl GroupTally {
     }
 }
 
+/// Writes the keys of two crossed dimensions as one, so that it can be taken apart again whatever they hold.
+pub(super) fn cross(first: Option<&str>, second: Option<&str>, crossed: &mut String) {
+    crossed.clear();
+    let absent = u8::from(first.is_none()) | u8::from(second.is_none()) << 1;
+    let (first, second) = (first.unwrap_or_default(), second.unwrap_or_default());
+    write!(crossed, "{absent}{}:", first.len()).expect("writing into a string cannot fail");
+    crossed.push_str(first);
+    crossed.push_str(second);
+}
+
+/// Takes apart what [`cross`] wrote.
+fn uncross(crossed: &str) -> Option<(Option<&str>, Option<&str>)> {
+    let (flags, keys) = crossed.split_once(':')?;
+    let (absent, length) = flags.split_at_checked(1)?;
+    let absent: u8 = absent.parse().ok()?;
+    let (first, second) = keys.split_at_checked(length.parse().ok()?)?;
+    Some(((absent & 1 == 0).then_some(first), (absent & 2 == 0).then_some(second)))
+}
+
 #[derive(Debug)]
 pub(super) struct DimensionTally {
-    pub(super) dimension: Dimension,
+    pub(super) by: By,
     groups: HashMap<Box<str>, GroupTally>,
     absent: Option<GroupTally>,
     other: Counts,
@@ -63,8 +84,8 @@ pub(super) struct DimensionTally {
 }
 
 impl DimensionTally {
-    pub(super) fn new(dimension: Dimension) -> Self {
-        Self { dimension, groups: HashMap::new(), absent: None, other: Counts::default(), floor: 0 }
+    pub(super) fn new(by: By) -> Self {
+        Self { by, groups: HashMap::new(), absent: None, other: Counts::default(), floor: 0 }
     }
 
     pub(super) fn add(
@@ -130,18 +151,33 @@ impl DimensionTally {
     }
 
     pub(super) fn into_breakdown(self, total: &Figures) -> Breakdown {
-        let connections = total.connections;
+        let (by, connections) = (self.by, total.connections);
         let absent = self.absent.map(|group| {
-            // the global account is a group like any other, only that connz does not say its name
-            let nameless = self.dimension != Dimension::Account;
-            group.into_group(self.dimension.absent().to_owned(), nameless, connections)
+            let dimension = by.first();
+            group.into_group(
+                dimension.absent().to_owned(),
+                BTreeMap::new(),
+                is_nameless(dimension),
+                connections,
+            )
         });
-        let keyed =
-            self.groups.into_iter().map(|(key, group)| group.into_group(key.into(), false, connections));
+        let keyed = self.groups.into_iter().map(|(key, group)| match by.second() {
+            None => group.into_group(key.into(), BTreeMap::new(), false, connections),
+            Some(second) => {
+                let (one, two) = uncross(&key).expect("crossed keys were written by `cross`");
+                let absent = [(by.first(), one), (second, two)]
+                    .into_iter()
+                    .any(|(dimension, key)| key.is_none() && is_nameless(dimension));
+                let one = one.unwrap_or(by.first().absent());
+                let two = two.unwrap_or(second.absent());
+                let keys = BTreeMap::from([(by.first(), one.to_owned()), (second, two.to_owned())]);
+                group.into_group(format!("{one} / {two}"), keys, absent, connections)
+            }
+        });
         let mut groups: Vec<Group> = keyed.chain(absent).collect();
         groups.sort_unstable_by(|one, two| {
             let by_weight = two.figures.connections.cmp(&one.figures.connections);
-            by_weight.then_with(|| (&one.key, one.absent).cmp(&(&two.key, two.absent)))
+            by_weight.then_with(|| (&one.key, &one.keys, one.absent).cmp(&(&two.key, &two.keys, two.absent)))
         });
         let other = Other {
             groups: (self.floor == 0).then_some(0),
@@ -149,5 +185,30 @@ impl DimensionTally {
             figures: self.other.figures(),
         };
         Breakdown { groups, other, total: total.clone() }
+    }
+}
+
+/// Whether connections without a value have no name for it either: the global account is a group like any other,
+/// only that connz does not say its name.
+fn is_nameless(dimension: Dimension) -> bool {
+    dimension != Dimension::Account
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crossed_keys_are_taken_apart_whatever_they_hold() {
+        let keys = [None, Some(""), Some("a"), Some("1:b"), Some("ü/\u{0}:"), Some("03:")];
+        let mut seen = std::collections::HashSet::new();
+        for first in keys {
+            for second in keys {
+                let mut crossed = String::new();
+                cross(first, second, &mut crossed);
+                assert_eq!(uncross(&crossed), Some((first, second)));
+                assert!(seen.insert(crossed));
+            }
+        }
     }
 }
