@@ -5,13 +5,15 @@
 pub mod api;
 pub mod error;
 pub mod management;
+pub mod openapi;
 mod request_id;
 pub mod webhook;
 
 use axum::Router;
-use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::trace::TraceLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::clock::Clock;
 use crate::engine::Engine;
@@ -39,19 +41,26 @@ pub struct AppState {
 
 /// Every route there is.
 pub fn router(state: AppState) -> Router {
-    Router::new()
-        .route("/api/v1/webhook/alertmanager", post(webhook::receive).put(webhook::receive))
-        .route("/api/v1/incidents", get(api::incidents::list))
-        .route("/api/v1/incidents/{id}", get(api::incidents::show))
-        .route("/api/v1/clusters", get(api::clusters::list))
-        .route("/api/v1/clusters/{name}/breakdown", get(api::clusters::breakdown))
-        .route("/-/healthy", get(management::healthy))
-        .route("/-/ready", get(management::ready))
-        .route("/metrics", get(management::metrics))
+    let (routes, document) = documented_routes().split_for_parts();
+    routes
+        .merge(openapi::route(document))
         .fallback(|| async { ApiError::NoSuchPath })
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
         .with_state(state.clone())
         .layer(CatchPanicLayer::custom(error::after_panic))
         .layer(TraceLayer::new_for_http().make_span_with(request_id::span))
         .layer(axum::middleware::from_fn_with_state(state.clock, request_id::set))
+}
+
+/// The routes for programs: what is routed here is in the OpenAPI document, and nothing else is.
+fn documented_routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(openapi::base())
+        .routes(routes!(webhook::receive))
+        .routes(routes!(api::incidents::list))
+        .routes(routes!(api::incidents::show))
+        .routes(routes!(api::clusters::list))
+        .routes(routes!(api::clusters::breakdown))
+        .routes(routes!(management::healthy))
+        .routes(routes!(management::ready))
+        .routes(routes!(management::metrics))
 }

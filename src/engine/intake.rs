@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::Serialize;
 use tracing::info;
+use utoipa::ToSchema;
 
 use crate::alertmanager::webhook::{self, PayloadError};
 use crate::engine::{ENRICH, Engine, SELF};
@@ -23,7 +24,7 @@ use crate::store::notifications::Received;
 use crate::store::{self, Conn, StoreError};
 
 /// What was stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Receipt {
     /// The notification's id.
     pub notification: NotificationId,

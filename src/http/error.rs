@@ -9,6 +9,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::engine::{IntakeError, LookError};
 use crate::model::breakdown::InvalidBy;
@@ -45,7 +46,7 @@ pub enum ApiError {
 }
 
 /// The body of an error answer (RFC 9457).
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// What the status means.
     pub title: String,

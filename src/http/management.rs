@@ -26,12 +26,22 @@ impl Readiness {
     }
 }
 
-/// `GET /-/healthy`: the process answers.
+/// The process answers.
+#[utoipa::path(get, path = "/-/healthy", tag = "management", responses((status = 200, body = String, content_type = "text/plain")))]
 pub async fn healthy() -> &'static str {
     "connwarden is healthy.\n"
 }
 
-/// `GET /-/ready`: the store answers and the workers live.
+/// The store answers and the workers live.
+#[utoipa::path(
+    get,
+    path = "/-/ready",
+    tag = "management",
+    responses(
+        (status = 200, body = String, content_type = "text/plain"),
+        (status = 503, description = "Requests should not come here now", body = String, content_type = "text/plain"),
+    ),
+)]
 pub async fn ready(State(state): State<AppState>) -> (StatusCode, &'static str) {
     if !state.readiness.get() {
         return (StatusCode::SERVICE_UNAVAILABLE, "connwarden is starting or stopping.\n");
@@ -45,7 +55,13 @@ pub async fn ready(State(state): State<AppState>) -> (StatusCode, &'static str) 
     }
 }
 
-/// `GET /metrics`: OpenMetrics text.
+/// Tells how connwarden itself is doing, as OpenMetrics text.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "management",
+    responses((status = 200, body = String, content_type = "application/openmetrics-text")),
+)]
 pub async fn metrics(State(state): State<AppState>) -> Result<impl IntoResponse, ApiError> {
     let (unresolved, queued) = counts(&state).await?;
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";

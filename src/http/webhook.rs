@@ -24,7 +24,19 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// while it writes sees a broken connection, not the answer.
 const DRAINED: u64 = 4;
 
-/// Stores a notification.
+/// Takes a notification of Alertmanager, or of Grafana in its manner; answers once it is stored.
+#[utoipa::path(
+    method(post, put),
+    path = "/api/v1/webhook/alertmanager",
+    tag = "webhook",
+    request_body(content = serde_json::Value, description = "A webhook payload: `alerts[]`, each with `status`, `labels` and `startsAt`"),
+    responses(
+        (status = 202, description = "Stored, with everything that follows from it", body = Receipt),
+        (status = 400, description = "It will never be a notification", body = String, content_type = "text/plain"),
+        (status = 413, description = "The body is too large", body = String, content_type = "text/plain"),
+        (status = 503, description = "It could not be stored now: send it again", body = String, content_type = "text/plain"),
+    ),
+)]
 pub async fn receive(State(state): State<AppState>, request: Request) -> Response {
     let sender = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     let sender = sender.unwrap_or_default().to_owned();

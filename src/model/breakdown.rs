@@ -9,9 +9,10 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What connections are grouped by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Dimension {
     /// Client names with what differs per instance taken off.
@@ -214,7 +215,7 @@ impl From<By> for String {
 pub type Breakdowns = BTreeMap<By, Breakdown>;
 
 /// The connections of a snapshot counted along one dimension, or two crossed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Breakdown {
     /// The groups, those with most connections first.
     pub groups: Vec<Group>,
@@ -225,12 +226,13 @@ pub struct Breakdown {
 }
 
 /// The connections that share a key.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Group {
     /// What they share. Text from strangers, at most 256 bytes for each dimension.
     pub key: String,
     /// Where two dimensions are crossed: what they share in each.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, String>)]
     pub keys: BTreeMap<Dimension, String>,
     /// Set on the group of connections that have no value; its key is a placeholder such as `(unnamed)`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -258,7 +260,7 @@ fn is_zero(count: &u64) -> bool {
 }
 
 /// The connections that are in no listed group.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Other {
     /// How many groups were folded together; unknown when there were too many to keep apart.
     pub groups: Option<u64>,
@@ -270,7 +272,7 @@ pub struct Other {
 }
 
 /// What is counted of a set of connections.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Figures {
     /// Connections.
     pub connections: u64,

@@ -8,6 +8,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::model::ids::IncidentId;
 use crate::model::mapping::MappedBy;
@@ -93,7 +94,7 @@ impl fmt::Display for IncidentKey {
 }
 
 /// Where an incident stands. Each variant carries what is known only from then on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum IncidentState {
     /// At least one member fires, as far as anybody has said.
@@ -108,7 +109,7 @@ pub enum IncidentState {
 }
 
 /// How an incident's end is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Resolution {
     /// The sender said so; nobody looked at NATS itself.

@@ -7,12 +7,13 @@
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The label that holds an alert's name.
 pub const ALERT_NAME: &str = "alertname";
 
 /// The labels of an alert, or of a group of alerts, in the order of their names.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct Labels(BTreeMap<String, String>);
 

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
+use utoipa::ToSchema;
 
 use crate::model::incident::IncidentKey;
 use crate::model::labels::Labels;
@@ -40,7 +41,7 @@ pub struct KnownServer {
 }
 
 /// How an alert's cluster was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MappedBy {
     /// The cluster's matchers hold for the alert.

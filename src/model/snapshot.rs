@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use url::Url;
+use utoipa::ToSchema;
 
 use crate::model::breakdown::Breakdowns;
 
@@ -20,7 +21,7 @@ pub struct Snapshot {
 }
 
 /// How much of a cluster a snapshot holds, and what the look cost.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Coverage {
     /// Connections seen.
     pub seen: u64,
@@ -38,7 +39,7 @@ pub struct Coverage {
 }
 
 /// What one server let us see.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ServerCoverage {
     /// Its configured monitoring URL.
     pub url: Url,

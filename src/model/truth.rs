@@ -1,13 +1,14 @@
 //! The truth about an alert: the counts its server really has, beside the number the alert carries.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::model::alert::CONNZ_PAGE;
 use crate::model::member::Member;
 use crate::model::snapshot::Coverage;
 
 /// What a snapshot says about the server, or the cluster, that an alert is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Truth {
     /// The server's name; `null` when the whole cluster is meant.
     pub server: Option<String>,

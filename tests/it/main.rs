@@ -7,6 +7,7 @@
 mod config;
 mod harness;
 mod incidents;
+mod openapi;
 
 #[path = "../swarm/swarm.rs"]
 mod swarm;

@@ -4,25 +4,30 @@ use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::http::AppState;
 use crate::http::api::DEFAULT_TOP;
 use crate::http::api::documents::{BreakdownDocument, ClusterDocument, ClusterList, ServerDocument};
-use crate::http::error::ApiError;
+use crate::http::error::{ApiError, Problem};
 use crate::model::breakdown::By;
 
 /// What a breakdown is by, unless something else is asked for.
 pub const DEFAULT_BY: &str = "application,ip";
 
 /// What to break down, and how much of it to show.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct BreakdownQuery {
+    /// What to group by, a comma list of dimensions or of two crossed; `application,ip` unless given.
     by: Option<String>,
+    /// Groups per breakdown; 100 unless given.
     top: Option<usize>,
 }
 
-/// `GET /api/v1/clusters`
+/// Lists the configured clusters, and what their servers last said of themselves.
+#[utoipa::path(get, path = "/api/v1/clusters", tag = "clusters", responses((status = 200, body = ClusterList)))]
 #[tracing::instrument(name = "api.clusters.list", skip_all)]
 pub async fn list(State(state): State<AppState>) -> Json<ClusterList> {
     let known = state.engine.known_servers();
@@ -38,7 +43,18 @@ pub async fn list(State(state): State<AppState>) -> Json<ClusterList> {
     Json(ClusterList { clusters: clusters.collect() })
 }
 
-/// `GET /api/v1/clusters/{name}/breakdown`: looks at the cluster now.
+/// Looks at a cluster now: who holds its connections.
+#[utoipa::path(
+    get,
+    path = "/api/v1/clusters/{name}/breakdown",
+    tag = "clusters",
+    params(("name" = String, Path, description = "The cluster's configured name"), BreakdownQuery),
+    responses(
+        (status = 200, body = BreakdownDocument),
+        (status = 400, description = "A parameter cannot be read", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such cluster is configured", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
 #[tracing::instrument(name = "api.clusters.breakdown", skip_all)]
 pub async fn breakdown(
     State(state): State<AppState>,

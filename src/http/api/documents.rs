@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use url::Url;
+use utoipa::ToSchema;
 
 use crate::model::alert::{AlertStatus, ValueSource};
 use crate::model::breakdown::{Breakdown, Breakdowns, By};
@@ -19,7 +20,7 @@ use crate::model::truth::Truth;
 use crate::store::snapshots::SnapshotSummary;
 
 /// `GET /api/v1/incidents`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct IncidentList {
     /// The incidents, newest first.
     pub incidents: Vec<IncidentHead>,
@@ -28,7 +29,7 @@ pub struct IncidentList {
 }
 
 /// What every document about an incident begins with.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct IncidentHead {
     /// Its id.
     pub id: IncidentId,
@@ -53,7 +54,7 @@ pub struct IncidentHead {
 }
 
 /// `GET /api/v1/incidents/{id}`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct IncidentDocument {
     /// What it is about and where it stands.
     #[serde(flatten)]
@@ -65,13 +66,14 @@ pub struct IncidentDocument {
     /// How much the look that is shown has seen: the latest, unless another was asked for.
     pub coverage: Option<Coverage>,
     /// What the look that is shown has seen, by dimension or crossing of two.
+    #[schema(value_type = BTreeMap<String, Breakdown>)]
     pub breakdowns: Breakdowns,
     /// What happened, oldest first.
     pub timeline: Vec<Entry>,
 }
 
 /// A member alert.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct AlertDocument {
     /// Identifies the label set.
     pub fingerprint: String,
@@ -106,7 +108,7 @@ pub struct AlertDocument {
 }
 
 /// One stored look at a cluster.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct SnapshotDocument {
     /// Its id.
     pub id: SnapshotId,
@@ -117,7 +119,7 @@ pub struct SnapshotDocument {
 }
 
 /// `GET /api/v1/clusters/{name}/breakdown`, and `connwarden inspect -o json`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct BreakdownDocument {
     /// The cluster's name.
     pub cluster: String,
@@ -126,18 +128,19 @@ pub struct BreakdownDocument {
     /// How much was seen.
     pub coverage: Coverage,
     /// What was seen, by dimension or crossing of two.
+    #[schema(value_type = BTreeMap<String, Breakdown>)]
     pub breakdowns: Breakdowns,
 }
 
 /// `GET /api/v1/clusters`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ClusterList {
     /// The configured clusters, in the order of the configuration.
     pub clusters: Vec<ClusterDocument>,
 }
 
 /// A configured cluster.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ClusterDocument {
     /// Its name.
     pub name: String,
@@ -146,7 +149,7 @@ pub struct ClusterDocument {
 }
 
 /// A configured server, with what it last said of itself.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ServerDocument {
     /// Its monitoring URL.
     pub url: Url,

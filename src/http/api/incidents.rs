@@ -4,13 +4,14 @@ use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::http::AppState;
 use crate::http::api::DEFAULT_TOP;
 use crate::http::api::documents::{
     AlertDocument, IncidentDocument, IncidentHead, IncidentList, SnapshotDocument, top_of,
 };
-use crate::http::error::ApiError;
+use crate::http::error::{ApiError, Problem};
 use crate::model::ids::{IncidentId, SnapshotId};
 use crate::store::incidents::IncidentFilter;
 use crate::store::{alerts, entries, incidents, snapshots};
@@ -22,25 +23,45 @@ const DEFAULT_LIMIT: u32 = 50;
 const LARGEST_LIMIT: u32 = 500;
 
 /// Which incidents to list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
+    /// Only of this cluster.
     cluster: Option<String>,
+    /// Only of this alert.
     alert_name: Option<String>,
+    /// Only in this state: `triggered` or `resolved`.
     state: Option<String>,
+    /// Continue behind the page whose `next` this is.
     before: Option<i64>,
+    /// Incidents per page, 1 to 500; 50 unless given.
     limit: Option<u32>,
 }
 
 /// How much of an incident to show.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ShowQuery {
+    /// Groups per breakdown; 100 unless given.
     top: Option<usize>,
+    /// The look to show; the latest unless given.
+    #[param(value_type = Option<String>)]
     snapshot: Option<SnapshotId>,
 }
 
-/// `GET /api/v1/incidents`
+/// Lists incidents, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/incidents",
+    tag = "incidents",
+    params(ListQuery),
+    responses(
+        (status = 200, body = IncidentList),
+        (status = 400, description = "A parameter cannot be read", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
 #[tracing::instrument(name = "api.incidents.list", skip_all)]
 pub async fn list(
     State(state): State<AppState>,
@@ -70,7 +91,18 @@ pub async fn list(
     }))
 }
 
-/// `GET /api/v1/incidents/{id}`
+/// Shows one incident: its alerts, who holds the connections, and what happened.
+#[utoipa::path(
+    get,
+    path = "/api/v1/incidents/{id}",
+    tag = "incidents",
+    params(("id" = String, Path, description = "The incident's id"), ShowQuery),
+    responses(
+        (status = 200, body = IncidentDocument),
+        (status = 400, description = "A parameter cannot be read", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such incident, or no such snapshot of it", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
 #[tracing::instrument(name = "api.incidents.show", skip_all)]
 pub async fn show(
     State(state): State<AppState>,
