@@ -31,6 +31,10 @@ demo: tools ## real servers on loopback, a connection leak, an alert and its inc
 test: tools ## all tests, the ones against real servers and the ones in the documentation among them
 	cargo test --locked
 
+.PHONY: bench
+bench: tools ## what it costs, against floors of the same run; also in target/bench.json (some minutes)
+	cargo bench --locked --bench bench
+
 .PHONY: check
 check: format-check lint doc deny architecture scripts-check ## everything but the tests: the six targets below
 

@@ -1,12 +1,20 @@
 //! What the tests share: real servers, the daemon as a process, the daemon inside the test, and fakes that misbehave.
 //!
+//! (The paths are spelt out because the benchmarks use it too.)
+//!
 //! Nothing here sleeps to be on the safe side: everything waits on the thing itself, for [`PATIENCE`] at most.
 
+#[path = "harness/alertmanager.rs"]
 pub mod alertmanager;
+#[path = "harness/daemon.rs"]
 pub mod daemon;
+#[path = "harness/fake.rs"]
 pub mod fake;
+#[path = "harness/nats.rs"]
 pub mod nats;
+#[path = "harness/process.rs"]
 pub mod process;
+#[path = "harness/test_app.rs"]
 pub mod test_app;
 
 use std::path::{Path, PathBuf};

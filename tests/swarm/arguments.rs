@@ -32,7 +32,7 @@ pub struct Arguments {
     pub count: usize,
 
     /// Client names with weights; an empty name means an unnamed client. Placeholders: {pod},
-    /// {uuid}, {n}, {pid}, {hex}
+    /// {uuid}, {pid}, {hex}, and n in braces for the instance number
     #[arg(long, value_name = "NAME:WEIGHT,...", default_value = "app")]
     #[arg(value_parser = parse_names, help_heading = "Population")]
     pub names: Weights<String>,

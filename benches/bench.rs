@@ -1,0 +1,48 @@
+//! `make bench`: what connwarden costs, as ratios against floors measured in the same run.
+//!
+//! One line per measure, and the same list in `target/bench.json`. Machines that run benchmarks are shared and noisy: a
+//! measure and its floor are taken in turns, and the medians of the pairs are compared.
+#![expect(clippy::unwrap_used, reason = "a benchmark may fail loudly")]
+
+#[path = "bench/daemon.rs"]
+mod daemon;
+#[path = "bench/memory.rs"]
+mod memory;
+#[path = "bench/parse.rs"]
+mod parse;
+#[path = "bench/report.rs"]
+mod report;
+#[path = "bench/sweep.rs"]
+mod sweep;
+
+#[path = "../tests/it/harness.rs"]
+#[expect(dead_code, reason = "the tests use all of it, the benchmarks a part")]
+mod harness;
+#[path = "../tests/swarm/swarm.rs"]
+#[expect(unused_imports, reason = "its tests are not run here")]
+mod swarm;
+
+use crate::report::Report;
+
+fn main() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    match arguments.as_slice() {
+        // parts that need a process of their own
+        ["--hold", server, count] => runtime.block_on(sweep::hold(server, count)),
+        ["--peak", monitor] => runtime.block_on(memory::peak(monitor)),
+        ["--parse", rounds] => parse::rounds(rounds),
+        _ => {
+            let mut report = Report::default();
+            runtime.block_on(async {
+                daemon::measure(&mut report).await;
+                parse::measure(&mut report);
+                memory::measure(&mut report).await;
+                sweep::measure(&mut report).await;
+            });
+            report.write();
+        }
+    }
+}
