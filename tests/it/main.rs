@@ -9,6 +9,7 @@ mod crash;
 mod end_to_end;
 mod harness;
 mod incidents;
+mod observation_faults;
 
 #[path = "../swarm/swarm.rs"]
 mod swarm;
