@@ -10,6 +10,7 @@ mod end_to_end;
 mod harness;
 mod incidents;
 mod observation_faults;
+mod users;
 
 #[path = "../swarm/swarm.rs"]
 mod swarm;
