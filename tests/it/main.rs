@@ -11,6 +11,7 @@ mod harness;
 mod incidents;
 mod library;
 mod observation_faults;
+mod sharing;
 mod users;
 
 #[path = "../swarm/swarm.rs"]
