@@ -163,7 +163,7 @@ pub async fn wire(config: &Config, store: Store, clock: Clock) -> anyhow::Result
 /// The storage directory is ours alone, so whoever held a lease is dead.
 async fn release_leases(state: &AppState) -> Result<(), store::StoreError> {
     let mut tx = state.store.write().await?;
-    let released = store::jobs::release_all(&mut tx, state.clock.now()).await?;
+    let released = store::jobs::release_all(&mut tx).await?;
     store::commit(tx).await?;
     if released > 0 {
         info!(released, "{released} jobs of the last run go on");

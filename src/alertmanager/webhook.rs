@@ -120,15 +120,21 @@ impl PayloadAlert {
                 Status::Resolved => {
                     // year 1 means "none", which a resolved alert should not say
                     let ended_at = self.ends_at.filter(|ended_at| ended_at.as_second() > 0);
-                    AlertStatus::Resolved { ended_at: ended_at.unwrap_or(received_at) }
+                    AlertStatus::Resolved { ended_at: ended_at.map_or(received_at, as_stored) }
                 }
             },
             labels: self.labels,
             annotations,
-            starts_at: self.starts_at,
+            starts_at: as_stored(self.starts_at),
             generator_url: self.generator_url.unwrap_or_default(),
         }
     }
+}
+
+/// Cuts an instant to microseconds, the precision in which it is stored: Alertmanager sends nanoseconds, and what is
+/// sent again must be equal to what is known.
+fn as_stored(instant: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(instant.as_microsecond()).expect("it was a timestamp before it was cut")
 }
 
 /// The content digest of a notification: equal for the same alerts in the same state, whichever node of an HA pair
@@ -202,6 +208,16 @@ mod tests {
         assert_eq!(alert.status, AlertStatus::Resolved { ended_at: at() });
         assert_eq!(alert.starts_at.to_string(), "2025-12-31T23:00:00Z");
         assert_eq!(alert.fingerprint, alert.labels.fingerprint());
+    }
+
+    #[test]
+    fn instants_are_as_exact_as_they_are_stored() {
+        let body = r#"{"alerts":[{"status":"resolved","labels":{},
+            "startsAt":"2026-11-23T08:28:27.8751072Z","endsAt":"2026-11-23T09:28:27.875107999Z"}]}"#;
+        let alert = &parse_text(body).unwrap().alerts[0];
+        assert_eq!(alert.starts_at.to_string(), "2026-11-23T08:28:27.875107Z");
+        let ended_at = "2026-11-23T09:28:27.875107Z".parse().unwrap();
+        assert_eq!(alert.status, AlertStatus::Resolved { ended_at });
     }
 
     #[test]

@@ -25,8 +25,8 @@ pub struct Snapshot {
 pub struct Coverage {
     /// Connections seen.
     pub seen: u64,
-    /// Connections there were, by what each server said (`/connz` `total`, else `/varz` `connections`); servers
-    /// that said nothing are not in it.
+    /// Connections there were, by what each server said (`/connz` `total`, else `/varz` `connections`, else as many
+    /// as were seen of it).
     pub total: u64,
     /// Whether every server answered in full.
     pub complete: bool,
@@ -82,7 +82,7 @@ impl Coverage {
     pub fn of(servers: Vec<ServerCoverage>, duration_ms: u64) -> Self {
         Self {
             seen: sum(servers.iter().map(|server| server.seen)),
-            total: sum(servers.iter().filter_map(ServerCoverage::total)),
+            total: sum(servers.iter().map(|server| server.total().unwrap_or(server.seen))),
             complete: servers.iter().all(|server| server.error.is_none()),
             duration_ms,
             bytes: sum(servers.iter().map(|server| server.bytes)),
@@ -92,7 +92,7 @@ impl Coverage {
 
     /// Whether no server let us see anything.
     pub fn is_blind(&self) -> bool {
-        self.servers.iter().all(|server| server.connz_total.is_none() && server.varz_connections.is_none())
+        self.servers.iter().all(|server| server.total().is_none() && server.seen == 0)
     }
 
     /// What went wrong, one line per server.

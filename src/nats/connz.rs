@@ -48,6 +48,9 @@ pub enum ConnzError {
         /// How many bytes into the reply.
         at: u64,
     },
+    /// It is JSON of another shape.
+    #[error("not a connection list: it has no `connections`")]
+    NoList,
     /// It stopped before its end.
     #[error("the connection list ended in the middle, after {read} connections")]
     Ended {
@@ -90,6 +93,8 @@ pub struct ConnzReader {
     state: State,
     /// Objects entered: 1 for a page, 2 inside the `data` of a system-account reply.
     depth: u32,
+    /// Whether `connections` came by.
+    listed: bool,
     envelope: Envelope,
 }
 
@@ -114,6 +119,7 @@ impl ConnzReader {
             wanted: step,
             state: State::Start,
             depth: 0,
+            listed: false,
             envelope: Envelope::default(),
         }
     }
@@ -148,14 +154,17 @@ impl ConnzReader {
     ///
     /// The reply is no connection list, or stopped before its end.
     pub fn finish(
-        mut self,
+        &mut self,
         each: &mut impl FnMut(&Envelope, &Connection<'_>),
     ) -> Result<Envelope, ConnzError> {
         self.advance(each)?;
         if self.state != State::End {
             return Err(ConnzError::Ended { read: self.envelope.read });
         }
-        Ok(self.envelope)
+        if !self.listed {
+            return Err(ConnzError::NoList);
+        }
+        Ok(self.envelope.clone())
     }
 
     /// What the page has said of itself so far.
@@ -260,6 +269,7 @@ impl ConnzReader {
         let state = match (key.as_str(), first) {
             ("connections", b'[') => {
                 here += 1;
+                self.listed = true;
                 State::Element
             }
             ("data", b'{') if self.depth == 1 => {
@@ -276,6 +286,10 @@ impl ConnzReader {
                     "total" => self.value::<Lenient<Count>>(&mut here)?.map(|total| {
                         self.envelope.total = total.0.map(|total| total.0);
                     }),
+                    // an unknown account has `null` for a list
+                    "connections" => {
+                        self.value::<IgnoredAny>(&mut here)?.map(|_| self.listed |= first == b'n')
+                    }
                     _ => self.value::<IgnoredAny>(&mut here)?.map(|_| ()),
                 };
                 // a bare number at the end of the buffer looks complete and may not be
@@ -415,6 +429,8 @@ mod tests {
                 r#"{"connections":[{"ip":7}]}"#,
                 "not a connection list: connection 1: invalid type: integer `7`, expected a text at byte 16",
             ),
+            ("{}", "not a connection list: it has no `connections`"),
+            (r#"{"total":1,"connections":7}"#, "not a connection list: it has no `connections`"),
             (r#"{"total":1} x"#, "not a connection list: something behind its end at byte 12"),
             (r#"{"total":NaN}"#, "not a connection list: expected value at byte 9"),
             (r#"{"total":1"#, "the connection list ended in the middle, after 0 connections"),

@@ -181,20 +181,10 @@ impl MonitoringClient {
             let page = self.connz_page(&url, auth, &mut reader, &mut outcome.bytes, &mut each);
             let ended = within(self.settings.timeout, page).await;
             let read_before = outcome.envelope.read;
-            // behind a failure the reader still knows what it has seen
-            let (page, ended) = match ended {
-                Ok(()) => {
-                    let seen = reader.envelope().clone();
-                    match reader.finish(&mut each) {
-                        Ok(page) => (page, Ok(())),
-                        Err(error @ ConnzError::Ended { read }) => {
-                            (Envelope { read, ..seen }, Err(MonitoringCause::Connz(error)))
-                        }
-                        Err(error) => (seen, Err(MonitoringCause::Connz(error))),
-                    }
-                }
-                Err(cause) => (reader.envelope().clone(), Err(cause)),
-            };
+            // what arrived in full stands, however the reply ended
+            let whole = reader.finish(&mut each).map_err(MonitoringCause::Connz);
+            let ended = ended.and_then(|()| whole.map(|_| ()));
+            let page = reader.envelope().clone();
             outcome.envelope = Envelope { read: read_before + page.read, ..page };
             if let Err(cause) = ended {
                 outcome.error = Some(MonitoringError { url, cause });

@@ -125,18 +125,19 @@ pub async fn retry(
     if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Conflict("job")) }
 }
 
-/// Gives back every lease. Only for the start of a process, when whoever held them is certainly dead.
+/// Gives back every lease; work that was cut short is no attempt. Only for the start of a process, when whoever held
+/// them is certainly dead.
 ///
 /// # Errors
 ///
 /// The database refused.
-pub async fn release_all(conn: &mut Conn, now: Timestamp) -> Result<u64, StoreError> {
+pub async fn release_all(conn: &mut Conn) -> Result<u64, StoreError> {
+    // a lease that ended in 1970 has been given back: a second start takes off no second attempt
     let done = sqlx::query(
         "UPDATE jobs
-            SET lease_until = $1
-          WHERE state = 'running'",
+            SET lease_until = 0, attempts = attempts - 1
+          WHERE state = 'running' AND lease_until > 0",
     )
-    .bind(now.as_microsecond())
     .execute(conn)
     .await?;
     Ok(done.rows_affected())

@@ -8,6 +8,8 @@
 pub mod alertmanager;
 #[path = "harness/daemon.rs"]
 pub mod daemon;
+#[path = "harness/document.rs"]
+pub mod document;
 #[path = "harness/fake.rs"]
 pub mod fake;
 #[path = "harness/nats.rs"]
@@ -37,6 +39,12 @@ pub fn tool(name: &str) -> PathBuf {
 pub fn fixture(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// A client for asking what the tests have started.
+pub fn http() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().timeout(PATIENCE).no_proxy().build().unwrap()
 }
 
 /// Looks until there is something to see.

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::harness::document::{groups, timeline};
 use crate::harness::fixture;
 use crate::harness::nats::{ACCOUNTS, NEWEST, NatsServer};
 use crate::harness::test_app::TestApp;
@@ -33,11 +34,20 @@ async fn a_firing_alert_becomes_an_incident_with_a_breakdown() {
     swarm.close().await;
 }
 
-/// The groups of a breakdown: key and connections.
-fn groups<'a>(document: &'a Value, dimension: &str) -> BTreeMap<&'a str, u64> {
-    let groups = document["breakdowns"][dimension]["groups"].as_array().unwrap();
-    groups
-        .iter()
-        .map(|group| (group["key"].as_str().unwrap(), group["connections"].as_u64().unwrap()))
-        .collect()
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_notification_changes_nothing_and_causes_no_look() {
+    let nats = NatsServer::start(NEWEST, "").await;
+    let app = TestApp::watching([&nats.monitor]).await;
+    let mut incidents = Vec::new();
+    for _ in 0..3 {
+        let answer = app.notify(fixture("alertmanager/single-firing.am-0.33.1.json")).await;
+        app.run_jobs().await;
+        let id = answer.json()["incidents"][0].as_str().unwrap().to_owned();
+        incidents.push(app.get(&format!("/api/v1/incidents/{id}")).await.json());
+    }
+    assert_eq!(timeline(&incidents[0]), ["opened", "alert_joined", "observed"]);
+    assert_eq!(incidents[0]["alerts"][0]["generation"], 1);
+    assert_eq!(incidents[1], incidents[0]);
+    assert_eq!(incidents[2], incidents[0]);
+    app.finish().await;
 }

@@ -5,9 +5,15 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 mod config;
+mod crash;
+mod end_to_end;
 mod harness;
 mod incidents;
+mod library;
+mod observation_faults;
 mod openapi;
+mod sharing;
+mod users;
 
 #[path = "../swarm/swarm.rs"]
 mod swarm;

@@ -4,7 +4,7 @@ use tempfile::TempDir;
 use url::Url;
 
 use crate::harness::process::Process;
-use crate::harness::{eventually, tool};
+use crate::harness::{eventually, http, tool};
 
 /// A running Alertmanager with one receiver.
 pub struct Alertmanager {
@@ -36,7 +36,7 @@ impl Alertmanager {
             })
             .await;
         eventually("a ready Alertmanager", async || {
-            let ready = reqwest::get(url.join("-/ready").unwrap()).await.ok()?;
+            let ready = http().get(url.join("-/ready").unwrap()).send().await.ok()?;
             ready.status().is_success().then_some(())
         })
         .await;
@@ -46,7 +46,7 @@ impl Alertmanager {
     /// Pushes alerts, as Prometheus would.
     pub async fn push(&self, alerts: &serde_json::Value) {
         let url = self.url.join("api/v2/alerts").unwrap();
-        let answer = reqwest::Client::new().post(url).json(alerts).send().await.unwrap();
+        let answer = http().post(url).json(alerts).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::harness::process::Process;
-use crate::harness::{PATIENCE, eventually};
+use crate::harness::{PATIENCE, eventually, http};
 
 /// The program under test.
 pub fn program() -> &'static Path {
@@ -35,7 +35,7 @@ impl Daemon {
             .await;
         let daemon = Self { url, process };
         eventually("a ready daemon", async || {
-            let ready = reqwest::get(daemon.at("-/ready")).await.ok()?;
+            let ready = http().get(daemon.at("-/ready")).send().await.ok()?;
             ready.status().is_success().then_some(())
         })
         .await;
@@ -60,8 +60,7 @@ impl Daemon {
 
     /// Asks for a document.
     pub async fn get(&self, path: &str) -> Value {
-        let client = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
-        let answer = client.get(self.at(path)).send().await.unwrap();
+        let answer = http().get(self.at(path)).send().await.unwrap();
         let (status, text) = (answer.status(), answer.text().await.unwrap());
         assert!(status.is_success(), "{path}: {status} {text}");
         serde_json::from_str(&text).unwrap()
@@ -69,7 +68,7 @@ impl Daemon {
 
     /// Posts a notification; status and text of the answer.
     pub async fn notify(&self, body: impl Into<reqwest::Body>) -> (u16, String) {
-        let answer = reqwest::Client::new().post(self.webhook()).body(body).send().await.unwrap();
+        let answer = http().post(self.webhook()).body(body).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 

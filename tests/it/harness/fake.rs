@@ -1,11 +1,11 @@
 //! Monitoring ports that misbehave, for what a real server cannot be made to do.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use url::Url;
@@ -47,28 +47,30 @@ impl Answer {
 /// A monitoring port that answers as it is told.
 pub struct FakeMonitor {
     pub url: Url,
-    requests: Arc<AtomicU64>,
+    requests: Requests,
     task: JoinHandle<()>,
 }
+
+/// The paths that were asked for.
+type Requests = Arc<Mutex<Vec<String>>>;
 
 impl FakeMonitor {
     /// Answers each path (without its query) with what `answer` makes of it.
     pub async fn start(answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Self {
         let (listener, url) = listen().await;
-        let (answer, requests) = (Arc::new(answer), Arc::new(AtomicU64::new(0)));
-        let counter = requests.clone();
+        let (answer, requests) = (Arc::new(answer), Requests::default());
+        let book = requests.clone();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                counter.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(serve(stream, answer.clone()));
+                tokio::spawn(serve(stream, answer.clone(), book.clone()));
             }
         });
         Self { url, requests, task }
     }
 
-    /// How many connections were made to it.
-    pub fn requests(&self) -> u64 {
-        self.requests.load(Ordering::SeqCst)
+    /// Every path that was asked for, in the order of asking.
+    pub fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
     }
 }
 
@@ -78,7 +80,7 @@ impl Drop for FakeMonitor {
     }
 }
 
-async fn serve(mut stream: TcpStream, answer: Arc<impl Fn(&str) -> Answer>) {
+async fn serve(mut stream: TcpStream, answer: Arc<impl Fn(&str) -> Answer>, requests: Requests) {
     let mut request = Vec::new();
     while !request.windows(4).any(|end| end == b"\r\n\r\n") {
         let mut piece = [0; 1024];
@@ -89,6 +91,7 @@ async fn serve(mut stream: TcpStream, answer: Arc<impl Fn(&str) -> Answer>) {
     }
     let line = String::from_utf8_lossy(&request).lines().next().unwrap_or_default().to_owned();
     let path = line.split(' ').nth(1).unwrap_or_default().split('?').next().unwrap_or_default().to_owned();
+    requests.lock().unwrap().push(path.clone());
     match answer(&path) {
         Answer::Raw(bytes) => {
             let _ = stream.write_all(&bytes).await;
@@ -142,6 +145,32 @@ impl Gate {
 impl Drop for Gate {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// A port at which nobody listens, kept from everybody else as long as it lives.
+pub struct ClosedPort {
+    pub url: Url,
+    _socket: TcpSocket,
+}
+
+impl ClosedPort {
+    /// A port of the system's choice.
+    pub fn new() -> Self {
+        Self::at(0)
+    }
+
+    /// The port of a monitoring URL whose server has ended.
+    pub fn of(monitor: &Url) -> Self {
+        Self::at(monitor.port().unwrap())
+    }
+
+    fn at(port: u16) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
+        let url = Url::parse(&format!("http://{}", socket.local_addr().unwrap())).unwrap();
+        Self { url, _socket: socket }
     }
 }
 

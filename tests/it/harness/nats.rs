@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use url::Url;
 
 use crate::harness::process::Process;
-use crate::harness::{eventually, tool};
+use crate::harness::{eventually, http, tool};
 
 /// The newest line of releases that is tested against.
 pub const NEWEST: &str = "2.15";
@@ -64,8 +64,8 @@ impl NatsServer {
 
     /// How many clients it says it has.
     pub async fn connections(&self) -> u64 {
-        let varz: serde_json::Value =
-            reqwest::get(self.monitor.join("varz").unwrap()).await.unwrap().json().await.unwrap();
+        let answer = http().get(self.monitor.join("varz").unwrap()).send().await.unwrap();
+        let varz: serde_json::Value = answer.json().await.unwrap();
         varz["connections"].as_u64().unwrap()
     }
 

@@ -107,7 +107,7 @@ impl TestApp {
     /// Ends the daemon; no job may be left over.
     pub async fn finish(mut self) {
         self.finished = true;
-        let left = store::jobs::count(&mut *self.state.store.read().await.unwrap()).await.unwrap();
+        let left = store::jobs::count(&mut self.state.store.read().await.unwrap()).await.unwrap();
         assert_eq!(left, 0, "jobs are left over");
         self.state.store.close().await;
     }
