@@ -6,6 +6,8 @@ use std::path::Path;
 use serde_json::Value;
 use url::Url;
 
+use connwarden::model::breakdown::By;
+
 use crate::harness::daemon::{Daemon, run};
 use crate::harness::document::groups;
 use crate::harness::fake::{Answer, FakeMonitor};
@@ -138,7 +140,7 @@ async fn traces(monitor: &Url) -> Traces {
     let documents: Vec<Vec<u8>> =
         sqlx::query_scalar("SELECT document FROM breakdowns").fetch_all(&mut *conn).await.unwrap();
     drop(conn);
-    assert_eq!(documents.len(), 9);
+    assert_eq!(documents.len(), By::standard().len());
     for document in documents {
         texts.push(String::from_utf8(zstd::decode_all(document.as_slice()).unwrap()).unwrap());
     }
