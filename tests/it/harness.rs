@@ -8,6 +8,7 @@ pub mod fake;
 pub mod nats;
 pub mod process;
 pub mod test_app;
+pub mod yaml;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
