@@ -73,7 +73,7 @@ advisories: deny-tool ## known vulnerabilities among the dependencies (needs the
 	scripts/cargo-deny --locked check advisories
 
 .PHONY: tools
-tools: ## fetch nats-server and Alertmanager into .tools/, once
+tools: ## fetch nats-server, Alertmanager and Prometheus into .tools/, once
 	@scripts/fetch-tools
 
 .PHONY: deny-tool

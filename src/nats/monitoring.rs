@@ -124,16 +124,21 @@ pub struct ConnzOutcome {
 impl MonitoringClient {
     /// Makes a client; its connections are shared by all clones.
     pub fn new(settings: MonitoringSettings) -> Self {
-        let http = reqwest::Client::builder()
-            .connect_timeout(settings.connect_timeout)
-            // kept open for as long as the server likes
-            .pool_idle_timeout(None)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .user_agent(concat!("connwarden/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .expect("a client of fixed settings can be built once a TLS provider is installed");
-        Self { http, settings }
+        let builder = || {
+            reqwest::Client::builder()
+                .connect_timeout(settings.connect_timeout)
+                // kept open for as long as the server likes
+                .pool_idle_timeout(None)
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+                .user_agent(concat!("connwarden/", env!("CARGO_PKG_VERSION")))
+        };
+        // a machine without CA certificates can still ask by plain HTTP; by HTTPS it trusts nobody
+        let http = builder().build().or_else(|error| {
+            tracing::debug!(error = &error as &dyn std::error::Error, "no CA certificates: {error}");
+            builder().tls_certs_only([]).build()
+        });
+        Self { http: http.expect("a client that trusts nobody can be built"), settings }
     }
 
     /// Asks a server what it says of itself.

@@ -18,6 +18,8 @@ pub mod nats;
 pub mod process;
 #[path = "harness/test_app.rs"]
 pub mod test_app;
+#[path = "harness/yaml.rs"]
+pub mod yaml;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

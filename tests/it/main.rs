@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 mod config;
+mod containers;
 mod crash;
 mod end_to_end;
 mod harness;
