@@ -9,6 +9,7 @@ mod crash;
 mod end_to_end;
 mod harness;
 mod incidents;
+mod intake;
 mod library;
 mod observation_faults;
 mod openapi;
