@@ -12,6 +12,7 @@ mod harness;
 mod incidents;
 mod intake;
 mod library;
+mod management;
 mod observation_faults;
 mod openapi;
 mod sharing;
