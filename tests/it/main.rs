@@ -10,6 +10,7 @@ mod crash;
 mod end_to_end;
 mod harness;
 mod incidents;
+mod inspect;
 mod intake;
 mod library;
 mod management;
