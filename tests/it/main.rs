@@ -16,6 +16,7 @@ mod library;
 mod management;
 mod observation_faults;
 mod openapi;
+mod serve;
 mod sharing;
 mod users;
 
