@@ -7,6 +7,7 @@
 mod clusters;
 mod config;
 mod crash;
+mod demo;
 mod end_to_end;
 mod harness;
 mod incidents;
