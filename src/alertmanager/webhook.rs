@@ -34,6 +34,9 @@ pub enum PayloadError {
     },
 }
 
+/// How much of a parser's error is told, in characters.
+const LONGEST_DIAGNOSIS: usize = 300;
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Payload<'a> {
@@ -82,20 +85,20 @@ enum Status {
 /// The body will never be a notification, however often it is sent.
 pub fn parse(body: &[u8], received_at: Timestamp) -> Result<Notification, PayloadError> {
     let raw: &RawValue =
-        serde_json::from_slice(body).map_err(|error| PayloadError::NotJson(error.to_string()))?;
+        serde_json::from_slice(body).map_err(|error| PayloadError::NotJson(diagnosis(&error)))?;
     // serde would take the fields of a struct from an array, one by one
     if !raw.get().starts_with('{') {
         return Err(PayloadError::Shape("it is no JSON object".to_owned()));
     }
     let payload: Payload<'_> =
-        serde_json::from_str(raw.get()).map_err(|error| PayloadError::Shape(error.to_string()))?;
+        serde_json::from_str(raw.get()).map_err(|error| PayloadError::Shape(diagnosis(&error)))?;
     let alerts = payload.alerts.iter().enumerate().map(|(index, raw)| {
         if !raw.get().starts_with('{') {
             return Err(PayloadError::Alert { index, reason: "it is no JSON object".to_owned() });
         }
         serde_json::from_str::<PayloadAlert>(raw.get())
             .map(|alert| alert.into_alert(received_at))
-            .map_err(|error| PayloadError::Alert { index, reason: error.to_string() })
+            .map_err(|error| PayloadError::Alert { index, reason: diagnosis(&error) })
     });
     Ok(Notification {
         alerts: alerts.collect::<Result<_, _>>()?,
@@ -104,6 +107,15 @@ pub fn parse(body: &[u8], received_at: Timestamp) -> Result<Notification, Payloa
         external_url: payload.external_url.unwrap_or_default(),
         truncated_alerts: payload.truncated_alerts.and_then(|count| u64::try_from(count).ok()).unwrap_or(0),
     })
+}
+
+/// What is wrong with a body, in one short line: a parser repeats what it found, however long, line breaks included.
+fn diagnosis(error: &serde_json::Error) -> String {
+    let mut text: String = error.to_string().chars().take(LONGEST_DIAGNOSIS).collect();
+    if text.len() < error.to_string().len() {
+        text = format!("{text}… at line {} column {}", error.line(), error.column());
+    }
+    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
 impl PayloadAlert {
@@ -218,6 +230,23 @@ mod tests {
         assert_eq!(alert.starts_at.to_string(), "2026-11-23T08:28:27.875107Z");
         let ended_at = "2026-11-23T09:28:27.875107Z".parse().unwrap();
         assert_eq!(alert.status, AlertStatus::Resolved { ended_at });
+    }
+
+    #[test]
+    fn a_diagnosis_is_one_short_line() {
+        let alert = |status: &str| {
+            format!(
+                r#"{{"alerts":[{{"status":"{status}","labels":{{}},"startsAt":"2026-01-01T00:00:00Z"}}]}}"#
+            )
+        };
+        let refused = parse_text(&alert(r"a\nb")).unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            "alerts[0] is not an alert: unknown variant `a b`, expected `firing` or `resolved` at line 1 column 16"
+        );
+        let refused = parse_text(&alert(&"x".repeat(10_000))).unwrap_err().to_string();
+        assert!(refused.ends_with("xxx… at line 1 column 10012"), "{refused}");
+        assert!(refused.len() < 400);
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Metrics: `connwarden_` prefix, base units, labels with a bounded set of values only.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -27,7 +28,7 @@ pub struct Metrics {
 }
 
 /// What became of a webhook POST.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IntakeResult {
     /// Stored.
     Accepted,
@@ -40,12 +41,35 @@ pub enum IntakeResult {
 }
 
 /// What became of a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum JobResult {
     /// Done.
     Done,
     /// To be tried again.
     Retried,
+}
+
+// not derived: that would write the variants' names in Rust's spelling
+impl EncodeLabelValue for IntakeResult {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Accepted => "accepted",
+            Self::Hopeless => "hopeless",
+            Self::TooLarge => "too_large",
+            Self::Failed => "failed",
+        };
+        name.encode(encoder)
+    }
+}
+
+impl EncodeLabelValue for JobResult {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Done => "done",
+            Self::Retried => "retried",
+        };
+        name.encode(encoder)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

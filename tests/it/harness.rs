@@ -14,6 +14,8 @@ pub mod document;
 pub mod fake;
 #[path = "harness/nats.rs"]
 pub mod nats;
+#[path = "harness/payload.rs"]
+pub mod payload;
 #[path = "harness/process.rs"]
 pub mod process;
 #[path = "harness/test_app.rs"]

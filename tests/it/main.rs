@@ -4,15 +4,22 @@
 //! only for what a real one cannot be made to do: garbage, hanging, lying.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
+mod architecture;
+mod clusters;
 mod config;
 mod containers;
 mod crash;
+mod demo;
 mod end_to_end;
 mod harness;
 mod incidents;
+mod inspect;
+mod intake;
 mod library;
+mod management;
 mod observation_faults;
 mod openapi;
+mod serve;
 mod sharing;
 mod users;
 

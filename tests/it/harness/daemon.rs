@@ -86,7 +86,8 @@ impl Daemon {
 
 /// Runs the program to its end: exit code, standard output, standard error.
 pub async fn run(arguments: &[&str]) -> (i32, String, String) {
-    let output = tokio::process::Command::new(program()).args(arguments).output();
+    // a program that should end and does not must not outlive the test
+    let output = tokio::process::Command::new(program()).args(arguments).kill_on_drop(true).output();
     let output = tokio::time::timeout(PATIENCE, output).await.expect("the program ends").unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))

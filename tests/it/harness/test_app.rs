@@ -7,6 +7,7 @@ use axum::http::{Method, Request, StatusCode};
 use connwarden::app;
 use connwarden::clock::Clock;
 use connwarden::config::Config;
+use connwarden::http::error::Problem;
 use connwarden::http::{self, AppState};
 use connwarden::jobs::Worker;
 use connwarden::store::{self, Store};
@@ -39,6 +40,19 @@ impl Answer {
     /// The document in the answer.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    /// The detail of the problem document that the answer must be.
+    pub fn problem(&self, status: u16) -> String {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        assert_eq!(self.content_type, "application/problem+json");
+        let problem: Problem = serde_json::from_str(&self.text).unwrap();
+        assert_eq!(
+            (problem.status, problem.title.as_str()),
+            (status, self.status.canonical_reason().unwrap())
+        );
+        assert!(!problem.request_id.is_empty());
+        problem.detail
     }
 }
 

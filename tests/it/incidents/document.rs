@@ -1,0 +1,268 @@
+//! The document of one incident, word for word.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use connwarden::http::api::documents::IncidentDocument;
+use connwarden::model::breakdown::{By, Dimension};
+use regex::Regex;
+use serde_json::Value;
+
+use super::{monitor, post};
+use crate::harness::test_app::TestApp;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_document_tells_everything() {
+    let nats = monitor().await;
+    let app = TestApp::watching([&nats.url]).await;
+    let id = post(&app, "single-firing.am-0.33.1").await["id"].as_str().unwrap().to_owned();
+    let answer = app.get(&format!("/api/v1/incidents/{id}?top=2")).await;
+
+    // read and written again, as the command line does: nothing is lost
+    let mut document: IncidentDocument = serde_json::from_str(&answer.text).unwrap();
+    assert_eq!(serde_json::to_value(&document).unwrap(), answer.json());
+    assert!(document.breakdowns.keys().copied().eq(BTreeSet::from_iter(By::standard())));
+    document.breakdowns.retain(|by, _| *by == By::from(Dimension::Application));
+
+    let text = serde_json::to_string_pretty(&document)
+        .unwrap()
+        .replace(nats.url.as_str(), "http://nats-1.example:8222/");
+    let text = Regex::new(r#"("duration_ms": | in )\d+"#).unwrap().replace_all(&text, "${1}0").into_owned();
+    insta::assert_snapshot!(text, @r#"
+    {
+      "id": "01a20cc8-8e80-7000-8000-000000000002",
+      "cluster": "nats",
+      "mapped_by": "assumed",
+      "alert_name": "NatsHighNumberOfConnections",
+      "state": "triggered",
+      "opened_at": "2026-11-24T09:00:00Z",
+      "updated_at": "2026-11-24T09:00:00Z",
+      "headline": "10 connections on labA; 20 % are orders; 1 have no name",
+      "alerts": [
+        {
+          "fingerprint": "94fdb6a7190087da",
+          "status": "firing",
+          "generation": 1,
+          "starts_at": "2026-11-23T08:28:27.875107Z",
+          "ended_at": null,
+          "value": 1024.0,
+          "value_source": "annotation_text",
+          "truth": {
+            "server": "labA",
+            "varz_connections": 9,
+            "connz_total": 10,
+            "value_saturated": false
+          },
+          "server_url": "http://nats-1.example:8222/",
+          "server_matched_by": "only_server",
+          "labels": {
+            "alertname": "NatsHighNumberOfConnections",
+            "cluster": "prod-eu",
+            "env": "prod",
+            "exp": "single",
+            "instance": "nats-1:7777",
+            "job": "nats",
+            "server_id": "nats-1",
+            "severity": "warning"
+          },
+          "annotations": {
+            "description": "High number of NATS connections (1024) for nats-1\n  VALUE = 1024",
+            "runbook_url": "https://runbooks.example/nats/high-connections",
+            "summary": "NATS high number of connections (instance nats-1)"
+          },
+          "generator_url": "http://prometheus.example:9090/graph?g0.expr=gnatsd_connz_num_connections+%3E+1000&g0.tab=1",
+          "first_seen_at": "2026-11-24T09:00:00Z",
+          "last_seen_at": "2026-11-24T09:00:00Z"
+        }
+      ],
+      "snapshots": [
+        {
+          "id": "01a20cc8-8e80-7000-8000-000000000003",
+          "taken_at": "2026-11-24T09:00:00Z",
+          "coverage": {
+            "seen": 10,
+            "total": 10,
+            "complete": true,
+            "duration_ms": 0,
+            "bytes": 5943,
+            "servers": [
+              {
+                "url": "http://nats-1.example:8222/",
+                "name": "labA",
+                "server_id": "NBAKGI336IOS37UHRV4ZPH6MCIUOTES4PRV7VD7U3SDJQHRVLPXHOMMC",
+                "version": "2.15.1",
+                "seen": 10,
+                "connz_total": 10,
+                "varz_connections": 9,
+                "max_connections": 65536,
+                "duration_ms": 0,
+                "bytes": 5943,
+                "error": null
+              }
+            ]
+          }
+        }
+      ],
+      "coverage": {
+        "seen": 10,
+        "total": 10,
+        "complete": true,
+        "duration_ms": 0,
+        "bytes": 5943,
+        "servers": [
+          {
+            "url": "http://nats-1.example:8222/",
+            "name": "labA",
+            "server_id": "NBAKGI336IOS37UHRV4ZPH6MCIUOTES4PRV7VD7U3SDJQHRVLPXHOMMC",
+            "version": "2.15.1",
+            "seen": 10,
+            "connz_total": 10,
+            "varz_connections": 9,
+            "max_connections": 65536,
+            "duration_ms": 0,
+            "bytes": 5943,
+            "error": null
+          }
+        ]
+      },
+      "breakdowns": {
+        "application": {
+          "groups": [
+            {
+              "key": "orders",
+              "share": 0.2,
+              "connections": 2,
+              "subscriptions": 2,
+              "idle": 0,
+              "idle_without_traffic": 0,
+              "pending_bytes": 0,
+              "in_msgs": 1,
+              "out_msgs": 1,
+              "in_bytes": 2,
+              "out_bytes": 2,
+              "oldest_start": "2026-11-23T08:28:32.61905Z",
+              "newest_start": "2026-11-23T08:28:32.620487Z",
+              "distinct_ips": 2,
+              "distinct_ips_exact": true
+            },
+            {
+              "key": "(unnamed)",
+              "absent": true,
+              "share": 0.1,
+              "connections": 1,
+              "subscriptions": 0,
+              "idle": 0,
+              "idle_without_traffic": 0,
+              "pending_bytes": 0,
+              "in_msgs": 0,
+              "out_msgs": 0,
+              "in_bytes": 0,
+              "out_bytes": 0,
+              "oldest_start": "2026-11-23T08:28:32.62284Z",
+              "newest_start": "2026-11-23T08:28:32.62284Z",
+              "distinct_ips": 1,
+              "distinct_ips_exact": true
+            }
+          ],
+          "other": {
+            "groups": 7,
+            "share": 0.7,
+            "connections": 7,
+            "subscriptions": 11,
+            "idle": 0,
+            "idle_without_traffic": 0,
+            "pending_bytes": 0,
+            "in_msgs": 0,
+            "out_msgs": 3,
+            "in_bytes": 0,
+            "out_bytes": 2250,
+            "oldest_start": "2026-11-23T08:28:32.578773Z",
+            "newest_start": "2026-11-23T08:28:33.038063Z",
+            "distinct_ips": 1,
+            "distinct_ips_exact": false
+          },
+          "total": {
+            "connections": 10,
+            "subscriptions": 13,
+            "idle": 0,
+            "idle_without_traffic": 0,
+            "pending_bytes": 0,
+            "in_msgs": 1,
+            "out_msgs": 4,
+            "in_bytes": 2,
+            "out_bytes": 2252,
+            "oldest_start": "2026-11-23T08:28:32.578773Z",
+            "newest_start": "2026-11-23T08:28:33.038063Z",
+            "distinct_ips": 5,
+            "distinct_ips_exact": true
+          }
+        }
+      },
+      "timeline": [
+        {
+          "at": "2026-11-24T09:00:00Z",
+          "actor": "Alertmanager/0.33.1",
+          "kind": "opened",
+          "text": "NatsHighNumberOfConnections on cluster nats; the cluster is assumed: nothing in the alert names it, but `nats` is the only one without matchers"
+        },
+        {
+          "at": "2026-11-24T09:00:00Z",
+          "actor": "Alertmanager/0.33.1",
+          "kind": "alert_joined",
+          "text": "fires: server_id=\"nats-1\" instance=\"nats-1:7777\", value 1024"
+        },
+        {
+          "at": "2026-11-24T09:00:00Z",
+          "actor": "connwarden",
+          "kind": "observed",
+          "text": "saw 10 of 10 connections on 1 of 1 servers in 0 ms"
+        }
+      ]
+    }
+    "#);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_groups_are_shown_as_are_asked_for() {
+    let nats = monitor().await;
+    let app = TestApp::watching([&nats.url]).await;
+    let id = post(&app, "single-firing.am-0.33.1").await["id"].as_str().unwrap().to_owned();
+
+    for (query, groups, folded) in [("", 9, 0), ("?top=9", 9, 0), ("?top=3", 3, 6), ("?top=0", 0, 9)] {
+        let incident = app.get(&format!("/api/v1/incidents/{id}{query}")).await.json();
+        let names = &incident["breakdowns"]["name"];
+        assert_eq!(names["groups"].as_array().unwrap().len(), groups, "{query}");
+        assert_eq!(names["other"]["groups"], folded, "{query}");
+        let listed = names["groups"].as_array().unwrap().iter().map(connections).sum::<u64>();
+        assert_eq!(listed + connections(&names["other"]), 10, "{query}");
+    }
+    app.get(&format!("/api/v1/incidents/{id}?top=-1")).await.problem(400);
+    app.get(&format!("/api/v1/incidents/{id}?by=name")).await.problem(400);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_look_can_be_shown() {
+    let nats = monitor().await;
+    let app = TestApp::watching([&nats.url]).await;
+    let first = post(&app, "e2e-prom-3.5.3-firing.am-0.33.1").await;
+    app.advance(Duration::from_secs(300));
+    let second = post(&app, "e2e-prom-3.5.3-new-alert-added.am-0.33.1").await;
+    let path = format!("/api/v1/incidents/{}", first["id"].as_str().unwrap());
+    let looks = second["snapshots"].as_array().unwrap();
+    let taken: Vec<&Value> = looks.iter().map(|look| &look["taken_at"]).collect();
+    assert_eq!(taken, ["2026-11-24T09:00:00Z", "2026-11-24T09:05:00Z"]);
+
+    let shown = app.get(&format!("{path}?snapshot={}", looks[0]["id"].as_str().unwrap())).await.json();
+    assert_eq!(shown["breakdowns"], first["breakdowns"]);
+    assert_eq!(shown["coverage"], looks[0]["coverage"]);
+    let unknown = app.get(&format!("{path}?snapshot={}", first["id"].as_str().unwrap())).await.problem(404);
+    assert!(unknown.starts_with("the incident has no snapshot "), "{unknown}");
+    app.get(&format!("{path}?snapshot=first")).await.problem(400);
+    app.finish().await;
+}
+
+fn connections(figures: &Value) -> u64 {
+    figures["connections"].as_u64().unwrap()
+}
