@@ -3,6 +3,7 @@
 //! One line per measure, and the same list in `target/bench.json`. Machines that run benchmarks are shared and noisy: a
 //! measure and its floor are taken in turns, and the medians of the pairs are compared.
 #![expect(clippy::unwrap_used, reason = "a benchmark may fail loudly")]
+#![expect(clippy::disallowed_methods, reason = "a benchmark asks the machine for the time")]
 
 #[path = "bench/daemon.rs"]
 mod daemon;

@@ -15,5 +15,6 @@ pub mod jobs;
 pub mod model;
 pub mod nats;
 pub mod observe;
+pub mod outgoing;
 pub mod store;
 pub mod telemetry;

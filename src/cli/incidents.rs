@@ -20,6 +20,7 @@ use crate::http::error::Problem;
 use crate::model::headline::with_commas;
 use crate::model::ids::{IncidentId, SnapshotId};
 use crate::model::mapping::MappedBy;
+use crate::outgoing;
 
 /// How long the daemon may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -253,8 +254,7 @@ fn cluster(incident: &IncidentHead) -> String {
 async fn get<T: DeserializeOwned>(server: &Url, path: &str, query: &[(&str, String)]) -> anyhow::Result<T> {
     let mut url = server.join(path).with_context(|| format!("{server} is not the URL of a daemon"))?;
     url.query_pairs_mut().extend_pairs(query);
-    let http =
-        reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build().context("making an HTTP client")?;
+    let http = outgoing::client(|builder| builder.timeout(TIMEOUT));
     let answer =
         http.get(url).send().await.with_context(|| {
             format!("asking {server}; is `connwarden serve` running there? (see --server)")

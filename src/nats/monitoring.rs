@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::nats::connz::{Connection, ConnzError, ConnzReader, Envelope};
 use crate::nats::varz::Varz;
+use crate::outgoing;
 
 /// The page length asked for: above any total, because the server's cost per page grows with all its
 /// connections, and only one page is a consistent list.
@@ -124,21 +125,14 @@ pub struct ConnzOutcome {
 impl MonitoringClient {
     /// Makes a client; its connections are shared by all clones.
     pub fn new(settings: MonitoringSettings) -> Self {
-        let builder = || {
-            reqwest::Client::builder()
+        let http = outgoing::client(|builder| {
+            builder
                 .connect_timeout(settings.connect_timeout)
                 // kept open for as long as the server likes
                 .pool_idle_timeout(None)
                 .redirect(reqwest::redirect::Policy::none())
-                .no_proxy()
-                .user_agent(concat!("connwarden/", env!("CARGO_PKG_VERSION")))
-        };
-        // a machine without CA certificates can still ask by plain HTTP; by HTTPS it trusts nobody
-        let http = builder().build().or_else(|error| {
-            tracing::debug!(error = &error as &dyn std::error::Error, "no CA certificates: {error}");
-            builder().tls_certs_only([]).build()
         });
-        Self { http: http.expect("a client that trusts nobody can be built"), settings }
+        Self { http, settings }
     }
 
     /// Asks a server what it says of itself.

@@ -13,11 +13,24 @@ use regex::Regex;
 use self::source::{Source, Token};
 
 /// Each module, and what it may use beside itself. `telemetry` is open to all but `model`.
-const ARROWS: [(&str, &[&str]); 19] = [
+const ARROWS: [(&str, &[&str]); 20] = [
     ("lib", &[]),
     ("main", &["cli"]),
     // `http::api` holds the API's own types, and a problem document is one of them
-    ("cli", &["app", "config", "model", "http::api", "http::error::Problem", "observe", "store", "clock"]),
+    (
+        "cli",
+        &[
+            "app",
+            "config",
+            "model",
+            "http::api",
+            "http::error::Problem",
+            "observe",
+            "store",
+            "clock",
+            "outgoing",
+        ],
+    ),
     (
         "app",
         &[
@@ -60,12 +73,13 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ("notify", &["model", "alertmanager", "nats", "clock"]),
     ("jobs", &["store", "model", "clock"]),
     ("store", &["model"]),
-    ("nats", &["model"]),
+    ("nats", &["model", "outgoing"]),
     ("alertmanager", &["model"]),
     ("prometheus", &["model"]),
     ("config", &["model"]),
     ("model", &[]),
     ("clock", &[]),
+    ("outgoing", &[]),
     ("telemetry", &[]),
 ];
 
