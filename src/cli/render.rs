@@ -6,7 +6,7 @@ use jiff::{Timestamp, Unit};
 
 use crate::cli::printable::{spreadsheet, visible};
 use crate::cli::table::{Column, draw};
-use crate::model::breakdown::{Breakdown, By, Figures, Group};
+use crate::model::breakdown::{Breakdown, By, Dimension, Figures, Group};
 use crate::model::headline::with_commas;
 use crate::model::snapshot::Coverage;
 
@@ -84,7 +84,7 @@ pub(super) fn breakdown(by: By, breakdown: &Breakdown, now: Timestamp, width: us
         ]
     };
     let mut rows: Vec<Vec<String>> =
-        breakdown.groups.iter().map(|group| row(name(group), group.share, &group.figures)).collect();
+        breakdown.groups.iter().map(|group| row(name(by, group), group.share, &group.figures)).collect();
     let other = &breakdown.other;
     if other.figures.connections > 0 {
         let count =
@@ -109,7 +109,11 @@ pub(super) fn breakdown(by: By, breakdown: &Breakdown, now: Timestamp, width: us
 }
 
 /// What a group is called.
-fn name(group: &Group) -> String {
+fn name(by: By, group: &Group) -> String {
+    if !group.absent && group.key == by.first().absent() && by.first() != Dimension::Account {
+        // a client that calls itself what those without a name are called
+        return format!("{:?}", group.key);
+    }
     match (&group.label, &group.example) {
         (Some(label), _) => format!("{label} ({})", group.key),
         (None, Some(example)) => format!("{}  e.g. {example}", group.key),
@@ -155,6 +159,7 @@ pub(super) fn csv<'a>(
     lines.write_record([
         "dimension",
         "key",
+        "absent",
         "label",
         "connections",
         "share",
@@ -172,11 +177,12 @@ pub(super) fn csv<'a>(
         "distinct_ips_exact",
     ])?;
     for (by, breakdown) in breakdowns {
-        let mut line = |key: &str, label: &str, share: f64, figures: &Figures| {
+        let mut line = |key: &str, absent: bool, label: &str, share: f64, figures: &Figures| {
             let instant = |at: Option<Timestamp>| at.map(|at| at.to_string()).unwrap_or_default();
             lines.write_record([
                 &*by.to_string(),
                 &spreadsheet(key),
+                &absent.to_string(),
                 &spreadsheet(label),
                 &figures.connections.to_string(),
                 &share.to_string(),
@@ -195,10 +201,16 @@ pub(super) fn csv<'a>(
             ])
         };
         for group in &breakdown.groups {
-            line(&group.key, group.label.as_deref().unwrap_or_default(), group.share, &group.figures)?;
+            line(
+                &group.key,
+                group.absent,
+                group.label.as_deref().unwrap_or_default(),
+                group.share,
+                &group.figures,
+            )?;
         }
         if breakdown.other.figures.connections > 0 {
-            line("(other)", "", breakdown.other.share, &breakdown.other.figures)?;
+            line("(other)", false, "", breakdown.other.share, &breakdown.other.figures)?;
         }
     }
     Ok(String::from_utf8(lines.into_inner()?)?)
