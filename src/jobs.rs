@@ -1,4 +1,4 @@
-//! Workers for the durable queue of [`store::jobs`](crate::store::jobs).
+//! Workers for the durable queue of [`store::jobs`].
 //!
 //! A worker leases a job, runs the handler registered for its kind, and puts the job back when the handler fails.
 //! The handler finishes the job itself, in the transaction of its result. Queueing rings a bell; looking now and
