@@ -3,7 +3,8 @@
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 use unicode_width::UnicodeWidthStr;
 
-use crate::cli::printable::{fit, visible};
+use crate::cli::printable::fit;
+use crate::model::printable::visible;
 
 /// The width of a table that goes into a pipe or a file.
 const WIDTH_ELSEWHERE: usize = 160;
@@ -18,9 +19,9 @@ const NARROWEST: usize = 12;
 const GAP: usize = 2;
 
 /// A column of a table.
-pub(super) struct Column {
+pub(super) struct Column<'a> {
     /// Its heading.
-    pub(super) heading: &'static str,
+    pub(super) heading: &'a str,
     /// Whether its cells are numbers.
     pub(super) numeric: bool,
     /// What is left out first where there is no room: the highest. 0 is never left out.
@@ -34,7 +35,7 @@ pub(super) fn terminal_width() -> usize {
 
 /// Draws a table of at most `width` columns. The first column takes what room there is and is cut where that is not
 /// enough; columns that find no room are left out.
-pub(super) fn draw(columns: &[Column], rows: &[Vec<String>], width: usize) -> String {
+pub(super) fn draw(columns: &[Column<'_>], rows: &[Vec<String>], width: usize) -> String {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| visible(cell).into_owned()).collect()).collect();
     let wanted = |place: usize| {
@@ -69,7 +70,7 @@ pub(super) fn draw(columns: &[Column], rows: &[Vec<String>], width: usize) -> St
     lines.join("\n") + "\n"
 }
 
-fn cell(column: &Column, text: &str) -> Cell {
+fn cell(column: &Column<'_>, text: &str) -> Cell {
     let alignment = if column.numeric { CellAlignment::Right } else { CellAlignment::Left };
     Cell::new(text).set_alignment(alignment)
 }
@@ -78,7 +79,7 @@ fn cell(column: &Column, text: &str) -> Cell {
 mod tests {
     use super::*;
 
-    const COLUMNS: [Column; 3] = [
+    const COLUMNS: [Column<'_>; 3] = [
         Column { heading: "NAME", numeric: false, expendable: 0 },
         Column { heading: "CONNECTIONS", numeric: true, expendable: 0 },
         Column { heading: "PENDING", numeric: true, expendable: 1 },

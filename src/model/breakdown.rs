@@ -63,6 +63,21 @@ impl Dimension {
         }
     }
 
+    /// The dimension as a heading, for people.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Application => "Application",
+            Self::Name => "Name",
+            Self::Ip => "IP",
+            Self::Subnet => "Subnet",
+            Self::Account => "Account",
+            Self::User => "User",
+            Self::Library => "Library",
+            Self::Kind => "Kind",
+            Self::Server => "Server",
+        }
+    }
+
     /// What the group of connections that have no value is called.
     pub fn absent(self) -> &'static str {
         match self {
