@@ -21,23 +21,33 @@ const DEFAULT_LIMIT: u32 = 50;
 /// Incidents per page at the most.
 const LARGEST_LIMIT: u32 = 500;
 
+/// The states that incidents may be listed by.
+pub const STATES: [&str; 2] = ["triggered", "resolved"];
+
 /// Which incidents to list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
-    cluster: Option<String>,
-    alert_name: Option<String>,
-    state: Option<String>,
-    before: Option<i64>,
-    limit: Option<u32>,
+    /// Of this configured cluster.
+    pub cluster: Option<String>,
+    /// With this alert name.
+    pub alert_name: Option<String>,
+    /// In this state, one of [`STATES`].
+    pub state: Option<String>,
+    /// The cursor of the last page.
+    pub before: Option<i64>,
+    /// Incidents per page.
+    pub limit: Option<u32>,
 }
 
 /// How much of an incident to show.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ShowQuery {
-    top: Option<usize>,
-    snapshot: Option<SnapshotId>,
+    /// How many groups of each breakdown.
+    pub top: Option<usize>,
+    /// Which look at the cluster; the last one, unless it is named.
+    pub snapshot: Option<SnapshotId>,
 }
 
 /// `GET /api/v1/incidents`
@@ -47,8 +57,29 @@ pub async fn list(
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<IncidentList>, ApiError> {
     let Query(query) = query?;
+    Ok(Json(list_page(&state, query).await?))
+}
+
+/// `GET /api/v1/incidents/{id}`
+#[tracing::instrument(name = "api.incidents.show", skip_all)]
+pub async fn show(
+    State(state): State<AppState>,
+    id: Result<Path<IncidentId>, PathRejection>,
+    query: Result<Query<ShowQuery>, QueryRejection>,
+) -> Result<Json<IncidentDocument>, ApiError> {
+    let (Path(id), Query(query)) = (id?, query?);
+    let top = query.top.unwrap_or(DEFAULT_TOP);
+    Ok(Json(get_document(&state, id, query.snapshot, top).await?))
+}
+
+/// Reads one page of incidents.
+///
+/// # Errors
+///
+/// The query makes no sense, or the store failed.
+pub async fn list_page(state: &AppState, query: ListQuery) -> Result<IncidentList, ApiError> {
     if let Some(name) = &query.state
-        && !["triggered", "resolved"].contains(&name.as_str())
+        && !STATES.contains(&name.as_str())
     {
         return Err(ApiError::BadRequest(format!("state: `{name}` is not triggered or resolved")));
     }
@@ -64,26 +95,29 @@ pub async fn list(
     };
     let mut conn = state.store.read().await?;
     let page = incidents::list(&mut conn, &filter, limit).await?;
-    Ok(Json(IncidentList {
+    Ok(IncidentList {
         incidents: page.incidents.into_iter().map(IncidentHead::from).collect(),
         next: page.next.map(|next| next.to_string()),
-    }))
+    })
 }
 
-/// `GET /api/v1/incidents/{id}`
-#[tracing::instrument(name = "api.incidents.show", skip_all)]
-pub async fn show(
-    State(state): State<AppState>,
-    id: Result<Path<IncidentId>, PathRejection>,
-    query: Result<Query<ShowQuery>, QueryRejection>,
-) -> Result<Json<IncidentDocument>, ApiError> {
-    let (Path(id), Query(query)) = (id?, query?);
+/// Reads all there is to know of an incident, with the `top` groups of one look at its cluster.
+///
+/// # Errors
+///
+/// There is no such incident or look, or the store failed.
+pub async fn get_document(
+    state: &AppState,
+    id: IncidentId,
+    snapshot: Option<SnapshotId>,
+    top: usize,
+) -> Result<IncidentDocument, ApiError> {
     let mut conn = state.store.read().await?;
     let incident = incidents::find(&mut conn, id).await?.ok_or(ApiError::UnknownIncident(id))?;
     let members = alerts::list(&mut conn, id).await?;
     let timeline = entries::list(&mut conn, id).await?;
     let snapshots = snapshots::list(&mut conn, id).await?;
-    let shown = match query.snapshot {
+    let shown = match snapshot {
         None => snapshots.last(),
         Some(wanted) => {
             let found = snapshots.iter().find(|snapshot| snapshot.id == wanted);
@@ -99,12 +133,12 @@ pub async fn show(
     let mut alerts: Vec<AlertDocument> =
         members.into_values().map(|member| AlertDocument::new(member, coverage.as_ref())).collect();
     alerts.sort_by(|one, two| (&one.status, one.starts_at).cmp(&(&two.status, two.starts_at)));
-    Ok(Json(IncidentDocument {
+    Ok(IncidentDocument {
         head: incident.into(),
         alerts,
         snapshots: snapshots.into_iter().map(SnapshotDocument::from).collect(),
         coverage,
-        breakdowns: top_of(breakdowns, query.top.unwrap_or(DEFAULT_TOP)),
+        breakdowns: top_of(breakdowns, top),
         timeline,
-    }))
+    })
 }
