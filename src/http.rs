@@ -1,4 +1,4 @@
-//! HTTP: the webhook, the JSON API, and the management endpoints.
+//! HTTP: the webhook, the JSON API, the pages for people, and the management endpoints.
 //!
 //! Handlers extract, call the engine or read the store, and answer. Statuses are decided in [`error`] alone.
 
@@ -6,6 +6,7 @@ pub mod api;
 pub mod error;
 pub mod management;
 mod request_id;
+pub mod ui;
 pub mod webhook;
 
 use axum::Router;
@@ -48,6 +49,7 @@ pub fn router(state: AppState) -> Router {
         .route("/-/healthy", get(management::healthy))
         .route("/-/ready", get(management::ready))
         .route("/metrics", get(management::metrics))
+        .merge(ui::routes())
         .fallback(|| async { ApiError::NoSuchPath })
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
         .with_state(state.clone())
