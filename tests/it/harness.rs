@@ -3,6 +3,7 @@
 //! Nothing here sleeps to be on the safe side: everything waits on the thing itself, for [`PATIENCE`] at most.
 
 pub mod alertmanager;
+pub mod browser;
 pub mod daemon;
 pub mod fake;
 pub mod nats;
@@ -18,10 +19,10 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How often something that cannot ring a bell is looked at.
 pub const GLANCE: Duration = Duration::from_millis(20);
 
-/// A program that `make tools` has fetched.
+/// A program that `make tools` or `make browser` has fetched.
 pub fn tool(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin").join(name);
-    assert!(path.exists(), "{} is missing: run `make tools`", path.display());
+    assert!(path.exists(), "{} is missing: run `make tools browser`", path.display());
     path
 }
 

@@ -7,6 +7,7 @@
 mod config;
 mod harness;
 mod incidents;
+mod screenshots;
 mod ui;
 
 #[path = "../swarm/swarm.rs"]
