@@ -28,7 +28,7 @@ demo: tools ## real servers on loopback, a connection leak, an alert and its inc
 	@scripts/demo --bin-dir $(BIN_DIR)
 
 .PHONY: test
-test: tools ## all tests, the ones against real servers and the ones in the documentation among them
+test: tools browser ## all tests, the ones against real servers and the ones in the documentation among them
 	cargo test --locked
 
 .PHONY: bench
@@ -75,6 +75,14 @@ advisories: deny-tool ## known vulnerabilities among the dependencies (needs the
 .PHONY: tools
 tools: ## fetch nats-server, Alertmanager and Prometheus into .tools/, once
 	@scripts/fetch-tools
+
+.PHONY: browser
+browser: ## have Chromium and its driver at hand in .tools/ (installs them on Debian, as root, if they are missing)
+	@scripts/fetch-tools --browser
+
+.PHONY: screenshots
+screenshots: tools browser ## every page in a real browser, wide and narrow, light and dark, into target/screenshots/
+	cargo test --locked --test it screenshots
 
 .PHONY: deny-tool
 deny-tool: ## compile cargo-deny into .tools/ unless it is there, once (some minutes)

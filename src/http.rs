@@ -1,4 +1,4 @@
-//! HTTP: the webhook, the JSON API, and the management endpoints.
+//! HTTP: the webhook, the JSON API, the pages for people, and the management endpoints.
 //!
 //! Handlers extract, call the engine or read the store, and answer. Statuses are decided in [`error`] alone.
 
@@ -7,6 +7,7 @@ pub mod error;
 pub mod management;
 pub mod openapi;
 mod request_id;
+pub mod ui;
 pub mod webhook;
 
 use axum::Router;
@@ -44,6 +45,7 @@ pub fn router(state: AppState) -> Router {
     let (routes, document) = documented_routes().split_for_parts();
     routes
         .merge(openapi::route(document))
+        .merge(ui::routes())
         .fallback(|| async { ApiError::NoSuchPath })
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
         .with_state(state.clone())

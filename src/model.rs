@@ -15,5 +15,6 @@ pub mod mapping;
 pub mod matcher;
 pub mod member;
 pub mod notification;
+pub mod printable;
 pub mod snapshot;
 pub mod truth;

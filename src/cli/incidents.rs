@@ -10,16 +10,15 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::cli::inspect::{ByList, read_by};
-use crate::cli::printable::visible;
 use crate::cli::table::{Column, draw, terminal_width};
 use crate::cli::{Output, print, render};
 use crate::clock::Clock;
 use crate::http::api::clusters::DEFAULT_BY;
-use crate::http::api::documents::{AlertDocument, IncidentDocument, IncidentHead, IncidentList};
+use crate::http::api::documents::{AlertDocument, IncidentDocument, IncidentList};
 use crate::http::error::Problem;
 use crate::model::headline::with_commas;
 use crate::model::ids::{IncidentId, SnapshotId};
-use crate::model::mapping::MappedBy;
+use crate::model::printable::{age, visible};
 use crate::outgoing;
 
 /// How long the daemon may take to answer.
@@ -133,8 +132,8 @@ fn list_as_table(page: &IncidentList) -> anyhow::Result<String> {
             vec![
                 incident.headline.clone().unwrap_or_else(|| incident.alert_name.clone()),
                 incident.state.name().to_owned(),
-                cluster(incident),
-                format!("{} ago", render::age(Some(incident.opened_at), now)),
+                incident.cluster_name(),
+                format!("{} ago", age(Some(incident.opened_at), now)),
                 incident.id.to_string(),
             ]
         })
@@ -153,7 +152,7 @@ fn list_as_csv(page: &IncidentList) -> anyhow::Result<String> {
         lines.write_record([
             &*incident.id.to_string(),
             incident.state.name(),
-            &crate::cli::printable::spreadsheet(&cluster(incident)),
+            &crate::cli::printable::spreadsheet(&incident.cluster_name()),
             &crate::cli::printable::spreadsheet(&incident.alert_name),
             &incident.opened_at.to_string(),
             &crate::cli::printable::spreadsheet(incident.headline.as_deref().unwrap_or_default()),
@@ -184,8 +183,8 @@ fn show_as_text(document: &IncidentDocument, by: &ByList) -> anyhow::Result<Stri
     writeln!(text)?;
     writeln!(text, "incident  {}", head.id)?;
     writeln!(text, "alert     {}", visible(&head.alert_name))?;
-    writeln!(text, "cluster   {}", visible(&cluster(head)))?;
-    let opened = render::age(Some(head.opened_at), now);
+    writeln!(text, "cluster   {}", visible(&head.cluster_name()))?;
+    let opened = age(Some(head.opened_at), now);
     writeln!(text, "state     {}, opened {opened} ago ({})", head.state.name(), head.opened_at)?;
 
     writeln!(text, "\nALERTS")?;
@@ -224,30 +223,16 @@ fn alerts(alerts: &[AlertDocument], width: usize) -> String {
         .iter()
         .map(|alert| {
             let truth = alert.truth.as_ref();
-            let named = truth.and_then(|truth| truth.server.clone());
-            let label = alert.labels.get("server_id").or_else(|| alert.labels.get("instance"));
-            let server =
-                named.or_else(|| label.map(str::to_owned)).unwrap_or_else(|| "whole cluster".to_owned());
-            let saturated = truth.is_some_and(|truth| truth.value_saturated == Some(true));
             vec![
-                server,
+                alert.server_name().to_owned(),
                 alert.status.clone(),
                 alert.value.map_or_else(|| "?".to_owned(), |value| value.to_string()),
                 truth.and_then(|truth| truth.connections()).map_or_else(|| "?".to_owned(), with_commas),
-                if saturated { "saturated: one /connz page holds 1024" } else { "" }.to_owned(),
+                if alert.is_saturated() { "saturated: one /connz page holds 1024" } else { "" }.to_owned(),
             ]
         })
         .collect();
     draw(&columns, &rows, width)
-}
-
-/// The cluster of an incident, and whether it is certain.
-fn cluster(incident: &IncidentHead) -> String {
-    match (&incident.cluster, incident.mapped_by) {
-        (Some(cluster), Some(MappedBy::Assumed)) => format!("{cluster} (assumed)"),
-        (Some(cluster), _) => cluster.clone(),
-        (None, _) => "(none)".to_owned(),
-    }
 }
 
 /// Asks the daemon for a document.

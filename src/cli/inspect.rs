@@ -86,7 +86,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     print(&text)?;
     if arguments.output == Output::Csv {
         for error in document.coverage.errors() {
-            eprintln!("connwarden: {}", crate::cli::printable::visible(error));
+            eprintln!("connwarden: {}", crate::model::printable::visible(error));
         }
     }
     Ok(code)

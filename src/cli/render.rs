@@ -2,12 +2,13 @@
 
 use std::fmt::Write;
 
-use jiff::{Timestamp, Unit};
+use jiff::Timestamp;
 
-use crate::cli::printable::{spreadsheet, visible};
+use crate::cli::printable::spreadsheet;
 use crate::cli::table::{Column, draw};
 use crate::model::breakdown::{Breakdown, By, Dimension, Figures, Group};
 use crate::model::headline::with_commas;
+use crate::model::printable::{age, percent, size, visible};
 use crate::model::snapshot::Coverage;
 
 /// Says how much was seen of which server, and what went wrong.
@@ -27,11 +28,6 @@ pub(super) fn coverage(coverage: &Coverage, width: usize) -> String {
         .map(|server| {
             let url = server.url.as_str().trim_end_matches('/');
             let name = server.name.as_ref().map(|name| format!("{name} {url}"));
-            let state = match (&server.error, server.total()) {
-                (None, _) => "complete",
-                (Some(_), Some(_)) => "INCOMPLETE",
-                (Some(_), None) => "UNREACHABLE",
-            };
             vec![
                 name.unwrap_or_else(|| url.to_owned()),
                 server.version.clone().unwrap_or_else(|| "?".to_owned()),
@@ -39,7 +35,7 @@ pub(super) fn coverage(coverage: &Coverage, width: usize) -> String {
                 server.total().map_or_else(|| "?".to_owned(), with_commas),
                 server.max_connections.map_or_else(|| "?".to_owned(), limit),
                 format!("{} ms", with_commas(server.duration_ms)),
-                state.to_owned(),
+                server.answer().to_owned(),
             ]
         })
         .collect();
@@ -57,7 +53,7 @@ fn limit(connections: i64) -> String {
 /// Draws one breakdown; ages are told as of `now`.
 pub(super) fn breakdown(by: By, breakdown: &Breakdown, now: Timestamp, width: usize) -> String {
     let columns = [
-        Column { heading: &by.to_string().replace('/', " / ").to_uppercase(), numeric: false, expendable: 0 },
+        Column { heading: &by.title().to_uppercase(), numeric: false, expendable: 0 },
         Column { heading: "CONNECTIONS", numeric: true, expendable: 0 },
         Column { heading: "SHARE", numeric: true, expendable: 0 },
         Column { heading: "IDLE", numeric: true, expendable: 2 },
@@ -73,12 +69,12 @@ pub(super) fn breakdown(by: By, breakdown: &Breakdown, now: Timestamp, width: us
         vec![
             key,
             with_commas(figures.connections),
-            format!("{:.1} %", share * 100.0),
+            percent(share),
             with_commas(figures.idle),
             with_commas(figures.idle_without_traffic),
             format!("{at_least}{}", with_commas(figures.distinct_ips)),
             with_commas(figures.subscriptions),
-            bytes(figures.pending_bytes),
+            size(figures.pending_bytes),
             age(figures.oldest_start, now),
             age(figures.newest_start, now),
         ]
@@ -119,36 +115,6 @@ fn name(by: By, group: &Group) -> String {
         (None, Some(example)) => format!("{}  e.g. {example}", group.key),
         (None, None) => group.key.clone(),
     }
-}
-
-/// How long ago an instant was, in its largest unit.
-pub(super) fn age(instant: Option<Timestamp>, now: Timestamp) -> String {
-    let Some(instant) = instant else { return "-".to_owned() };
-    let seconds = now.since((Unit::Second, instant)).map_or(0, |span| span.get_seconds()).max(0);
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3600 => format!("{}m", seconds / 60),
-        3600..86_400 => format!("{}h", seconds / 3600),
-        _ => format!("{}d", seconds / 86_400),
-    }
-}
-
-/// Writes a size with a unit.
-fn bytes(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
-    if bytes < 1000 {
-        return bytes.to_string();
-    }
-    let mut size = bytes as f64;
-    let mut unit = "";
-    for next in UNITS {
-        if size < 1000.0 {
-            break;
-        }
-        size /= 1000.0;
-        unit = next;
-    }
-    format!("{size:.1} {unit}")
 }
 
 /// Writes breakdowns as CSV: one line per group, its dimension in the first column.
@@ -214,23 +180,4 @@ pub(super) fn csv<'a>(
         }
     }
     Ok(String::from_utf8(lines.into_inner()?)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ages_and_sizes_are_short() {
-        let now: Timestamp = "2026-01-05T09:00:00Z".parse().unwrap();
-        let ago = |text: &str| age(Some(text.parse().unwrap()), now);
-        assert_eq!(ago("2026-01-05T08:59:30Z"), "30s");
-        assert_eq!(ago("2026-01-05T07:00:00Z"), "2h");
-        assert_eq!(ago("2026-01-01T07:00:00Z"), "4d");
-        assert_eq!(ago("2027-01-01T07:00:00Z"), "0s");
-        assert_eq!(age(None, now), "-");
-        assert_eq!(bytes(999), "999");
-        assert_eq!(bytes(1_500_000), "1.5 MB");
-        assert_eq!(bytes(u64::MAX), "18.4 EB");
-    }
 }

@@ -3,7 +3,8 @@
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 use unicode_width::UnicodeWidthStr;
 
-use crate::cli::printable::{fit, visible};
+use crate::cli::printable::fit;
+use crate::model::printable::visible;
 
 /// The width of a table that goes into a pipe or a file.
 const WIDTH_ELSEWHERE: usize = 160;

@@ -1,7 +1,7 @@
 //! What an outsider is told when something goes wrong, and with which status: decided here and nowhere else.
 //!
-//! An answer to a person is an RFC 9457 problem document. An internal failure says no more than that; the log has
-//! the whole chain.
+//! An answer is an RFC 9457 problem document, or a page with the same words for somebody with a browser. An internal
+//! failure says no more than that; the log has the whole chain.
 
 use std::any::Any;
 
@@ -43,6 +43,9 @@ pub enum ApiError {
     /// The store failed.
     #[error("internal error")]
     Store(#[from] StoreError),
+    /// A page could not be written.
+    #[error("internal error")]
+    Page(#[from] askama::Error),
 }
 
 /// The body of an error answer (RFC 9457).
@@ -68,7 +71,7 @@ impl ApiError {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadRequest(_) | Self::By(_) => StatusCode::BAD_REQUEST,
             Self::Look(LookError::CutShort(_)) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Store(_) | Self::Page(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }

@@ -8,6 +8,7 @@ use tracing::{Span, debug_span};
 
 use crate::clock::Clock;
 use crate::http::error::Problem;
+use crate::http::ui;
 
 const HEADER: &str = "x-request-id";
 
@@ -19,10 +20,15 @@ struct RequestId(String);
 pub(super) async fn set(State(clock): State<Clock>, mut request: Request, next: Next) -> Response {
     let id = clock.new_id().to_string();
     request.extensions_mut().insert(RequestId(id.clone()));
+    let wants_page = ui::errors::wants_page(&request);
     let mut response = next.run(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let status = response.status();
-        response = problem.into_response_of(status, &id);
+        response = if wants_page {
+            ui::errors::page(&problem, status, &id)
+        } else {
+            problem.into_response_of(status, &id)
+        };
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(HEADER, value);

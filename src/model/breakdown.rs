@@ -64,6 +64,21 @@ impl Dimension {
         }
     }
 
+    /// The dimension as a heading, for people.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Application => "Application",
+            Self::Name => "Name",
+            Self::Ip => "IP",
+            Self::Subnet => "Subnet",
+            Self::Account => "Account",
+            Self::User => "User",
+            Self::Library => "Library",
+            Self::Kind => "Kind",
+            Self::Server => "Server",
+        }
+    }
+
     /// What the group of connections that have no value is called.
     pub fn absent(self) -> &'static str {
         match self {
@@ -146,6 +161,12 @@ impl By {
     /// The dimension that the first is crossed with.
     pub fn second(self) -> Option<Dimension> {
         self.second
+    }
+
+    /// What it is by as a heading, for people.
+    pub fn title(self) -> String {
+        let titles: Vec<&str> = self.dimensions().map(Dimension::title).collect();
+        titles.join(" / ")
     }
 
     /// Reads a comma list, each part of it once.

@@ -71,6 +71,15 @@ impl ServerCoverage {
         self.name.as_deref().unwrap_or_else(|| self.url.as_str().trim_end_matches('/'))
     }
 
+    /// In one word, how it answered; loud unless in full.
+    pub fn answer(&self) -> &'static str {
+        match (&self.error, self.total()) {
+            (None, _) => "complete",
+            (Some(_), Some(_)) => "INCOMPLETE",
+            (Some(_), None) => "UNREACHABLE",
+        }
+    }
+
     /// How many connections it has, by its own word.
     pub fn total(&self) -> Option<u64> {
         self.connz_total.or(self.varz_connections)

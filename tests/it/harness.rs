@@ -6,6 +6,8 @@
 
 #[path = "harness/alertmanager.rs"]
 pub mod alertmanager;
+#[path = "harness/browser.rs"]
+pub mod browser;
 #[path = "harness/daemon.rs"]
 pub mod daemon;
 #[path = "harness/document.rs"]
@@ -32,10 +34,10 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How often something that cannot ring a bell is looked at.
 pub const GLANCE: Duration = Duration::from_millis(20);
 
-/// A program that `make tools` has fetched.
+/// A program that `make tools` or `make browser` has fetched.
 pub fn tool(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin").join(name);
-    assert!(path.exists(), "{} is missing: run `make tools`", path.display());
+    assert!(path.exists(), "{} is missing: run `make tools browser`", path.display());
     path
 }
 

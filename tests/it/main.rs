@@ -1,7 +1,7 @@
 //! The integration tests: one binary, one file per feature, one harness.
 //!
-//! They run real `nats-server` and Alertmanager processes on loopback (`make tools` fetches them). A fake stands in
-//! only for what a real one cannot be made to do: garbage, hanging, lying.
+//! They run real `nats-server` and Alertmanager processes on loopback (`make tools` fetches them), and a real browser
+//! (`make browser`). A fake stands in only for what a real one cannot be made to do: garbage, hanging, lying.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 mod architecture;
@@ -19,8 +19,10 @@ mod library;
 mod management;
 mod observation_faults;
 mod openapi;
+mod screenshots;
 mod serve;
 mod sharing;
+mod ui;
 mod users;
 
 #[path = "../swarm/swarm.rs"]

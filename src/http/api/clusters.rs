@@ -10,7 +10,7 @@ use crate::http::AppState;
 use crate::http::api::DEFAULT_TOP;
 use crate::http::api::documents::{BreakdownDocument, ClusterDocument, ClusterList, ServerDocument};
 use crate::http::error::{ApiError, Problem};
-use crate::model::breakdown::By;
+use crate::model::breakdown::{By, InvalidBy};
 
 /// What a breakdown is by, unless something else is asked for.
 pub const DEFAULT_BY: &str = "application,ip";
@@ -21,26 +21,16 @@ pub const DEFAULT_BY: &str = "application,ip";
 #[serde(deny_unknown_fields)]
 pub struct BreakdownQuery {
     /// What to group by, a comma list of dimensions or of two crossed; `application,ip` unless given.
-    by: Option<String>,
+    pub by: Option<String>,
     /// Groups per breakdown; 100 unless given.
-    top: Option<usize>,
+    pub top: Option<usize>,
 }
 
 /// Lists the configured clusters, and what their servers last said of themselves.
 #[utoipa::path(get, path = "/api/v1/clusters", tag = "clusters", responses((status = 200, body = ClusterList)))]
 #[tracing::instrument(name = "api.clusters.list", skip_all)]
 pub async fn list(State(state): State<AppState>) -> Json<ClusterList> {
-    let known = state.engine.known_servers();
-    let clusters = state.engine.clusters().map(|cluster| {
-        let own = known.iter().filter(|server| server.cluster == cluster.name);
-        let servers = own.map(|server| ServerDocument {
-            url: server.url.clone(),
-            name: server.server_name.clone(),
-            server_id: server.server_id.clone(),
-        });
-        ClusterDocument { name: cluster.name.clone(), servers: servers.collect() }
-    });
-    Json(ClusterList { clusters: clusters.collect() })
+    Json(list_clusters(&state))
 }
 
 /// Looks at a cluster now: who holds its connections.
@@ -62,8 +52,47 @@ pub async fn breakdown(
     query: Result<Query<BreakdownQuery>, QueryRejection>,
 ) -> Result<Json<BreakdownDocument>, ApiError> {
     let (Path(name), Query(query)) = (name?, query?);
-    let by = By::parse_list(query.by.as_deref().unwrap_or(DEFAULT_BY))?;
-    let snapshot = state.engine.look(&name, &by).await?;
-    let snapshot = snapshot.as_ref().clone();
-    Ok(Json(BreakdownDocument::new(snapshot, &by, query.top.unwrap_or(DEFAULT_TOP))))
+    let by = query.by_list()?;
+    Ok(Json(look(&state, &name, &by, query.top.unwrap_or(DEFAULT_TOP)).await?))
+}
+
+impl BreakdownQuery {
+    /// What is asked for.
+    ///
+    /// # Errors
+    ///
+    /// A part that a breakdown cannot be by.
+    pub fn by_list(&self) -> Result<Vec<By>, InvalidBy> {
+        By::parse_list(self.by.as_deref().unwrap_or(DEFAULT_BY))
+    }
+}
+
+/// Says which clusters are configured, and what is known of their servers.
+pub fn list_clusters(state: &AppState) -> ClusterList {
+    let known = state.engine.known_servers();
+    let clusters = state.engine.clusters().map(|cluster| {
+        let own = known.iter().filter(|server| server.cluster == cluster.name);
+        let servers = own.map(|server| ServerDocument {
+            url: server.url.clone(),
+            name: server.server_name.clone(),
+            server_id: server.server_id.clone(),
+        });
+        ClusterDocument { name: cluster.name.clone(), servers: servers.collect() }
+    });
+    ClusterList { clusters: clusters.collect() }
+}
+
+/// Looks at a cluster now.
+///
+/// # Errors
+///
+/// There is no such cluster, or the look was cut short.
+pub async fn look(
+    state: &AppState,
+    cluster: &str,
+    by: &[By],
+    top: usize,
+) -> Result<BreakdownDocument, ApiError> {
+    let snapshot = state.engine.look(cluster, by).await?;
+    Ok(BreakdownDocument::new(snapshot.as_ref().clone(), by, top))
 }

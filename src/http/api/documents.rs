@@ -181,7 +181,30 @@ impl From<Incident> for IncidentHead {
     }
 }
 
+impl IncidentHead {
+    /// The cluster for people, and whether it is certain.
+    pub fn cluster_name(&self) -> String {
+        match (&self.cluster, self.mapped_by) {
+            (Some(cluster), Some(MappedBy::Assumed)) => format!("{cluster} (assumed)"),
+            (Some(cluster), _) => cluster.clone(),
+            (None, _) => "(none)".to_owned(),
+        }
+    }
+}
+
 impl AlertDocument {
+    /// What the alert is about, for people.
+    pub fn server_name(&self) -> &str {
+        let named = self.truth.as_ref().and_then(|truth| truth.server.as_deref());
+        let label = || self.labels.get("server_id").or_else(|| self.labels.get("instance"));
+        named.or_else(label).unwrap_or("whole cluster")
+    }
+
+    /// Whether its number is known to be only the length of a full `/connz` page.
+    pub fn is_saturated(&self) -> bool {
+        self.truth.as_ref().is_some_and(|truth| truth.value_saturated == Some(true))
+    }
+
     /// Shows a member beside what the latest look says about it.
     pub fn new(member: Member, coverage: Option<&Coverage>) -> Self {
         let truth = coverage.map(|coverage| Truth::about(&member, coverage));

@@ -22,33 +22,36 @@ const DEFAULT_LIMIT: u32 = 50;
 /// Incidents per page at the most.
 const LARGEST_LIMIT: u32 = 500;
 
+/// The states that incidents may be listed by.
+pub const STATES: [&str; 2] = ["triggered", "resolved"];
+
 /// Which incidents to list.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
     /// Only of this cluster.
-    cluster: Option<String>,
+    pub cluster: Option<String>,
     /// Only of this alert.
-    alert_name: Option<String>,
+    pub alert_name: Option<String>,
     /// Only in this state: `triggered` or `resolved`.
-    state: Option<String>,
+    pub state: Option<String>,
     /// Continue behind the page whose `next` this is.
-    before: Option<i64>,
+    pub before: Option<i64>,
     /// Incidents per page, 1 to 500; 50 unless given.
-    limit: Option<u32>,
+    pub limit: Option<u32>,
 }
 
 /// How much of an incident to show.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Clone, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ShowQuery {
     /// Groups per breakdown; 100 unless given.
-    top: Option<usize>,
+    pub top: Option<usize>,
     /// The look to show; the latest unless given.
     #[param(value_type = Option<String>)]
-    snapshot: Option<SnapshotId>,
+    pub snapshot: Option<SnapshotId>,
 }
 
 /// Lists incidents, newest first.
@@ -68,27 +71,7 @@ pub async fn list(
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<IncidentList>, ApiError> {
     let Query(query) = query?;
-    if let Some(name) = &query.state
-        && !["triggered", "resolved"].contains(&name.as_str())
-    {
-        return Err(ApiError::BadRequest(format!("state: `{name}` is not triggered or resolved")));
-    }
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=LARGEST_LIMIT).contains(&limit) {
-        return Err(ApiError::BadRequest(format!("limit: {limit} is not between 1 and {LARGEST_LIMIT}")));
-    }
-    let filter = IncidentFilter {
-        cluster: query.cluster,
-        alert_name: query.alert_name,
-        state: query.state,
-        before: query.before,
-    };
-    let mut conn = state.store.read().await?;
-    let page = incidents::list(&mut conn, &filter, limit).await?;
-    Ok(Json(IncidentList {
-        incidents: page.incidents.into_iter().map(IncidentHead::from).collect(),
-        next: page.next.map(|next| next.to_string()),
-    }))
+    Ok(Json(list_page(&state, query).await?))
 }
 
 /// Shows one incident: its alerts, who holds the connections, and what happened.
@@ -110,12 +93,56 @@ pub async fn show(
     query: Result<Query<ShowQuery>, QueryRejection>,
 ) -> Result<Json<IncidentDocument>, ApiError> {
     let (Path(id), Query(query)) = (id?, query?);
+    let top = query.top.unwrap_or(DEFAULT_TOP);
+    Ok(Json(get_document(&state, id, query.snapshot, top).await?))
+}
+
+/// Reads one page of incidents.
+///
+/// # Errors
+///
+/// The query makes no sense, or the store failed.
+pub async fn list_page(state: &AppState, query: ListQuery) -> Result<IncidentList, ApiError> {
+    if let Some(name) = &query.state
+        && !STATES.contains(&name.as_str())
+    {
+        return Err(ApiError::BadRequest(format!("state: `{name}` is not triggered or resolved")));
+    }
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=LARGEST_LIMIT).contains(&limit) {
+        return Err(ApiError::BadRequest(format!("limit: {limit} is not between 1 and {LARGEST_LIMIT}")));
+    }
+    let filter = IncidentFilter {
+        cluster: query.cluster,
+        alert_name: query.alert_name,
+        state: query.state,
+        before: query.before,
+    };
+    let mut conn = state.store.read().await?;
+    let page = incidents::list(&mut conn, &filter, limit).await?;
+    Ok(IncidentList {
+        incidents: page.incidents.into_iter().map(IncidentHead::from).collect(),
+        next: page.next.map(|next| next.to_string()),
+    })
+}
+
+/// Reads all there is to know of an incident, with the `top` groups of one look at its cluster.
+///
+/// # Errors
+///
+/// There is no such incident or look, or the store failed.
+pub async fn get_document(
+    state: &AppState,
+    id: IncidentId,
+    snapshot: Option<SnapshotId>,
+    top: usize,
+) -> Result<IncidentDocument, ApiError> {
     let mut conn = state.store.read().await?;
     let incident = incidents::find(&mut conn, id).await?.ok_or(ApiError::UnknownIncident(id))?;
     let members = alerts::list(&mut conn, id).await?;
     let timeline = entries::list(&mut conn, id).await?;
     let snapshots = snapshots::list(&mut conn, id).await?;
-    let shown = match query.snapshot {
+    let shown = match snapshot {
         None => snapshots.last(),
         Some(wanted) => {
             let found = snapshots.iter().find(|snapshot| snapshot.id == wanted);
@@ -131,12 +158,12 @@ pub async fn show(
     let mut alerts: Vec<AlertDocument> =
         members.into_values().map(|member| AlertDocument::new(member, coverage.as_ref())).collect();
     alerts.sort_by(|one, two| (&one.status, one.starts_at).cmp(&(&two.status, two.starts_at)));
-    Ok(Json(IncidentDocument {
+    Ok(IncidentDocument {
         head: incident.into(),
         alerts,
         snapshots: snapshots.into_iter().map(SnapshotDocument::from).collect(),
         coverage,
-        breakdowns: top_of(breakdowns, query.top.unwrap_or(DEFAULT_TOP)),
+        breakdowns: top_of(breakdowns, top),
         timeline,
-    }))
+    })
 }

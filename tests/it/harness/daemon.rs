@@ -23,6 +23,7 @@ pub struct Daemon {
 impl Daemon {
     /// Starts a daemon with its storage in `directory`, on a port of the system's choice, and waits until it is ready.
     pub async fn start(directory: &Path, arguments: &[String]) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let _ = std::fs::remove_file(directory.join("connwarden.log"));
         let mut all = vec!["serve".to_owned(), "--web.listen-address".to_owned(), "127.0.0.1:0".to_owned()];
         all.extend(arguments.iter().cloned());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{Method, Request, StatusCode};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
 use connwarden::app;
 use connwarden::clock::Clock;
 use connwarden::config::Config;
@@ -33,6 +33,7 @@ pub struct TestApp {
 pub struct Answer {
     pub status: StatusCode,
     pub content_type: String,
+    pub headers: HeaderMap,
     pub text: String,
 }
 
@@ -97,6 +98,19 @@ impl TestApp {
             .header("Content-Type", "application/json")
             .body(body)
             .unwrap();
+        self.send(request).await
+    }
+
+    /// Asks for a page, as a browser would.
+    pub async fn browse(&self, path: &str) -> Answer {
+        let accept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+        let request =
+            Request::builder().uri(path).header("Accept", accept).header("Host", "warden.example:9480");
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    /// Sends a request as it is.
+    pub async fn send(&self, request: Request<Body>) -> Answer {
         let response = http::router(self.state.clone()).oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
@@ -104,6 +118,7 @@ impl TestApp {
         Answer {
             status: parts.status,
             content_type: content_type.unwrap_or_default(),
+            headers: parts.headers,
             text: String::from_utf8(bytes.to_vec()).unwrap(),
         }
     }

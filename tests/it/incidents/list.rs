@@ -90,7 +90,7 @@ async fn what_cannot_be_read_is_refused_with_its_reason() {
         (&format!("/api/v1/incidents/{unknown}"), 404, unknown),
         ("/api/v1/incident", 404, "nothing is at this path"),
         ("/api/v1/incidents/", 404, "nothing is at this path"),
-        ("/", 404, "nothing is at this path"),
+        ("/api", 404, "nothing is at this path"),
     ];
     for (path, status, expected) in cases {
         let detail = app.get(path).await.problem(status);

@@ -1,0 +1,341 @@
+//! `GET /` and `GET /incidents/{id}`.
+
+use askama::Template;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
+use jiff::Timestamp;
+
+use crate::http::AppState;
+use crate::http::api::clusters::list_clusters;
+use crate::http::api::documents::{AlertDocument, IncidentDocument, IncidentHead};
+use crate::http::api::incidents::{ListQuery, STATES, ShowQuery, get_document, list_page};
+use crate::http::error::ApiError;
+use crate::http::ui::breakdowns::{CoverageView, DEFAULT_TOP, Section};
+use crate::http::ui::layout::{Choice, Layout, Moment, cluster_path, link, render};
+use crate::model::breakdown::Dimension;
+use crate::model::headline::with_commas;
+use crate::model::ids::IncidentId;
+use crate::model::incident::{IncidentState, Resolution};
+use crate::model::mapping::MappedBy;
+
+/// From how many alerts on their table is closed at first.
+const MANY_ALERTS: usize = 9;
+
+/// Where connwarden is, for somebody whose browser does not say.
+const USUAL_HOST: &str = "127.0.0.1:9480";
+
+#[derive(Template)]
+#[template(path = "incidents.html")]
+struct ListPage {
+    layout: Layout,
+    states: Vec<Choice>,
+    clusters: Vec<Choice>,
+    alert_name: Option<String>,
+    without_alert_name: String,
+    incidents: Vec<Item>,
+    is_filtered: bool,
+    newest: Option<String>,
+    older: Option<String>,
+    watched: Vec<Watched>,
+    host: String,
+    json: String,
+}
+
+/// One incident of the list.
+struct Item {
+    href: String,
+    state: &'static str,
+    headline: Option<String>,
+    alert_name: String,
+    cluster: String,
+    opened: Moment,
+}
+
+/// A configured cluster.
+struct Watched {
+    name: String,
+    href: String,
+    servers: usize,
+}
+
+#[derive(Template)]
+#[template(path = "incident.html")]
+struct ShowPage {
+    layout: Layout,
+    head: IncidentHead,
+    cluster: String,
+    cluster_href: Option<String>,
+    is_assumed: bool,
+    opened: Moment,
+    resolved: Option<Resolved>,
+    alerts: Vec<AlertRow>,
+    alerts_summary: String,
+    alerts_open: bool,
+    any_saturated: bool,
+    looks: Vec<Choice>,
+    look: Option<Look>,
+    timeline: Vec<Line>,
+    top: usize,
+    json: String,
+}
+
+/// How an incident ended.
+struct Resolved {
+    at: Moment,
+    resolution: &'static str,
+    meaning: &'static str,
+}
+
+/// The look at the cluster that is shown.
+struct Look {
+    id: String,
+    taken: Moment,
+    is_last: bool,
+    coverage: CoverageView,
+    sections: Vec<Section>,
+}
+
+/// What an alert says, beside the truth.
+struct AlertRow {
+    server: String,
+    status: String,
+    says: String,
+    really: String,
+    /// Whether that is the count of the whole cluster, because the alert's server is not known.
+    is_whole: bool,
+    is_saturated: bool,
+    since: Moment,
+    ended: Option<Moment>,
+    generation: u32,
+    labels: Vec<(String, String)>,
+    annotations: Vec<(String, String)>,
+    generator_url: String,
+    is_link: bool,
+}
+
+/// One line of the timeline.
+struct Line {
+    at: Moment,
+    actor: String,
+    text: String,
+}
+
+/// `GET /`
+#[tracing::instrument(name = "ui.incidents.list", skip_all)]
+pub(super) async fn list(
+    State(state): State<AppState>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let Query(query) = query?;
+    let page = list_page(&state, query.clone()).await?;
+    let now = state.clock.now();
+    let limit = query.limit.map(|limit| limit.to_string());
+    let at = |path: &str, state: Option<&str>, cluster: Option<&str>, before: Option<&str>| {
+        let alert_name = query.alert_name.as_deref();
+        let parts = [("state", state), ("cluster", cluster), ("alert_name", alert_name), ("before", before)];
+        let limit = [("limit", limit.as_deref())];
+        link(path, &[&parts[..], &limit].concat())
+    };
+    let (wanted_state, wanted_cluster) = (query.state.as_deref(), query.cluster.as_deref());
+
+    let states = [None].into_iter().chain(STATES.map(Some)).map(|choice| Choice {
+        text: choice.unwrap_or("all").to_owned(),
+        href: at("/", choice, wanted_cluster, None),
+        current: choice == wanted_state,
+    });
+    let configured = list_clusters(&state).clusters;
+    let mut names: Vec<&str> = configured.iter().map(|cluster| cluster.name.as_str()).collect();
+    // a cluster that is no longer configured still has incidents
+    names.extend(wanted_cluster.filter(|wanted| !configured.iter().any(|cluster| cluster.name == *wanted)));
+    let clusters = [None].into_iter().chain(names.into_iter().map(Some)).map(|choice| Choice {
+        text: choice.unwrap_or("all").to_owned(),
+        href: at("/", wanted_state, choice, None),
+        current: choice == wanted_cluster,
+    });
+    let before = query.before.map(|before| before.to_string());
+    render(&ListPage {
+        layout: Layout::new(),
+        states: states.collect(),
+        clusters: clusters.collect(),
+        alert_name: query.alert_name.clone(),
+        without_alert_name: link("/", &[("state", wanted_state), ("cluster", wanted_cluster)]),
+        incidents: page.incidents.into_iter().map(|incident| Item::new(incident, now)).collect(),
+        is_filtered: query.state.is_some() || query.cluster.is_some() || query.alert_name.is_some(),
+        newest: before.is_some().then(|| at("/", wanted_state, wanted_cluster, None)),
+        older: page.next.as_deref().map(|next| at("/", wanted_state, wanted_cluster, Some(next))),
+        watched: configured
+            .iter()
+            .map(|cluster| Watched {
+                name: cluster.name.clone(),
+                href: cluster_path(&cluster.name),
+                servers: cluster.servers.len(),
+            })
+            .collect(),
+        host: host(&headers),
+        json: at("/api/v1/incidents", wanted_state, wanted_cluster, before.as_deref()),
+    })
+}
+
+/// `GET /incidents/{id}`
+#[tracing::instrument(name = "ui.incidents.show", skip_all)]
+pub(super) async fn show(
+    State(state): State<AppState>,
+    id: Result<Path<IncidentId>, PathRejection>,
+    query: Result<Query<ShowQuery>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let (Path(id), Query(query)) = (id?, query?);
+    let top = query.top.unwrap_or(DEFAULT_TOP);
+    let document = get_document(&state, id, query.snapshot, top).await?;
+    render(&ShowPage::new(document, &query, top, state.clock.now()))
+}
+
+impl Item {
+    fn new(incident: IncidentHead, now: Timestamp) -> Self {
+        Self {
+            href: format!("/incidents/{}", incident.id),
+            state: incident.state.name(),
+            cluster: incident.cluster_name(),
+            headline: incident.headline,
+            alert_name: incident.alert_name,
+            opened: Moment::new(incident.opened_at, now),
+        }
+    }
+}
+
+impl ShowPage {
+    fn new(document: IncidentDocument, query: &ShowQuery, top: usize, now: Timestamp) -> Self {
+        let head = document.head;
+        let path = format!("/incidents/{}", head.id);
+        let asked_top = query.top.map(|top| top.to_string());
+        let asked_snapshot = query.snapshot.map(|id| id.to_string());
+
+        let last = document.snapshots.last().map(|snapshot| snapshot.id);
+        let shown = query.snapshot.or(last);
+        let looks = document.snapshots.iter().map(|snapshot| {
+            let id = snapshot.id.to_string();
+            let (at, answer) = (
+                snapshot.taken_at.strftime("%H:%M:%S"),
+                if snapshot.coverage.complete { "complete" } else { "INCOMPLETE" },
+            );
+            Choice {
+                text: format!("{at}, {}, {answer}", with_commas(snapshot.coverage.seen)),
+                href: link(&path, &[("snapshot", Some(&id)), ("top", asked_top.as_deref())]),
+                current: Some(snapshot.id) == shown,
+            }
+        });
+        let looks: Vec<Choice> = looks.collect();
+
+        let taken_at = document
+            .snapshots
+            .iter()
+            .find(|snapshot| Some(snapshot.id) == shown)
+            .map(|snapshot| (snapshot.id, snapshot.taken_at));
+        let look = taken_at.zip(document.coverage.as_ref()).map(|((id, taken_at), coverage)| Look {
+            id: id.to_string(),
+            taken: Moment::new(taken_at, now),
+            is_last: Some(id) == last,
+            coverage: CoverageView::new(coverage),
+            sections: document
+                .breakdowns
+                .iter()
+                .map(|(by, breakdown)| {
+                    let is_open = *by == Dimension::Application.into();
+                    Section::new(*by, breakdown, taken_at, top, is_open)
+                })
+                .collect(),
+        });
+
+        let firing = document.alerts.iter().filter(|alert| alert.ended_at.is_none()).count();
+        let alerts_summary = match document.alerts.len() {
+            1 => format!("1 alert, {firing} firing"),
+            count => format!("{count} alerts, {firing} firing"),
+        };
+        let resolved = match &head.state {
+            IncidentState::Triggered => None,
+            IncidentState::Resolved { resolution, resolved_at } => Some(Resolved {
+                at: Moment::new(*resolved_at, now),
+                resolution: resolution.name(),
+                meaning: match resolution {
+                    Resolution::Unverified => {
+                        "the sender of the alert said so; nobody has looked at NATS itself"
+                    }
+                },
+            }),
+        };
+        Self {
+            layout: Layout::new(),
+            cluster: head.cluster.clone().unwrap_or_else(|| "(none)".to_owned()),
+            cluster_href: head.cluster.as_deref().map(cluster_path),
+            is_assumed: head.mapped_by == Some(MappedBy::Assumed),
+            opened: Moment::new(head.opened_at, now),
+            resolved,
+            alerts_summary,
+            alerts_open: document.alerts.len() < MANY_ALERTS,
+            any_saturated: document.alerts.iter().any(AlertDocument::is_saturated),
+            alerts: document.alerts.into_iter().map(|alert| AlertRow::new(alert, now)).collect(),
+            looks,
+            look,
+            timeline: document
+                .timeline
+                .into_iter()
+                .map(|entry| Line { at: Moment::new(entry.at, now), actor: entry.actor, text: entry.text })
+                .collect(),
+            top,
+            json: link(
+                &format!("/api/v1{path}"),
+                &[("snapshot", asked_snapshot.as_deref()), ("top", asked_top.as_deref())],
+            ),
+            head,
+        }
+    }
+
+    /// Where the same look is with more groups.
+    fn with_top(&self, top: &usize, section: &str) -> String {
+        let path = format!("/incidents/{}", self.head.id);
+        // the last look changes; an older one is named
+        let older = self.look.as_ref().filter(|look| !look.is_last).map(|look| look.id.as_str());
+        link(&path, &[("snapshot", older), ("top", Some(&top.to_string()))]) + "#" + section
+    }
+}
+
+impl AlertRow {
+    fn new(alert: AlertDocument, now: Timestamp) -> Self {
+        let truth = alert.truth.as_ref().and_then(|truth| truth.connections());
+        let pairs = |labels: &crate::model::labels::Labels| {
+            labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+        };
+        Self {
+            server: alert.server_name().to_owned(),
+            says: alert.value.map_or_else(|| "unknown".to_owned(), |value| value.to_string()),
+            really: truth.map_or_else(|| "unknown".to_owned(), with_commas),
+            is_whole: truth.is_some() && alert.truth.as_ref().is_some_and(|truth| truth.server.is_none()),
+            is_saturated: alert.is_saturated(),
+            since: Moment::new(alert.starts_at, now),
+            ended: alert.ended_at.map(|ended_at| Moment::new(ended_at, now)),
+            generation: alert.generation,
+            labels: pairs(&alert.labels),
+            annotations: pairs(&alert.annotations),
+            is_link: is_web_address(&alert.generator_url),
+            generator_url: alert.generator_url,
+            status: alert.status,
+        }
+    }
+}
+
+/// Whether an address from a stranger may be followed: not `javascript:` or whatever else there is.
+fn is_web_address(text: &str) -> bool {
+    url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+}
+
+/// Under which host and port the browser knows us, if that can be told.
+fn host(headers: &HeaderMap) -> String {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let is_plain = |host: &&str| {
+        !host.is_empty()
+            && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '-' | '[' | ']'))
+    };
+    host.filter(is_plain).unwrap_or(USUAL_HOST).to_owned()
+}

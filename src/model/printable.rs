@@ -1,0 +1,102 @@
+//! What people are shown: text from strangers made visible, and ages, sizes and shares made short.
+
+use std::borrow::Cow;
+
+use jiff::{Timestamp, Unit};
+
+/// Makes control characters, and characters that turn or hide text, visible.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_treacherous) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        match character {
+            '\n' => shown.push_str("\\n"),
+            '\t' => shown.push_str("\\t"),
+            '\r' => shown.push_str("\\r"),
+            character if is_treacherous(character) => shown.extend(character.escape_unicode()),
+            character => shown.push(character),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// Whether a character moves the cursor, turns the direction of text, or cannot be seen.
+fn is_treacherous(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{e0000}'..='\u{e007f}')
+}
+
+/// How long ago an instant was, in its largest unit.
+pub fn age(instant: Option<Timestamp>, now: Timestamp) -> String {
+    let Some(instant) = instant else { return "-".to_owned() };
+    let seconds = now.since((Unit::Second, instant)).map_or(0, |span| span.get_seconds()).max(0);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..86_400 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// Writes a size with a unit.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    if bytes < 1000 {
+        return bytes.to_string();
+    }
+    let mut size = bytes as f64;
+    let mut unit = "";
+    for next in UNITS {
+        if size < 1000.0 {
+            break;
+        }
+        size /= 1000.0;
+        unit = next;
+    }
+    format!("{size:.1} {unit}")
+}
+
+/// Writes a share from 0 to 1 as a percentage.
+pub fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_deceive_is_made_visible() {
+        let cases = [
+            ("orders-api", "orders-api"),
+            ("größe 日本", "größe 日本"),
+            ("a\u{1b}[2Jb", "a\\u{1b}[2Jb"),
+            ("a\nb\tc\r", "a\\nb\\tc\\r"),
+            ("a\u{202e}b", "a\\u{202e}b"),
+            ("a\u{200b}b\u{feff}", "a\\u{200b}b\\u{feff}"),
+            ("\u{9b}31m", "\\u{9b}31m"),
+        ];
+        for (text, shown) in cases {
+            assert_eq!(visible(text), shown);
+        }
+    }
+
+    #[test]
+    fn ages_and_sizes_are_short() {
+        let now: Timestamp = "2026-01-05T09:00:00Z".parse().unwrap();
+        let ago = |text: &str| age(Some(text.parse().unwrap()), now);
+        assert_eq!(ago("2026-01-05T08:59:30Z"), "30s");
+        assert_eq!(ago("2026-01-05T07:00:00Z"), "2h");
+        assert_eq!(ago("2026-01-01T07:00:00Z"), "4d");
+        assert_eq!(ago("2027-01-01T07:00:00Z"), "0s");
+        assert_eq!(age(None, now), "-");
+        assert_eq!(size(999), "999");
+        assert_eq!(size(1_500_000), "1.5 MB");
+        assert_eq!(size(u64::MAX), "18.4 EB");
+    }
+}
