@@ -12,6 +12,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 
 use crate::nats::connz::connection::Count;
+use crate::nats::text::{clip, quote};
 
 pub use crate::nats::connz::connection::Connection;
 
@@ -283,7 +284,7 @@ impl ConnzReader {
             _ => {
                 let known = match key.as_str() {
                     "server_id" => self.value::<Lenient<String>>(&mut here, end)?.map(|id| {
-                        self.envelope.server_id = id.0;
+                        self.envelope.server_id = id.0.map(|id| clip(&id).to_owned());
                     }),
                     "now" => {
                         self.value::<Lenient<String>>(&mut here, end)?.map(|now| self.envelope.now = now.0)
@@ -323,7 +324,7 @@ impl ConnzReader {
 
     fn malformed(&self, at: usize, reason: String) -> Stop {
         // serde_json counts lines and columns from where it was put on; our own place is the right one
-        let reason = reason.split(" at line ").next().unwrap_or_default().to_owned();
+        let reason = quote(reason.split(" at line ").next().unwrap_or_default());
         Stop::Failed(ConnzError::Malformed { reason, at: self.consumed + at as u64 })
     }
 }
@@ -498,6 +499,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn an_error_repeats_only_the_beginning_of_what_is_wrong() {
+        let page = format!(r#"{{"connections":[{{"in_msgs":"{}"}}]}}"#, "x".repeat(100_000));
+        let refused = read([page.as_bytes()]).1.unwrap_err().to_string();
+        assert!(
+            refused.starts_with("not a connection list: connection 1: invalid type: string \"xxx"),
+            "{refused}"
+        );
+        assert!(refused.len() < 300, "{refused}");
     }
 
     #[test]
