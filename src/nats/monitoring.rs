@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -100,6 +100,9 @@ pub enum MonitoringCause {
     /// Not what a NATS monitoring port sends.
     #[error("not a NATS monitoring port: content type `{0}`")]
     ContentType(String),
+    /// Packed by something between us and the server, which was not asked to.
+    #[error("the answer is compressed (`{0}`), which was not asked for")]
+    Compressed(String),
     /// Larger than what is read.
     #[error("the reply is larger than {0} bytes")]
     TooLarge(u64),
@@ -254,6 +257,10 @@ impl MonitoringClient {
             let text = String::from_utf8_lossy(&body);
             let body = quote(text.lines().next().unwrap_or_default());
             return Err(MonitoringCause::Status { status: status.as_u16(), body });
+        }
+        let encoding = answer.headers().get(CONTENT_ENCODING).filter(|encoding| *encoding != "identity");
+        if let Some(encoding) = encoding {
+            return Err(MonitoringCause::Compressed(quote(&String::from_utf8_lossy(encoding.as_bytes()))));
         }
         let content_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         match content_type {
