@@ -5,4 +5,5 @@
 
 pub mod connz;
 pub mod monitoring;
+pub mod text;
 pub mod varz;

@@ -248,9 +248,10 @@ async fn get<T: DeserializeOwned>(server: &Url, path: &str, query: &[(&str, Stri
     let body = answer.bytes().await.with_context(|| format!("reading the answer of {server}"))?;
     if !status.is_success() {
         return Err(match serde_json::from_slice::<Problem>(&body) {
-            Ok(problem) => anyhow::anyhow!("{}", problem.detail),
+            Ok(problem) => anyhow::anyhow!("{}", visible(&problem.detail)),
             Err(_) => anyhow::anyhow!("{server} answers with status {status}: is it connwarden?"),
         });
     }
-    serde_json::from_slice(&body).with_context(|| format!("reading the document of {server}"))
+    serde_json::from_slice(&body)
+        .map_err(|error| anyhow::anyhow!("reading the document of {server}: {}", visible(&error.to_string())))
 }

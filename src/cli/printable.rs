@@ -24,10 +24,15 @@ pub(super) fn fit(text: &str, width: usize) -> Cow<'_, str> {
     Cow::Owned(cut)
 }
 
-/// Makes a text inert in a spreadsheet, which would take `=`, `+`, `-` or `@` at its beginning for a formula.
+/// Makes a text inert in a spreadsheet, which would take `=`, `+`, `-` or `@` at its beginning for a formula, some of
+/// them in full width too.
 pub(super) fn spreadsheet(text: &str) -> Cow<'_, str> {
     let shown = visible(text);
-    if shown.starts_with(['=', '+', '-', '@']) { Cow::Owned(format!("'{shown}")) } else { shown }
+    if shown.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']) {
+        Cow::Owned(format!("'{shown}"))
+    } else {
+        shown
+    }
 }
 
 #[cfg(test)]
@@ -45,6 +50,7 @@ mod tests {
     fn a_formula_is_text() {
         assert_eq!(spreadsheet("=1+1"), "'=1+1");
         assert_eq!(spreadsheet("@x"), "'@x");
+        assert_eq!(spreadsheet("＝1+1"), "'＝1+1");
         assert_eq!(spreadsheet("a=1"), "a=1");
     }
 }

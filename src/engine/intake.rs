@@ -155,7 +155,7 @@ impl Engine {
 /// How many alerts of a notification get an entry each, per kind of entry; a group may hold thousands.
 const TOLD_ONE_BY_ONE: usize = 10;
 
-/// The longest label value that an entry repeats, in characters.
+/// The longest text from a stranger that an entry repeats, in characters.
 const LONGEST_TOLD: usize = 100;
 
 /// What a notification says about one incident.
@@ -227,7 +227,17 @@ fn report_members(
 }
 
 fn opened_text(key: &IncidentKey) -> String {
-    match key {
+    let key = match key {
+        IncidentKey::Cluster { cluster, mapped_by, alert_name } => IncidentKey::Cluster {
+            cluster: cluster.clone(),
+            mapped_by: *mapped_by,
+            alert_name: told(alert_name),
+        },
+        IncidentKey::Unmapped { subject, alert_name } => {
+            IncidentKey::Unmapped { subject: told(subject), alert_name: told(alert_name) }
+        }
+    };
+    match &key {
         IncidentKey::Cluster { mapped_by: MappedBy::Assumed, cluster, .. } => format!(
             "{key}; the cluster is assumed: nothing in the alert names it, but `{cluster}` is the only one \
              without matchers"
@@ -243,16 +253,23 @@ fn opened_text(key: &IncidentKey) -> String {
 /// The labels that tell one alert of an incident from another.
 fn describe(alert: &Alert) -> String {
     let labels = ["server_id", "instance", "pod"].into_iter().filter_map(|name| {
-        let value: String = alert.labels.get(name)?.chars().take(LONGEST_TOLD).collect();
-        Some(format!("{name}={value:?}"))
+        let value = told(alert.labels.get(name)?);
+        Some(format!("{name}=\"{value}\""))
     });
     let labels: Vec<String> = labels.collect();
     let value = alert.value.map(|value| format!(", value {}", value.value)).unwrap_or_default();
     if labels.is_empty() {
-        format!("{}{value}", alert.fingerprint)
+        format!("{}{value}", told(alert.fingerprint.as_str()))
     } else {
         format!("{}{value}", labels.join(" "))
     }
+}
+
+/// A text from a stranger as an entry repeats it: cut, and with everything made visible.
+fn told(text: &str) -> String {
+    let end = text.char_indices().nth(LONGEST_TOLD).map(|(place, _)| place);
+    let (kept, more) = end.map_or((text, ""), |end| (&text[..end], "…"));
+    format!("{}{more}", kept.escape_debug())
 }
 
 /// Ends an incident that was read as unresolved in this transaction.

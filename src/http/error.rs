@@ -121,6 +121,9 @@ pub enum WebhookError {
     /// It is larger than what is read.
     #[error("the body is larger than {0} bytes (web.max_body)")]
     TooLarge(u64),
+    /// It is packed.
+    #[error("the body is compressed (`Content-Encoding: {0}`), which is not accepted: send it as it is")]
+    Compressed(String),
     /// It did not arrive whole.
     #[error("the body did not arrive whole: {0}")]
     Incomplete(String),
@@ -133,6 +136,7 @@ impl WebhookError {
             // what will never be taken
             Self::Intake(IntakeError::Hopeless(_)) => StatusCode::BAD_REQUEST,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Compressed(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Intake(IntakeError::Store(_)) | Self::Incomplete(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -146,7 +150,12 @@ impl IntoResponse for WebhookError {
             }
             _ => tracing::warn!("refused a notification: {self}"),
         }
-        (self.status(), format!("{self}\n")).into_response()
+        let mut response = (self.status(), format!("{self}\n")).into_response();
+        if let Self::Compressed(_) = self {
+            let identity = HeaderValue::from_static("identity");
+            response.headers_mut().insert(header::ACCEPT_ENCODING, identity);
+        }
+        response
     }
 }
 

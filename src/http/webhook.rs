@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
 use tokio_stream::StreamExt;
@@ -24,6 +24,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// while it writes sees a broken connection, not the answer.
 const DRAINED: u64 = 4;
 
+/// How much of the name of an encoding is repeated, in characters.
+const LONGEST_ENCODING: usize = 60;
+
 /// Takes a notification of Alertmanager, or of Grafana in its manner; answers once it is stored.
 #[utoipa::path(
     method(post, put),
@@ -34,16 +37,20 @@ const DRAINED: u64 = 4;
         (status = 202, description = "Stored, with everything that follows from it", body = Receipt),
         (status = 400, description = "It will never be a notification", body = String, content_type = "text/plain"),
         (status = 413, description = "The body is too large", body = String, content_type = "text/plain"),
+        (status = 415, description = "The body is compressed", body = String, content_type = "text/plain"),
         (status = 503, description = "It could not be stored now: send it again", body = String, content_type = "text/plain"),
     ),
 )]
 pub async fn receive(State(state): State<AppState>, request: Request) -> Response {
     let sender = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     let sender = sender.unwrap_or_default().to_owned();
-    let outcome = take(&state, request.into_body(), &sender).await;
+    let encoding = encoding(request.headers());
+    let outcome = take(&state, request.into_body(), encoding, &sender).await;
     state.metrics.notification(match &outcome {
         Ok(_) => IntakeResult::Accepted,
-        Err(WebhookError::Intake(IntakeError::Hopeless(_))) => IntakeResult::Hopeless,
+        Err(WebhookError::Intake(IntakeError::Hopeless(_)) | WebhookError::Compressed(_)) => {
+            IntakeResult::Hopeless
+        }
         Err(WebhookError::TooLarge(_)) => IntakeResult::TooLarge,
         Err(WebhookError::Intake(IntakeError::Store(_)) | WebhookError::Incomplete(_)) => {
             IntakeResult::Failed
@@ -55,12 +62,28 @@ pub async fn receive(State(state): State<AppState>, request: Request) -> Respons
     }
 }
 
-async fn take(state: &AppState, body: Body, sender: &str) -> Result<Receipt, WebhookError> {
+/// How a body is packed, if it is.
+fn encoding(headers: &HeaderMap) -> Option<String> {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let encoding = encodings.find(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))?;
+    Some(String::from_utf8_lossy(encoding.as_bytes()).chars().take(LONGEST_ENCODING).collect())
+}
+
+async fn take(
+    state: &AppState,
+    body: Body,
+    encoding: Option<String>,
+    sender: &str,
+) -> Result<Receipt, WebhookError> {
     let reading = read(body, state.max_body_bytes);
     let body = match tokio::time::timeout(BODY_TIMEOUT, reading).await {
         Ok(body) => body?,
         Err(_) => return Err(WebhookError::Incomplete(format!("nothing more within {BODY_TIMEOUT:?}"))),
     };
+    // only now: a sender that is cut off while it writes would not see the answer
+    if let Some(encoding) = encoding {
+        return Err(WebhookError::Compressed(encoding));
+    }
     Ok(state.engine.receive(&body, sender).await?)
 }
 

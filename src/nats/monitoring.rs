@@ -5,11 +5,12 @@
 
 use std::time::Duration;
 
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::nats::connz::{Connection, ConnzError, ConnzReader, Envelope};
+use crate::nats::text::quote;
 use crate::nats::varz::Varz;
 use crate::outgoing;
 
@@ -100,6 +101,9 @@ pub enum MonitoringCause {
     /// Not what a NATS monitoring port sends.
     #[error("not a NATS monitoring port: content type `{0}`")]
     ContentType(String),
+    /// Packed by something between us and the server, which was not asked to.
+    #[error("the answer is compressed (`{0}`), which was not asked for")]
+    Compressed(String),
     /// Larger than what is read.
     #[error("the reply is larger than {0} bytes")]
     TooLarge(u64),
@@ -156,7 +160,8 @@ impl MonitoringClient {
         };
         let timeout = self.settings.timeout.min(VARZ_TIMEOUT);
         let body = within(timeout, body).await.map_err(failed)?;
-        serde_json::from_slice(&body).map_err(|error| failed(MonitoringCause::Varz(error.to_string())))
+        serde_json::from_slice(&body)
+            .map_err(|error| failed(MonitoringCause::Varz(quote(&error.to_string()))))
     }
 
     /// Reads all connections of a server and hands each of them to `each` while the bytes arrive.
@@ -238,19 +243,23 @@ impl MonitoringClient {
         let status = answer.status();
         if status.is_redirection() {
             let to = answer.headers().get("location").and_then(|to| to.to_str().ok()).unwrap_or("nowhere");
-            let body = format!("redirects to {}, which is not followed", printable(to));
+            let body = format!("redirects to {}, which is not followed", quote(to));
             return Err(MonitoringCause::Status { status: status.as_u16(), body });
         }
         if status != reqwest::StatusCode::OK {
             let body = answer.chunk().await.ok().flatten().unwrap_or_default();
             let text = String::from_utf8_lossy(&body);
-            let body = printable(text.lines().next().unwrap_or_default());
+            let body = quote(text.lines().next().unwrap_or_default());
             return Err(MonitoringCause::Status { status: status.as_u16(), body });
+        }
+        let encoding = answer.headers().get(CONTENT_ENCODING).filter(|encoding| *encoding != "identity");
+        if let Some(encoding) = encoding {
+            return Err(MonitoringCause::Compressed(quote(&String::from_utf8_lossy(encoding.as_bytes()))));
         }
         let content_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         match content_type {
             Some(value) if value.contains("json") => Ok(answer),
-            other => Err(MonitoringCause::ContentType(printable(other.unwrap_or("none")))),
+            other => Err(MonitoringCause::ContentType(quote(other.unwrap_or("none")))),
         }
     }
 }
@@ -285,10 +294,5 @@ fn root_cause(error: &reqwest::Error) -> String {
     while let Some(source) = cause.source() {
         cause = source;
     }
-    printable(&cause.to_string())
-}
-
-/// What a stranger's server says, cut to one short line without control characters.
-fn printable(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(200).collect()
+    quote(&cause.to_string())
 }

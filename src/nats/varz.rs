@@ -2,16 +2,19 @@
 
 use serde::Deserialize;
 
+use crate::nats::text::clipped;
+
 /// The part of `/varz` that connwarden reads. Every version from 2.9 to 2.15 has these fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Varz {
     /// The server's nats id (`N…`), new at each start.
+    #[serde(deserialize_with = "clipped")]
     pub server_id: String,
     /// Its name; the id again where none is configured.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "clipped")]
     pub server_name: String,
     /// Its version, such as `2.10.26`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "clipped")]
     pub version: String,
     /// Clients connected now, sockets that have not authenticated yet among them; no leafnodes, no routes.
     #[serde(default)]

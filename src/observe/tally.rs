@@ -14,14 +14,12 @@ use std::sync::Arc;
 use crate::model::application::ApplicationRules;
 use crate::model::breakdown::{Breakdowns, By, Dimension};
 use crate::nats::connz::{Connection, Envelope};
+use crate::nats::text::clip;
 use crate::observe::addresses::{Addresses, PairBudget};
 use crate::observe::instant::parse_instant;
 use crate::observe::tally::counts::{Counts, Sighting};
 use crate::observe::tally::dimension::{DimensionTally, GROUPS_KEPT, Note, cross};
 use crate::observe::users::UserMask;
-
-/// The longest key, in bytes; what is longer is cut.
-const LONGEST_KEY: usize = 256;
 
 /// How many names are remembered with their application.
 const NAMES_REMEMBERED: usize = 2 * GROUPS_KEPT;
@@ -183,7 +181,7 @@ fn library<'a>(connection: &Connection<'_>, buffer: &'a mut String) -> Option<&'
         buffer.push(' ');
         buffer.push_str(version);
     }
-    Some(buffer)
+    Some(clip(buffer))
 }
 
 fn kind<'a>(connection: &'a Connection<'_>) -> Option<&'a str> {
@@ -194,11 +192,6 @@ fn kind<'a>(connection: &'a Connection<'_>) -> Option<&'a str> {
         (_, Some("mqtt")) => Some("client/mqtt"),
         (kind, client_type) => client_type.or(kind).map(clip),
     }
-}
-
-/// Cuts a text from strangers to the longest key, between two characters.
-fn clip(text: &str) -> &str {
-    &text[..text.floor_char_boundary(LONGEST_KEY)]
 }
 
 #[cfg(test)]

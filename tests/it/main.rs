@@ -12,6 +12,7 @@ mod crash;
 mod demo;
 mod end_to_end;
 mod harness;
+mod hostile;
 mod incidents;
 mod inspect;
 mod intake;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -15,11 +16,27 @@ use url::Url;
 pub enum Answer {
     /// These bytes, as they are, then it hangs up.
     Raw(Vec<u8>),
+    /// These bytes, piece by piece as long as somebody takes them, then it hangs up.
+    Pieces(Arc<dyn Fn() -> Pieces + Send + Sync>),
+    /// These bytes, one every second.
+    Drip(Vec<u8>),
     /// Nothing, ever.
     Silence,
 }
 
+/// What an answer is made of; there may be no end to it.
+pub type Pieces = Box<dyn Iterator<Item = Vec<u8>> + Send>;
+
 impl Answer {
+    /// A JSON document with status 200 that is made while it is sent, and whose length nobody is told.
+    pub fn made<I>(pieces: impl Fn() -> I + Send + Sync + 'static) -> Self
+    where
+        I: Iterator<Item = Vec<u8>> + Send + 'static,
+    {
+        let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n\r\n";
+        Self::Pieces(Arc::new(move || Box::new([head.as_bytes().to_vec()].into_iter().chain(pieces()))))
+    }
+
     /// A JSON document with status 200.
     pub fn json(body: &str) -> Self {
         Self::http("200 OK", &[("Content-Type", "application/json")], body)
@@ -48,6 +65,7 @@ impl Answer {
 pub struct FakeMonitor {
     pub url: Url,
     requests: Requests,
+    sent: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
 
@@ -58,14 +76,19 @@ impl FakeMonitor {
     /// Answers each path (without its query) with what `answer` makes of it.
     pub async fn start(answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Self {
         let (listener, url) = listen().await;
-        let (answer, requests) = (Arc::new(answer), Requests::default());
-        let book = requests.clone();
+        let (answer, requests, sent) = (Arc::new(answer), Requests::default(), Arc::new(AtomicU64::new(0)));
+        let (book, counter) = (requests.clone(), sent.clone());
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, answer.clone(), book.clone()));
+                tokio::spawn(serve(stream, answer.clone(), book.clone(), counter.clone()));
             }
         });
-        Self { url, requests, task }
+        Self { url, requests, sent, task }
+    }
+
+    /// How many bytes it has got rid of that were sent piece by piece.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::SeqCst)
     }
 
     /// Every path that was asked for, in the order of asking.
@@ -80,7 +103,12 @@ impl Drop for FakeMonitor {
     }
 }
 
-async fn serve(mut stream: TcpStream, answer: Arc<impl Fn(&str) -> Answer>, requests: Requests) {
+async fn serve(
+    mut stream: TcpStream,
+    answer: Arc<impl Fn(&str) -> Answer>,
+    requests: Requests,
+    sent: Arc<AtomicU64>,
+) {
     let mut request = Vec::new();
     while !request.windows(4).any(|end| end == b"\r\n\r\n") {
         let mut piece = [0; 1024];
@@ -96,6 +124,24 @@ async fn serve(mut stream: TcpStream, answer: Arc<impl Fn(&str) -> Answer>, requ
         Answer::Raw(bytes) => {
             let _ = stream.write_all(&bytes).await;
             let _ = stream.shutdown().await;
+        }
+        Answer::Pieces(pieces) => {
+            for piece in pieces() {
+                if stream.write_all(&piece).await.is_err() {
+                    return;
+                }
+                sent.fetch_add(piece.len() as u64, Ordering::SeqCst);
+            }
+            let _ = stream.shutdown().await;
+        }
+        Answer::Drip(bytes) => {
+            let mut every_second = tokio::time::interval(Duration::from_secs(1));
+            for byte in bytes {
+                every_second.tick().await;
+                if stream.write_all(&[byte]).await.is_err() {
+                    return;
+                }
+            }
         }
         Answer::Silence => std::future::pending().await,
     }
