@@ -96,20 +96,12 @@ pub fn map_alert(labels: &Labels, clusters: &[ClusterRoute], servers: &[KnownSer
 
     let (cluster, mapped_by, server) = if let Some(first) = matching.first() {
         // where several clusters' matchers hold, the one that owns the server wins, else the first in the file
-        let owned = matching.iter().find_map(|cluster| {
-            find_server(labels, &[*cluster], servers).map(|(server, by)| (*cluster, matched(server, by)))
-        });
-        match owned {
-            Some((cluster, server)) => (cluster, MappedBy::Matchers, Some(server)),
+        match find_server(labels, &matching, servers) {
+            Some((server, by)) => (owner(server, clusters), MappedBy::Matchers, Some(matched(server, by))),
             None => (*first, MappedBy::Matchers, None),
         }
     } else if let Some((server, by)) = find_server(labels, &clusters.iter().collect::<Vec<_>>(), servers) {
-        let owner = clusters.iter().find(|cluster| cluster.name == server.cluster);
-        (
-            owner.expect("a found server belongs to one of the clusters"),
-            MappedBy::Server,
-            Some(matched(server, by)),
-        )
+        (owner(server, clusters), MappedBy::Server, Some(matched(server, by)))
     } else if let Some(cluster) = only_without_matchers(clusters) {
         (cluster, MappedBy::Assumed, None)
     } else {
@@ -122,6 +114,11 @@ pub fn map_alert(labels: &Labels, clusters: &[ClusterRoute], servers: &[KnownSer
 
     let server = server.or_else(|| only_server(&cluster.name, servers));
     Mapping { key: IncidentKey::Cluster { cluster: cluster.name.clone(), mapped_by, alert_name }, server }
+}
+
+fn owner<'a>(server: &KnownServer, clusters: &'a [ClusterRoute]) -> &'a ClusterRoute {
+    let owner = clusters.iter().find(|cluster| cluster.name == server.cluster);
+    owner.expect("a server is only found among those of the clusters")
 }
 
 fn matched(server: &KnownServer, by: &str) -> ServerMatch {
@@ -155,15 +152,38 @@ fn find_server<'a, 'b>(
         .get("server_id")
         .and_then(|id| unique(servers.iter().filter(owned).filter(|server| is_named_by_id(server, id))));
     by_id.map(|server| (server, "server_id")).or_else(|| {
-        // label by label, in the order in which each cluster lists them
-        clusters.iter().find_map(|cluster| {
-            cluster.server_labels.iter().find_map(|label| {
-                let value = labels.get(label)?;
-                let own = servers.iter().filter(|server| server.cluster == cluster.name);
-                unique(own.filter(|server| is_named_by_label(server, value)))
-                    .map(|server| (server, label.as_str()))
+        // pods and hosts are called alike in many clusters: one hit is one, two are none
+        let mut hits = clusters.iter().filter_map(|cluster| find_by_labels(labels, cluster, servers));
+        let first = hits.next()?;
+        hits.next().is_none().then_some(first)
+    })
+}
+
+/// Finds the server of one cluster that its labels name: label by label, in the order in which they are listed.
+fn find_by_labels<'a, 'b>(
+    labels: &Labels,
+    cluster: &'b ClusterRoute,
+    servers: &'a [KnownServer],
+) -> Option<(&'a KnownServer, &'b str)> {
+    let own = || servers.iter().filter(|server| server.cluster == cluster.name);
+    cluster.server_labels.iter().find_map(|label| {
+        let value = labels.get(label)?;
+        let place = Place::read(value);
+        let host = place.clone().map(|place| Place { port: None, ..place });
+        // `pod` holds a name, `instance` a host, mostly with the port of an exporter beside the server
+        let named = unique(own().filter(|server| is_name_of(server, value)))
+            .or_else(|| {
+                unique(own().filter(|server| place.as_ref().is_some_and(|place| place.is_of(&server.url))))
             })
-        })
+            .or_else(|| {
+                unique(own().filter(|server| host.as_ref().is_some_and(|host| host.is_of(&server.url))))
+            })
+            .or_else(|| {
+                unique(
+                    own().filter(|server| host.as_ref().is_some_and(|host| is_name_of(server, &host.host))),
+                )
+            });
+        named.map(|server| (server, label.as_str()))
     })
 }
 
@@ -177,15 +197,6 @@ fn is_named_by_id(server: &KnownServer, id: &str) -> bool {
     server.server_id.as_deref() == Some(id)
         || is_name_of(server, id)
         || Place::read(id).is_some_and(|place| place.port.is_some() && place.is_of(&server.url))
-}
-
-/// A label such as `pod` holds a server's name, one such as `instance` its host, mostly with another port.
-fn is_named_by_label(server: &KnownServer, value: &str) -> bool {
-    is_name_of(server, value)
-        || Place::read(value).is_some_and(|place| {
-            let host_only = Place { port: None, ..place };
-            host_only.is_of(&server.url) || is_name_of(server, &host_only.host)
-        })
 }
 
 fn is_name_of(server: &KnownServer, name: &str) -> bool {
@@ -204,7 +215,8 @@ impl Place {
     fn read(text: &str) -> Option<Self> {
         let (url, has_scheme) = match text.split_once("://") {
             Some(_) => (Url::parse(text).ok()?, true),
-            None => (Url::parse(&format!("http://{text}")).ok()?, false),
+            // a scheme without a default port, which would hide it
+            None => (Url::parse(&format!("nats://{text}")).ok()?, false),
         };
         let host = url.host_str()?.trim_end_matches('.').to_ascii_lowercase();
         let port = if has_scheme { url.port_or_known_default() } else { url.port() };
@@ -273,6 +285,11 @@ mod tests {
             server("prod", "http://nats-3.nats:8222", "NCCC", "n3"),
         ];
         let one = [server("prod", "http://127.0.0.1:8222", "NAAA", "nats-0")];
+        let one_host = [
+            server("prod", "http://box:80", "NAAA", "a"),
+            server("prod", "http://box:8222", "NBBB", "b"),
+            server("prod", "http://box:8223", "NCCC", "c"),
+        ];
         let side_cars = [
             server("prod", "http://localhost:8222", "NAAA", "nats-0"),
             server("prod", "http://localhost:8223", "NBBB", "nats-1"),
@@ -340,6 +357,24 @@ mod tests {
                 &three,
                 "prod server http://nats-1:8222/(instance)",
             ),
+            (
+                "several servers on one host: the port knows",
+                "instance=box:8223",
+                &one_host,
+                "prod server http://box:8223/(instance)",
+            ),
+            (
+                "several servers on one host, port of an exporter",
+                "instance=box:7777",
+                &one_host,
+                "prod assumed -",
+            ),
+            (
+                "a port that goes without saying",
+                "server_id=box:80",
+                &one_host,
+                "prod server http://box/(server_id)",
+            ),
             ("no server label", "severity=warning", &three, "prod assumed -"),
             ("unknown server", "server_id=http://elsewhere:8222", &three, "prod assumed -"),
         ];
@@ -369,6 +404,9 @@ mod tests {
             ("cluster=eu server_id=NCCC", "eu matchers -"),
             ("server_id=NCCC", "us server http://nats-1.us:8222/(server_id)"),
             ("instance=lab:7777", "lab server http://lab:8222/(instance)"),
+            // two clusters have a pod of that name, and nothing else says which is meant
+            ("pod=nats-1", "unmapped "),
+            ("cluster=eu pod=nats-1", "eu matchers http://nats-1.eu:8222/(pod)"),
             // two servers have that name: it identifies neither
             ("server_id=nats-1", "unmapped nats-1"),
             ("server_id=http://x:1 instance=i:7777", "unmapped http://x:1"),

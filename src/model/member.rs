@@ -65,7 +65,12 @@ impl Member {
         if change == MemberChange::Refired {
             self.generation += 1;
         }
-        self.alert = alert;
+        // nodes of a pair may disagree about the start: it never moves back, or each repetition would fire again
+        let starts_at = match (change, alert.status) {
+            (MemberChange::SeenAgain, AlertStatus::Firing) => self.alert.starts_at.max(alert.starts_at),
+            _ => alert.starts_at,
+        };
+        self.alert = Alert { starts_at, ..alert };
         self.server = server.or(self.server.take());
         self.last_seen_at = at;
         change
@@ -113,6 +118,17 @@ mod tests {
             assert_eq!(member.generation, generation, "{known:?} {reported:?}");
             assert_eq!(member.last_seen_at, at(100));
         }
+    }
+
+    #[test]
+    fn two_nodes_that_disagree_about_the_start_make_it_fire_again_once_at_most() {
+        let mut member = Member::join(alert(10, None), None, at(0));
+        assert_eq!(member.report(alert(20, None), None, at(1)), MemberChange::Refired);
+        for round in 2..6 {
+            let starts_at = if round % 2 == 0 { 10 } else { 20 };
+            assert_eq!(member.report(alert(starts_at, None), None, at(round)), MemberChange::SeenAgain);
+        }
+        assert_eq!((member.generation, member.alert.starts_at), (2, at(20)));
     }
 
     #[test]
