@@ -93,15 +93,16 @@ CREATE TABLE breakdowns (
 );
 
 CREATE TABLE jobs (
-    job_key      INTEGER PRIMARY KEY,
-    kind         TEXT   NOT NULL,
-    subject      TEXT   NOT NULL,
-    state        TEXT   NOT NULL,
-    attempts     BIGINT NOT NULL,
-    created_at   BIGINT NOT NULL,
-    due_at       BIGINT NOT NULL,
-    lease_until  BIGINT,
-    last_error   TEXT
+    job_key        INTEGER PRIMARY KEY,
+    kind           TEXT   NOT NULL,
+    subject        TEXT   NOT NULL,
+    state          TEXT   NOT NULL,
+    attempts       BIGINT NOT NULL,
+    interruptions  BIGINT NOT NULL DEFAULT 0,
+    created_at     BIGINT NOT NULL,
+    due_at         BIGINT NOT NULL,
+    lease_until    BIGINT,
+    last_error     TEXT
 );
 
 -- the same work is not queued twice while it waits

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -34,6 +34,9 @@ pub use crate::app::lifecycle::Stop;
 
 /// How many jobs are worked on at the same time.
 const WORKERS: usize = 2;
+
+/// How often the process may end while it works on a job before that is given up: it may be what ends the process.
+const MOST_INTERRUPTIONS: i64 = 10;
 
 /// How often every server is asked who it is.
 const LEARN_INTERVAL: Duration = Duration::from_secs(30);
@@ -161,12 +164,18 @@ pub async fn wire(config: &Config, store: Store, clock: Clock) -> anyhow::Result
 }
 
 /// The storage directory is ours alone, so whoever held a lease is dead.
-async fn release_leases(state: &AppState) -> Result<(), store::StoreError> {
+async fn release_leases(state: &AppState) -> anyhow::Result<()> {
     let mut tx = state.store.write().await?;
-    let released = store::jobs::release_all(&mut tx).await?;
+    let released = store::jobs::release_all(&mut tx, MOST_INTERRUPTIONS).await?;
     store::commit(tx).await?;
-    if released > 0 {
-        info!(released, "{released} jobs of the last run go on");
+    if released.go_on > 0 {
+        info!(jobs = released.go_on, "{} jobs of the last run go on", released.go_on);
+    }
+    for (kind, subject) in released.given_up {
+        error!(%kind, %subject, "gave up a job: connwarden has ended {MOST_INTERRUPTIONS} times while it worked on it");
+        if kind == ENRICH {
+            state.engine.abandon(&subject).await?;
+        }
     }
     Ok(())
 }

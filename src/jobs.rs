@@ -9,9 +9,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use jiff::SignedDuration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, error, info_span, warn};
 
 use crate::clock::Clock;
@@ -19,9 +21,14 @@ use crate::store::jobs::LeasedJob;
 use crate::store::{self, Store, StoreError};
 use crate::telemetry::metrics::{JobResult, Metrics};
 
-/// How long a worker may take for a job before another may think it dead: longer than the longest look that can be
-/// configured. A start releases every lease, so this is for a worker that hangs.
-pub const LEASE: Duration = Duration::from_secs(2 * 3600);
+/// How long a lease lasts; it is renewed as long as the handler runs.
+pub const LEASE: Duration = Duration::from_secs(60);
+
+/// How often a lease is renewed.
+const RENEWAL: Duration = Duration::from_secs(20);
+
+/// How often a handler may fail before its job is given up: days, with the pauses in between.
+const MOST_FAILURES: i64 = 1000;
 
 /// How long a worker sleeps at the most.
 const LONGEST_NAP: Duration = Duration::from_secs(5);
@@ -84,11 +91,11 @@ impl Worker {
         let Some(job) = self.lease().await? else { return Ok(false) };
         let span = info_span!("job", kind = %job.kind, subject = %job.subject, attempts = job.attempts);
         let outcome = match self.handlers.get(job.kind.as_str()) {
-            // a task of its own: a handler that panics takes no worker with it
-            Some(handler) => match tokio::spawn(handler(job.clone()).instrument(span)).await {
-                Ok(outcome) => outcome,
-                Err(error) => Err(anyhow::Error::new(error).context("running the handler")),
-            },
+            // a task of its own: a handler that panics takes no worker with it, but it goes when its worker goes
+            Some(handler) => {
+                let task = tokio::spawn(handler(job.clone()).instrument(span));
+                self.watch(&job, AbortOnDropHandle::new(task)).await
+            }
             None => Err(anyhow::anyhow!("no handler for jobs of the kind `{}`", job.kind)),
         };
         match outcome {
@@ -115,13 +122,44 @@ impl Worker {
         Ok(job)
     }
 
+    /// Waits for a handler, and keeps its lease meanwhile.
+    async fn watch(
+        &self,
+        job: &LeasedJob,
+        mut task: AbortOnDropHandle<anyhow::Result<()>>,
+    ) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                outcome = &mut task => return outcome.context("running the handler")?,
+                () = tokio::time::sleep(RENEWAL) => {
+                    if let Err(error) = self.renew(job).await {
+                        warn!(error = &error as &dyn std::error::Error, "cannot renew a lease: {error}");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn renew(&self, job: &LeasedJob) -> Result<(), StoreError> {
+        let mut tx = self.store.write().await?;
+        store::jobs::renew(&mut tx, job, self.clock.now(), LEASE).await?;
+        store::commit(tx).await
+    }
+
+    /// Puts a job back whose handler failed. If that fails too, its lease runs out.
     async fn put_back(&self, job: &LeasedJob, error: &str) -> Result<(), StoreError> {
         let factor = u32::try_from(job.attempts).unwrap_or(u32::MAX);
         let pause = RETRY_PAUSE.saturating_mul(factor).min(LONGEST_RETRY_PAUSE);
         let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX);
         let due_at = self.clock.now().saturating_add(pause).unwrap_or(jiff::Timestamp::MAX);
         let mut tx = self.store.write().await?;
-        match store::jobs::retry(&mut tx, job, due_at, error).await {
+        let put_back = if job.attempts >= MOST_FAILURES {
+            error!(job = %job.kind, subject = %job.subject, "gave up a job that failed {MOST_FAILURES} times: {error}");
+            store::jobs::bury(&mut tx, job, error).await
+        } else {
+            store::jobs::retry(&mut tx, job, due_at, error).await
+        };
+        match put_back {
             // the handler got as far as finishing it, or somebody else has it
             Ok(()) | Err(StoreError::Conflict(_)) => store::commit(tx).await,
             Err(error) => Err(error),

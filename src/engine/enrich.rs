@@ -59,11 +59,10 @@ impl Engine {
         let again = (!coverage.complete && job.attempts < ATTEMPTS).then(|| pause(job.attempts));
 
         let mut tx = self.0.store.write().await?;
-        let seen_before =
-            store::snapshots::list(&mut tx, id).await?.into_iter().map(|it| it.coverage.seen).max();
         // of several looks within one job, only one that shows more is worth keeping
+        let seen_before = store::snapshots::most_seen_since(&mut tx, id, job.created_at).await?;
         let first = job.attempts == 1;
-        let keep = !coverage.is_blind() && (first || coverage.complete || seen_before < Some(coverage.seen));
+        let keep = !coverage.is_blind() && (coverage.complete || seen_before < Some(coverage.seen));
         if keep {
             let members = store::alerts::list(&mut tx, id).await?;
             let line = headline(members.values(), snapshot);
@@ -85,6 +84,20 @@ impl Engine {
             None => store::jobs::finish(&mut tx, job).await?,
         }
         store::commit(tx).await.context("storing the snapshot")
+    }
+
+    /// Says in the timeline that a look was given up because the process ended again and again during it.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub async fn abandon(&self, subject: &str) -> anyhow::Result<()> {
+        let id: IncidentId = subject.parse().context("reading the incident's id from the job")?;
+        let text = "gave up: connwarden ended again and again while it looked".to_owned();
+        let mut tx = self.0.store.write().await?;
+        let entry = entry(self.0.clock.now(), EntryKind::ObservationFailed, text);
+        store::entries::insert(&mut tx, id, &[entry]).await?;
+        store::commit(tx).await.context("writing into the timeline")
     }
 
     async fn give_up(&self, job: &LeasedJob, id: IncidentId, text: Option<String>) -> anyhow::Result<()> {

@@ -20,9 +20,11 @@ pub struct LeasedJob {
     pub subject: String,
     /// How often it has been begun, this time included.
     pub attempts: i64,
+    /// When it was queued, in microseconds since 1970.
+    pub created_at: i64,
 }
 
-/// Queues a job, unless the same work is waiting already.
+/// Queues a job. If the same work is waiting already, that begins anew, and no later than it was due.
 ///
 /// # Errors
 ///
@@ -32,7 +34,9 @@ pub async fn insert(conn: &mut Conn, kind: &str, subject: &str, now: Timestamp) 
         "INSERT INTO jobs (kind, subject, state, attempts, created_at, due_at)
          VALUES ($1, $2, 'waiting', 0, $3, $3)
              ON CONFLICT (kind, subject) WHERE state = 'waiting' DO UPDATE
-            SET due_at = excluded.due_at",
+            SET attempts = 0,
+                created_at = excluded.created_at,
+                due_at = CASE WHEN jobs.due_at < excluded.due_at THEN jobs.due_at ELSE excluded.due_at END",
     )
     .bind(kind)
     .bind(subject)
@@ -62,13 +66,37 @@ pub async fn lease(
                                OR (state = 'running' AND lease_until <= $1)
                             ORDER BY due_at, job_key
                             LIMIT 1)
-         RETURNING job_key, kind, subject, attempts",
+         RETURNING job_key, kind, subject, attempts, created_at",
     )
     .bind(now.as_microsecond())
     .bind(later(now, lease).as_microsecond())
     .fetch_optional(conn)
     .await?;
     Ok(job)
+}
+
+/// Keeps a lease for longer, as long as the work goes on.
+///
+/// # Errors
+///
+/// [`StoreError::Conflict`] if the lease was lost to another worker, or the job is finished.
+pub async fn renew(
+    conn: &mut Conn,
+    job: &LeasedJob,
+    now: Timestamp,
+    lease: Duration,
+) -> Result<(), StoreError> {
+    let done = sqlx::query(
+        "UPDATE jobs
+            SET lease_until = $3
+          WHERE job_key = $1 AND state = 'running' AND attempts = $2",
+    )
+    .bind(job.job_key)
+    .bind(job.attempts)
+    .bind(later(now, lease).as_microsecond())
+    .execute(conn)
+    .await?;
+    if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Conflict("job")) }
 }
 
 /// Takes a finished job off the queue. Belongs into the transaction of the job's result.
@@ -125,22 +153,60 @@ pub async fn retry(
     if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Conflict("job")) }
 }
 
-/// Gives back every lease; work that was cut short is no attempt. Only for the start of a process, when whoever held
-/// them is certainly dead.
+/// Gives a job up for good; it is kept to be looked at.
+///
+/// # Errors
+///
+/// [`StoreError::Conflict`] if the lease was lost to another worker.
+pub async fn bury(conn: &mut Conn, job: &LeasedJob, error: &str) -> Result<(), StoreError> {
+    let done = sqlx::query(
+        "UPDATE jobs
+            SET state = 'dead', lease_until = NULL, last_error = $3
+          WHERE job_key = $1 AND state = 'running' AND attempts = $2",
+    )
+    .bind(job.job_key)
+    .bind(job.attempts)
+    .bind(error)
+    .execute(conn)
+    .await?;
+    if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Conflict("job")) }
+}
+
+/// What became of the jobs whose workers died.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Released {
+    /// How many go on.
+    pub go_on: u64,
+    /// Kind and subject of those that were given up, because the process has ended too often while it worked on them.
+    pub given_up: Vec<(String, String)>,
+}
+
+/// Gives back every lease; work that was cut short is no attempt, but it is counted: what has been cut short
+/// `interruptions` times may be what ends the process. Only for the start of a process, when whoever held the leases
+/// is certainly dead.
 ///
 /// # Errors
 ///
 /// The database refused.
-pub async fn release_all(conn: &mut Conn) -> Result<u64, StoreError> {
+pub async fn release_all(conn: &mut Conn, interruptions: i64) -> Result<Released, StoreError> {
     // a lease that ended in 1970 has been given back: a second start takes off no second attempt
     let done = sqlx::query(
         "UPDATE jobs
-            SET lease_until = 0, attempts = attempts - 1
+            SET lease_until = 0, attempts = attempts - 1, interruptions = interruptions + 1
           WHERE state = 'running' AND lease_until > 0",
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
-    Ok(done.rows_affected())
+    let given_up: Vec<(String, String)> = sqlx::query_as(
+        "UPDATE jobs
+            SET state = 'dead', last_error = 'connwarden ended again and again while it worked on this'
+          WHERE state = 'running' AND interruptions >= $1
+         RETURNING kind, subject",
+    )
+    .bind(interruptions)
+    .fetch_all(conn)
+    .await?;
+    Ok(Released { go_on: done.rows_affected().saturating_sub(given_up.len() as u64), given_up })
 }
 
 /// Counts the jobs that are waiting or running.
@@ -149,7 +215,8 @@ pub async fn release_all(conn: &mut Conn) -> Result<u64, StoreError> {
 ///
 /// The database refused.
 pub async fn count(conn: &mut Conn) -> Result<u64, StoreError> {
-    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs").fetch_one(conn).await?;
+    let count: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM jobs WHERE state <> 'dead'").fetch_one(conn).await?;
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
@@ -161,7 +228,8 @@ pub async fn count(conn: &mut Conn) -> Result<u64, StoreError> {
 pub async fn next_due(conn: &mut Conn) -> Result<Option<Timestamp>, StoreError> {
     let due_at: Option<i64> = sqlx::query_scalar(
         "SELECT min(CASE state WHEN 'waiting' THEN due_at ELSE lease_until END)
-           FROM jobs",
+           FROM jobs
+          WHERE state <> 'dead'",
     )
     .fetch_one(conn)
     .await?;

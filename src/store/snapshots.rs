@@ -107,6 +107,28 @@ pub async fn list(conn: &mut Conn, incident: IncidentId) -> Result<Vec<SnapshotS
     rows.into_iter().map(SnapshotSummary::try_from).collect()
 }
 
+/// The most connections that a look at the cluster of an incident has seen since then, if there was one.
+///
+/// # Errors
+///
+/// The database refused.
+pub async fn most_seen_since(
+    conn: &mut Conn,
+    incident: IncidentId,
+    since_us: i64,
+) -> Result<Option<u64>, StoreError> {
+    let seen: Option<i64> = sqlx::query_scalar(
+        "SELECT max(seen)
+           FROM snapshots
+          WHERE incident_key = (SELECT incident_key FROM incidents WHERE incident_id = $1) AND taken_at >= $2",
+    )
+    .bind(incident.to_string())
+    .bind(since_us)
+    .fetch_one(conn)
+    .await?;
+    Ok(seen.and_then(|seen| u64::try_from(seen).ok()))
+}
+
 /// Lists the breakdowns of a snapshot.
 ///
 /// # Errors
