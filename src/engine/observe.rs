@@ -1,6 +1,6 @@
 //! Looking at a cluster on demand: one sweep at a time, shared by everybody who asks meanwhile.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -10,19 +10,28 @@ use crate::model::breakdown::By;
 use crate::model::snapshot::Snapshot;
 use crate::observe::sweep::ClusterTargets;
 
-/// A configured cluster, and the sweep of it that is going on.
+/// A configured cluster, and the looks at it: at most one goes on, and at most one waits for its end.
 #[derive(Debug)]
 pub(super) struct WatchedCluster {
     pub(super) targets: ClusterTargets,
-    going_on: Mutex<Option<GoingOn>>,
+    looks: Mutex<Looks>,
 }
 
-/// A sweep that is going on, or waits for the one before it.
+#[derive(Debug, Default)]
+struct Looks {
+    going_on: Option<Look>,
+    waiting: Option<Look>,
+}
+
+/// A look that goes on or waits.
 #[derive(Debug, Clone)]
-struct GoingOn {
+struct Look {
     by: Vec<By>,
     result: watch::Receiver<Option<Arc<Snapshot>>>,
 }
+
+/// How many crossings a look takes on for those who share it, beside the standard ones.
+const MOST_CROSSINGS: usize = 8;
 
 /// Why a cluster could not be looked at.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,21 +39,46 @@ pub enum LookError {
     /// No such cluster is configured.
     #[error("no cluster `{0}` is configured")]
     UnknownCluster(String),
-    /// The sweep was cut short; only when the process ends.
+    /// The look was cut short: the process ends, or a defect ended it.
     #[error("the look at cluster `{0}` was cut short")]
     CutShort(String),
 }
 
 impl WatchedCluster {
     pub(super) fn new(targets: ClusterTargets) -> Self {
-        Self { targets, going_on: Mutex::new(None) }
+        Self { targets, looks: Mutex::default() }
+    }
+
+    fn looks(&self) -> MutexGuard<'_, Looks> {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl GoingOn {
+impl Look {
+    fn new(by: &[By]) -> (Self, watch::Sender<Option<Arc<Snapshot>>>) {
+        let (sender, result) = watch::channel(None);
+        let mut look = Self { by: By::standard(), result };
+        look.take_on(by);
+        (look, sender)
+    }
+
     /// Whether it has not ended yet: its result is open and whoever works on it lives.
-    fn is_going_on(&self) -> bool {
+    fn is_open(&self) -> bool {
         self.result.has_changed().is_ok() && self.result.borrow().is_none()
+    }
+
+    fn counts(&self, by: &[By]) -> bool {
+        by.iter().all(|by| self.by.contains(by))
+    }
+
+    /// Counts by more than before, unless that is too much; whether it does.
+    fn take_on(&mut self, by: &[By]) -> bool {
+        let more: Vec<By> = by.iter().filter(|by| !self.by.contains(by)).copied().collect();
+        let fits = self.by.len() + more.len() <= By::standard().len() + MOST_CROSSINGS;
+        if fits {
+            self.by.extend(more);
+        }
+        fits
     }
 
     /// Waits for its end; `None` if it was cut short.
@@ -53,41 +87,73 @@ impl GoingOn {
     }
 }
 
+/// Where somebody who asks for a look finds themselves.
+enum Place {
+    /// With a look that counts what they want.
+    In(Look),
+    /// Behind a look that cannot take on what they want.
+    Behind(Look),
+}
+
 impl Engine {
-    /// Looks at a cluster, by each of `by` and the standard ones. Whoever asks while a sweep goes on that counts
-    /// what they want gets that one's result; otherwise theirs begins when that one has ended.
+    /// Looks at a cluster, by each of `by` and the standard ones. Whoever asks while a look goes on that counts what
+    /// they want gets that one's result; all others share the next.
     ///
     /// # Errors
     ///
     /// No such cluster is configured.
     pub async fn look(&self, cluster: &str, by: &[By]) -> Result<Arc<Snapshot>, LookError> {
-        let watched = self.0.clusters.iter().find(|watched| watched.targets.name == cluster);
-        let watched = watched.ok_or_else(|| LookError::UnknownCluster(cluster.to_owned()))?;
-        let mut going_on = self.join_or_begin(watched, by);
-        going_on.end().await.ok_or_else(|| LookError::CutShort(cluster.to_owned()))
+        let place = self.0.clusters.iter().position(|watched| watched.targets.name == cluster);
+        let place = place.ok_or_else(|| LookError::UnknownCluster(cluster.to_owned()))?;
+        loop {
+            match self.join_or_begin(place, by) {
+                Place::In(mut look) => {
+                    return look.end().await.ok_or_else(|| LookError::CutShort(cluster.to_owned()));
+                }
+                Place::Behind(mut look) => drop(look.end().await),
+            }
+        }
     }
 
-    fn join_or_begin(&self, watched: &WatchedCluster, by: &[By]) -> GoingOn {
-        let mut place = watched.going_on.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = place.take().filter(GoingOn::is_going_on);
-        if let Some(going_on) =
-            before.as_ref().filter(|going_on| by.iter().all(|by| going_on.by.contains(by)))
-        {
-            return place.insert(going_on.clone()).clone();
+    /// Finds a look that counts by `by`, or lets one begin: at once, or when the one that goes on has ended.
+    fn join_or_begin(&self, place: usize, by: &[By]) -> Place {
+        let mut looks = self.0.clusters[place].looks();
+        if let Some(look) = looks.waiting.as_mut() {
+            return if look.take_on(by) { Place::In(look.clone()) } else { Place::Behind(look.clone()) };
         }
-        let mut wanted = By::standard();
-        wanted.extend(by.iter().filter(|by| !By::standard().contains(by)));
-        let (sender, result) = watch::channel(None);
-        let going_on = GoingOn { by: wanted.clone(), result };
-        let (engine, targets) = (self.clone(), watched.targets.clone());
-        self.0.looks.spawn(async move {
-            if let Some(mut before) = before {
-                before.end().await;
+        match looks.going_on.clone().filter(Look::is_open) {
+            Some(look) if look.counts(by) => Place::In(look),
+            Some(before) => {
+                let (look, sender) = Look::new(by);
+                looks.waiting = Some(look.clone());
+                self.0.looks.spawn(self.clone().look_after(before, place, sender));
+                Place::In(look)
             }
-            let snapshot = engine.sweep(&targets, &wanted).await;
-            let _ = sender.send(Some(Arc::new(snapshot)));
-        });
-        place.insert(going_on).clone()
+            None => {
+                let (look, sender) = Look::new(by);
+                looks.going_on = Some(look.clone());
+                let (engine, by) = (self.clone(), look.by.clone());
+                self.0.looks.spawn(async move {
+                    let snapshot = engine.sweep(&engine.0.clusters[place].targets, &by).await;
+                    let _ = sender.send(Some(Arc::new(snapshot)));
+                });
+                Place::In(look)
+            }
+        }
+    }
+
+    /// Begins the look that waits, once the one before it has ended.
+    async fn look_after(self, mut before: Look, place: usize, sender: watch::Sender<Option<Arc<Snapshot>>>) {
+        before.end().await;
+        let watched = &self.0.clusters[place];
+        let by = {
+            let mut looks = watched.looks();
+            // from now on nobody can add to it
+            looks.going_on = looks.waiting.take();
+            looks.going_on.as_ref().map(|look| look.by.clone()).unwrap_or_default()
+        };
+        let snapshot = self.sweep(&watched.targets, &by).await;
+        let _ = sender.send(Some(Arc::new(snapshot)));
     }
 
     /// Looks at a cluster and takes in what that shows of its servers.

@@ -136,16 +136,23 @@ pub enum InvalidBy {
     /// A dimension crossed with itself.
     #[error("`{0}/{0}` crosses a dimension with itself")]
     Same(Dimension),
+    /// More crossings than one look is worth.
+    #[error("at most {MOST_CROSSINGS} crossings can be asked for at once")]
+    TooManyCrossings,
     /// More than two dimensions crossed.
     #[error("`{0}` crosses more than two dimensions")]
     TooMany(String),
 }
 
+/// How many crossings can be asked for at once: each may have as many groups as there are connections.
+const MOST_CROSSINGS: usize = 4;
+
 impl By {
-    /// What is counted of every stored look: each dimension, and the addresses of each application.
+    /// What is counted of every stored look: each dimension, and the addresses and the servers of each application.
     pub fn standard() -> Vec<Self> {
-        let crossed = Self { first: Dimension::Application, second: Some(Dimension::Ip) };
-        Dimension::ALL.into_iter().map(Self::from).chain([crossed]).collect()
+        let crossed = [Dimension::Ip, Dimension::Server]
+            .map(|second| Self { first: Dimension::Application, second: Some(second) });
+        Dimension::ALL.into_iter().map(Self::from).chain(crossed).collect()
     }
 
     /// The dimensions, one or two.
@@ -175,12 +182,15 @@ impl By {
     ///
     /// A part that a breakdown cannot be by.
     pub fn parse_list(text: &str) -> Result<Vec<Self>, InvalidBy> {
-        let mut list = Vec::new();
+        let mut list: Vec<Self> = Vec::new();
         for part in text.split(',') {
             let by = part.parse()?;
             if !list.contains(&by) {
                 list.push(by);
             }
+        }
+        if list.iter().filter(|by| by.second.is_some()).count() > MOST_CROSSINGS {
+            return Err(InvalidBy::TooManyCrossings);
         }
         Ok(list)
     }
@@ -425,6 +435,10 @@ mod tests {
         assert_eq!(
             refused("name,port"),
             "unknown dimension `port`; there are application, name, ip, subnet, account, user, library, kind, server"
+        );
+        assert_eq!(
+            refused("application/ip,application/user,application/server,ip/user,account/user"),
+            "at most 4 crossings can be asked for at once"
         );
         assert_eq!(refused("ip/ip"), "`ip/ip` crosses a dimension with itself");
         assert_eq!(refused("name/ip/user"), "`name/ip/user` crosses more than two dimensions");

@@ -96,6 +96,8 @@ impl Tally {
         self.total.add(&sighting, &mut self.budget);
 
         let name = connection.name.as_deref().or(connection.mqtt_client.as_deref()).map(clip);
+        // a name of blanks names nobody
+        let name = name.filter(|name| !name.trim().is_empty());
         let user = self.rules.users.user(connection, self.server.since_2_11);
         let name_tag = connection.name_tag.as_deref().map(clip);
         let application = name
@@ -243,6 +245,7 @@ mod tests {
         insta::assert_snapshot!(shown.join("\n"), @r"
         application: orders=2 [(unnamed)]=1 billing=1 cron=1 labLeaf=1 mq1=1 nats-responder=1 pyapp=1 ws=1
         application/ip: [(unnamed) / 127.0.0.1]=1 billing / 127.0.0.4=1 cron / 127.0.0.5=1 labLeaf / 127.0.0.1=1 mq1 / 127.0.0.1=1 nats-responder / 127.0.0.1=1 orders / 127.0.0.2=1 orders / 127.0.0.3=1 pyapp / 127.0.0.1=1 ws / 127.0.0.1=1
+        application/server: orders / nats-1=2 [(unnamed) / nats-1]=1 billing / nats-1=1 cron / nats-1=1 labLeaf / nats-1=1 mq1 / nats-1=1 nats-responder / nats-1=1 pyapp / nats-1=1 ws / nats-1=1
         name: orders=2 [(unnamed)]=1 billing=1 cron=1 labLeaf=1 mq1=1 nats-responder=1 pyapp=1 ws=1
         ip: 127.0.0.1=6 127.0.0.2=1 127.0.0.3=1 127.0.0.4=1 127.0.0.5=1
         subnet: 127.0.0.0/24=10

@@ -175,9 +175,10 @@ fn plan(server: SocketAddr, connections: usize) -> Vec<ClientSpec> {
 type KeyOf = fn(&ClientSpec) -> String;
 
 /// Everything that is stored of a look, and what a client is in it.
-const DIMENSIONS: [(&str, KeyOf); 10] = [
+const DIMENSIONS: [(&str, KeyOf); 11] = [
     ("application", |spec| application(spec).to_owned()),
     ("application/ip", |spec| format!("{} / {}", application(spec), spec.source.unwrap())),
+    ("application/server", |spec| format!("{} / nats-test", application(spec))),
     ("name", |spec| spec.name.clone().unwrap_or("(unnamed)".to_owned())),
     ("ip", |spec| spec.source.unwrap().to_string()),
     ("subnet", |_| "127.0.0.0/24".to_owned()),

@@ -51,6 +51,27 @@ async fn who_stops_waiting_takes_the_sweep_from_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_wants_more_than_the_look_counts_shares_the_next_one() {
+    let (fake, gate) = gated_server().await;
+    let app = TestApp::watching([&gate.url]).await;
+    let paths =
+        ["ip", "account/user", "kind/ip", "library/user", "name/ip"].map(|by| format!("{BREAKDOWN}?by={by}"));
+    let mut asks: Vec<_> = paths.iter().map(|path| Box::pin(app.get(path))).collect();
+    for ask in &mut asks {
+        assert!(is_waiting(ask).await);
+    }
+
+    gate.open();
+    for (ask, path) in asks.into_iter().zip(&paths) {
+        let document = ask.await.json();
+        let by = path.rsplit('=').next().unwrap();
+        assert!(document["breakdowns"][by]["total"]["connections"].as_u64() > Some(0), "{path}");
+    }
+    assert_eq!(fake.requests(), ["/varz", "/connz", "/varz", "/connz"]);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_job_of_an_incident_shares_the_sweep_of_those_who_ask() {
     let (fake, gate) = gated_server().await;
     let app = TestApp::watching([&gate.url]).await;
