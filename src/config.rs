@@ -12,6 +12,7 @@ mod section;
 mod suggestion;
 
 use std::{
+    collections::HashSet,
     fmt,
     fs::File,
     io::{self, Read},
@@ -132,7 +133,9 @@ impl Config {
     }
 
     /// Makes the configuration for watching `urls` without a file: one cluster without matchers.
-    pub fn from_monitors(urls: Vec<Url>) -> Self {
+    pub fn from_monitors(mut urls: Vec<Url>) -> Self {
+        let mut seen = HashSet::new();
+        urls.retain(|url| seen.insert(url.clone()));
         Self { clusters: vec![Cluster::new(CLUSTER_WITHOUT_FILE, urls)], ..Self::default() }
     }
 

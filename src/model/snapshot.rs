@@ -80,6 +80,13 @@ impl ServerCoverage {
         }
     }
 
+    /// What is left of the coverage of a server that is counted already, under another address.
+    pub fn counted_as(self, twin: &Self) -> Self {
+        let error =
+            format!("{} is the same server as {}; its connections are counted there", self.url, twin.url);
+        Self { seen: 0, connz_total: None, varz_connections: None, error: Some(error), ..self }
+    }
+
     /// How many connections it has, by its own word.
     pub fn total(&self) -> Option<u64> {
         self.connz_total.or(self.varz_connections)

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// How many distinct addresses of a group are counted exactly.
 pub const EXACT_ADDRESSES: usize = 8192;
 
-/// How many (group, address) pairs one sweep keeps; beyond that, counts are "at least".
+/// How many (group, address) pairs the tally of one server keeps in tables; beyond that, counts are "at least".
 const PAIRS: usize = 2_000_000;
 
 /// How many addresses are remembered with what was worked out about them.
@@ -111,22 +111,27 @@ impl DistinctAddresses {
         if self.contains(hash) {
             return;
         }
-        if self.count() >= EXACT_ADDRESSES || budget.0 == 0 {
-            self.overflowed = true;
-            return;
-        }
-        budget.0 -= 1;
         match &mut self.kept {
             Kept::Few { hashes, len } if usize::from(*len) < hashes.len() => {
                 hashes[usize::from(*len)] = hash;
                 *len += 1;
             }
-            Kept::Few { hashes, .. } => {
+            Kept::Few { hashes, .. } if budget.0 > hashes.len() => {
+                budget.0 -= hashes.len() + 1;
                 self.kept = Kept::Many(hashes.iter().copied().chain([hash]).collect());
             }
-            Kept::Many(hashes) => {
+            Kept::Many(hashes) if hashes.len() < EXACT_ADDRESSES && budget.0 > 0 => {
+                budget.0 -= 1;
                 hashes.insert(hash);
             }
+            _ => self.overflowed = true,
+        }
+    }
+
+    /// Gives the room back that it took, because its group is kept no longer.
+    pub fn give_back(&self, budget: &mut PairBudget) {
+        if let Kept::Many(hashes) = &self.kept {
+            budget.0 += hashes.len();
         }
     }
 
@@ -231,10 +236,12 @@ mod tests {
 
     #[test]
     fn without_budget_counts_are_at_least() {
-        let (mut distinct, mut budget) = (DistinctAddresses::default(), PairBudget(1));
-        distinct.insert(1, &mut budget);
-        distinct.insert(2, &mut budget);
-        distinct.insert(1, &mut budget);
-        assert_eq!((distinct.count(), distinct.is_exact()), (1, false));
+        let (mut distinct, mut budget) = (DistinctAddresses::default(), PairBudget(5));
+        (0..5).for_each(|hash| distinct.insert(hash, &mut budget));
+        assert_eq!((distinct.count(), distinct.is_exact(), budget.0), (5, true, 0));
+        (0..6).for_each(|hash| distinct.insert(hash, &mut budget));
+        assert_eq!((distinct.count(), distinct.is_exact()), (5, false));
+        distinct.give_back(&mut budget);
+        assert_eq!(budget.0, 5);
     }
 }

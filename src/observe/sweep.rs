@@ -81,7 +81,16 @@ impl Observer {
 
         let mut all: Option<Tally> = None;
         let mut servers = Vec::with_capacity(done.len());
-        for (_, sweep) in done {
+        for (_, mut sweep) in done {
+            // one server under two addresses is counted once
+            let id = sweep.coverage.server_id.as_ref();
+            let twin =
+                servers.iter().find(|other: &&ServerCoverage| id.is_some() && other.server_id.as_ref() == id);
+            if let Some(twin) = twin {
+                sweep.coverage = sweep.coverage.counted_as(twin);
+                servers.push(sweep.coverage);
+                continue;
+            }
             servers.push(sweep.coverage);
             match &mut all {
                 Some(all) => all.absorb(sweep.tally),

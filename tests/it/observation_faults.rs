@@ -303,3 +303,18 @@ fn half_of_connz() -> String {
     let sixth = text.match_indices("\"cid\"").nth(5).unwrap().0;
     text[..sixth + 20].to_owned()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_under_two_addresses_is_counted_once() {
+    let nats = NatsServer::start(NEWEST, "").await;
+    let swarm = Swarm::open(vec![ClientSpec::new(nats.clients); 3], Options::default()).await.unwrap();
+    let other = nats.monitor.as_str().replace("127.0.0.1", "localhost");
+    let (code, text, _) = run(&["inspect", nats.monitor.as_str(), &other, "-o", "json"]).await;
+    let document: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(code, 3);
+    assert_eq!((&document["coverage"]["seen"], &document["coverage"]["total"]), (&json!(3), &json!(3)));
+    assert_eq!(document["breakdowns"]["ip"]["total"]["connections"], 3);
+    let error = document["coverage"]["servers"][1]["error"].as_str().unwrap();
+    assert!(error.contains("is the same server as"), "{error}");
+    swarm.close().await;
+}

@@ -58,7 +58,7 @@ pub(super) struct Counts {
     out_bytes: u64,
     oldest_us: Option<i64>,
     newest_us: Option<i64>,
-    addresses: DistinctAddresses,
+    pub(super) addresses: DistinctAddresses,
 }
 
 impl Counts {

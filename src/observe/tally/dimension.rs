@@ -120,6 +120,7 @@ impl DimensionTally {
         });
         for (_, light) in groups.drain(GROUPS_KEPT..) {
             self.floor = self.floor.max(light.counts.connections + light.undercount);
+            light.counts.addresses.give_back(budget);
             self.other.absorb(&light.counts, budget);
         }
         self.groups.extend(groups);
