@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use serde_json::Value;
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
 
 use crate::harness::daemon::{Daemon, run};
-use crate::harness::fixture;
+use crate::harness::{fixture, http};
 use crate::harness::nats::{NEWEST, NatsServer};
 use crate::harness::payload::{firing, notification};
 
@@ -220,6 +222,27 @@ async fn log_lines_are_json_when_asked_for() {
     ] {
         assert!(messages.iter().any(|message| message.starts_with(begun)), "no `{begun}` in {log}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_names_the_request_that_failed() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::start(directory.path(), &[]).await;
+    let mut outsider = SqliteConnectOptions::new()
+        .filename(directory.path().join("data/connwarden.db"))
+        .connect()
+        .await
+        .unwrap();
+    sqlx::query("ALTER TABLE incidents RENAME TO gone").execute(&mut outsider).await.unwrap();
+
+    let answer = http().get(daemon.at("api/v1/incidents")).send().await.unwrap();
+    assert_eq!(answer.status(), 500);
+    let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+    let problem: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    assert_eq!(problem["request_id"], id);
+    let line = |line: &str| line.contains("request failed").then(|| line.to_owned());
+    let line = daemon.process.logged("the failure", line).await;
+    assert!(line.contains(&id) && line.contains("no such table: incidents"), "{line}");
 }
 
 /// Writes a file; its path.
