@@ -50,7 +50,8 @@ pub fn router(state: AppState) -> Router {
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
         .with_state(state.clone())
         .layer(CatchPanicLayer::custom(error::after_panic))
-        .layer(TraceLayer::new_for_http().make_span_with(request_id::span))
+        // who handles a failure logs it
+        .layer(TraceLayer::new_for_http().make_span_with(request_id::span).on_failure(()))
         .layer(axum::middleware::from_fn_with_state(state.clock, request_id::set))
 }
 

@@ -225,7 +225,7 @@ async fn log_lines_are_json_when_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_log_names_the_request_that_failed() {
+async fn the_log_names_the_request_that_failed_once() {
     let directory = tempfile::tempdir().unwrap();
     let mut daemon = Daemon::start(directory.path(), &[]).await;
     let mut outsider = SqliteConnectOptions::new()
@@ -243,6 +243,14 @@ async fn the_log_names_the_request_that_failed() {
     let line = |line: &str| line.contains("request failed").then(|| line.to_owned());
     let line = daemon.process.logged("the failure", line).await;
     assert!(line.contains(&id) && line.contains("no such table: incidents"), "{line}");
+
+    // what comes later is logged later
+    let (status, _) = daemon.notify(notification(&[firing("a", "nats-1:7777")])).await;
+    assert_eq!(status, 503);
+    let stored = |line: &str| line.contains("could not be stored").then_some(());
+    daemon.process.logged("the other failure", stored).await;
+    let log = daemon.process.log();
+    assert_eq!(log.lines().filter(|line| line.contains("ERROR")).count(), 2, "{log}");
 }
 
 /// Writes a file; its path.
