@@ -8,7 +8,6 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 
 use crate::http::AppState;
-use crate::http::error::ApiError;
 use crate::store::{self, StoreError};
 
 /// Whether requests should come here: set once everything runs, taken back when something has stopped.
@@ -62,10 +61,17 @@ pub async fn ready(State(state): State<AppState>) -> (StatusCode, &'static str) 
     tag = "management",
     responses((status = 200, body = String, content_type = "application/openmetrics-text")),
 )]
-pub async fn metrics(State(state): State<AppState>) -> Result<impl IntoResponse, ApiError> {
-    let (unresolved, queued) = counts(&state).await?;
+pub async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
+    // with a store that is broken the other metrics are wanted most
+    match counts(&state).await {
+        Ok((unresolved, queued)) => state.metrics.store_answers(unresolved, queued),
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the store does not answer: {error}");
+            state.metrics.store_fails();
+        }
+    }
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(([(header::CONTENT_TYPE, content_type)], state.metrics.render(unresolved, queued)))
+    ([(header::CONTENT_TYPE, content_type)], state.metrics.render())
 }
 
 /// How many incidents are unresolved and how many jobs queued.

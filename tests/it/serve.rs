@@ -7,9 +7,9 @@ use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
 use crate::harness::daemon::{Daemon, run};
-use crate::harness::{fixture, http};
 use crate::harness::nats::{NEWEST, NatsServer};
 use crate::harness::payload::{firing, notification};
+use crate::harness::{fixture, http};
 
 /// Two mistakes, on the first and on the last line.
 const WRONG: &str =
