@@ -14,8 +14,11 @@ pub mod settings;
 pub mod snapshots;
 
 use std::fs::DirBuilder;
+use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -27,14 +30,50 @@ use crate::store::lock::DirectoryLock;
 /// A database connection, inside a transaction or not.
 pub type Conn = SqliteConnection;
 
-/// A transaction.
-pub type Tx = Transaction<'static, Sqlite>;
+/// A transaction; rolled back unless [`commit`] takes it.
+#[derive(Debug)]
+pub struct Tx {
+    inner: Transaction<'static, Sqlite>,
+    /// Of one that may write.
+    latch: Option<WriteLatch>,
+}
+
+impl Deref for Tx {
+    type Target = Conn;
+
+    fn deref(&self) -> &Conn {
+        &self.inner
+    }
+}
+
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut Conn {
+        &mut self.inner
+    }
+}
+
+/// Whether the last attempt to write failed.
+#[derive(Debug, Clone, Default)]
+struct WriteLatch(Arc<AtomicBool>);
+
+impl WriteLatch {
+    fn set(&self, failed: bool) {
+        self.0.store(failed, Ordering::Release);
+    }
+
+    fn has_failed(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
 
 /// How long to wait for the database while another process holds it.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long to wait for a turn to write or read.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long [`Store::check_writing`] may take.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
 const READERS: u32 = 4;
 
@@ -69,6 +108,10 @@ pub enum StoreError {
         value: String,
     },
 
+    /// The last attempt to write failed, and so does one more.
+    #[error("nothing can be written since the last attempt failed")]
+    CannotWrite,
+
     /// The row changed between reading and writing it.
     #[error("{0} changed while it was being updated")]
     Conflict(&'static str),
@@ -79,6 +122,7 @@ pub enum StoreError {
 pub struct Store {
     writer: SqlitePool,
     readers: SqlitePool,
+    latch: WriteLatch,
     _lock: DirectoryLock,
 }
 
@@ -109,7 +153,7 @@ impl Store {
         sqlx::migrate!().run(&writer).await?;
         // opened lazily: a start pays for what it uses
         let readers = pool(READERS).connect_lazy_with(options.read_only(true).create_if_missing(false));
-        Ok(Self { writer, readers, _lock: lock })
+        Ok(Self { writer, readers, latch: WriteLatch::default(), _lock: lock })
     }
 
     /// Opens a transaction that may write. It takes the write lock at once, so it waits its turn here instead of
@@ -119,7 +163,33 @@ impl Store {
     ///
     /// The database cannot be reached or stays locked.
     pub async fn write(&self) -> Result<Tx, StoreError> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+        match self.writer.begin_with("BEGIN IMMEDIATE").await {
+            Ok(inner) => Ok(Tx { inner, latch: Some(self.latch.clone()) }),
+            Err(error) => {
+                self.latch.set(true);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Tells whether the store can be written to: yes after an attempt that went well, otherwise by a short one
+    /// that changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::CannotWrite`] if it cannot.
+    pub async fn check_writing(&self) -> Result<(), StoreError> {
+        if !self.latch.has_failed() {
+            return Ok(());
+        }
+        let attempt = async { self.writer.begin_with("BEGIN IMMEDIATE").await?.rollback().await };
+        match tokio::time::timeout(CHECK_TIMEOUT, attempt).await {
+            Ok(Ok(())) => {
+                self.latch.set(false);
+                Ok(())
+            }
+            Ok(Err(_)) | Err(_) => Err(StoreError::CannotWrite),
+        }
     }
 
     /// Opens a transaction that only reads: one consistent view.
@@ -128,7 +198,7 @@ impl Store {
     ///
     /// The database cannot be reached.
     pub async fn read(&self) -> Result<Tx, StoreError> {
-        Ok(self.readers.begin().await?)
+        Ok(Tx { inner: self.readers.begin().await?, latch: None })
     }
 
     /// Finishes what is going on and closes the database.
@@ -144,7 +214,12 @@ impl Store {
 ///
 /// The database refused; nothing of the transaction happened.
 pub async fn commit(tx: Tx) -> Result<(), StoreError> {
-    Ok(tx.commit().await?)
+    let Tx { inner, latch } = tx;
+    let committed = inner.commit().await;
+    if let Some(latch) = latch {
+        latch.set(committed.is_err());
+    }
+    Ok(committed?)
 }
 
 /// Reads an instant.

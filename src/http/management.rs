@@ -45,8 +45,8 @@ pub async fn ready(State(state): State<AppState>) -> (StatusCode, &'static str) 
     if !state.readiness.get() {
         return (StatusCode::SERVICE_UNAVAILABLE, "connwarden is starting or stopping.\n");
     }
-    match counts(&state).await {
-        Ok(_) => (StatusCode::OK, "connwarden is ready.\n"),
+    match check(&state).await {
+        Ok(()) => (StatusCode::OK, "connwarden is ready.\n"),
         Err(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "the store does not answer: {error}");
             (StatusCode::SERVICE_UNAVAILABLE, "connwarden cannot reach its store.\n")
@@ -72,6 +72,12 @@ pub async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
     }
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, content_type)], state.metrics.render())
+}
+
+/// Whether the store can be read and written to.
+async fn check(state: &AppState) -> Result<(), StoreError> {
+    counts(state).await?;
+    state.store.check_writing().await
 }
 
 /// How many incidents are unresolved and how many jobs queued.
