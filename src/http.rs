@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::http::error::ApiError;
 use crate::http::management::Readiness;
+use crate::http::webhook::BodyLimits;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 
@@ -36,8 +37,8 @@ pub struct AppState {
     pub clock: Clock,
     /// Whether requests should come here.
     pub readiness: Readiness,
-    /// The largest webhook body that is read, in bytes.
-    pub max_body_bytes: u64,
+    /// How large webhook bodies may be.
+    pub body_limits: BodyLimits,
 }
 
 /// Every route there is.

@@ -4,6 +4,7 @@
 //! failure says no more than that; the log has the whole chain.
 
 use std::any::Any;
+use std::time::Duration;
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -121,6 +122,12 @@ pub enum WebhookError {
     /// It is larger than what is read.
     #[error("the body is larger than {0} bytes (web.max_body)")]
     TooLarge(u64),
+    /// Others take up all the memory there is for bodies.
+    #[error("too many bodies at once, send it again")]
+    TooMany,
+    /// It did not arrive in time.
+    #[error("the whole body did not arrive within {0:?}")]
+    Slow(Duration),
     /// It did not arrive whole.
     #[error("the body did not arrive whole: {0}")]
     Incomplete(String),
@@ -133,7 +140,9 @@ impl WebhookError {
             // what will never be taken
             Self::Intake(IntakeError::Hopeless(_)) => StatusCode::BAD_REQUEST,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Intake(IntakeError::Store(_)) | Self::Incomplete(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Intake(IntakeError::Store(_)) | Self::TooMany | Self::Slow(_) | Self::Incomplete(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 }
