@@ -4,5 +4,6 @@
 //! a NATS server at all. Everything here reports what it tried, on which server, and what came back.
 
 pub mod connz;
+pub mod excerpt;
 pub mod monitoring;
 pub mod varz;

@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::nats::connz::{Connection, ConnzError, ConnzReader, Envelope};
+use crate::nats::excerpt::excerpt;
 use crate::nats::varz::Varz;
 use crate::outgoing;
 
@@ -156,7 +157,8 @@ impl MonitoringClient {
         };
         let timeout = self.settings.timeout.min(VARZ_TIMEOUT);
         let body = within(timeout, body).await.map_err(failed)?;
-        serde_json::from_slice(&body).map_err(|error| failed(MonitoringCause::Varz(error.to_string())))
+        serde_json::from_slice(&body)
+            .map_err(|error| failed(MonitoringCause::Varz(excerpt(&error.to_string()))))
     }
 
     /// Reads all connections of a server and hands each of them to `each` while the bytes arrive.
@@ -238,19 +240,19 @@ impl MonitoringClient {
         let status = answer.status();
         if status.is_redirection() {
             let to = answer.headers().get("location").and_then(|to| to.to_str().ok()).unwrap_or("nowhere");
-            let body = format!("redirects to {}, which is not followed", printable(to));
+            let body = format!("redirects to {}, which is not followed", excerpt(to));
             return Err(MonitoringCause::Status { status: status.as_u16(), body });
         }
         if status != reqwest::StatusCode::OK {
             let body = answer.chunk().await.ok().flatten().unwrap_or_default();
             let text = String::from_utf8_lossy(&body);
-            let body = printable(text.lines().next().unwrap_or_default());
+            let body = excerpt(text.lines().next().unwrap_or_default());
             return Err(MonitoringCause::Status { status: status.as_u16(), body });
         }
         let content_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         match content_type {
             Some(value) if value.contains("json") => Ok(answer),
-            other => Err(MonitoringCause::ContentType(printable(other.unwrap_or("none")))),
+            other => Err(MonitoringCause::ContentType(excerpt(other.unwrap_or("none")))),
         }
     }
 }
@@ -285,10 +287,5 @@ fn root_cause(error: &reqwest::Error) -> String {
     while let Some(source) = cause.source() {
         cause = source;
     }
-    printable(&cause.to_string())
-}
-
-/// What a stranger's server says, cut to one short line without control characters.
-fn printable(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(200).collect()
+    excerpt(&cause.to_string())
 }
