@@ -77,6 +77,12 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
 const READERS: u32 = 4;
 
+/// Another process has the database.
+const SQLITE_BUSY: i32 = 5;
+
+/// Another connection of ours has the table.
+const SQLITE_LOCKED: i32 = 6;
+
 /// Why the store could not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -115,6 +121,21 @@ pub enum StoreError {
     /// The row changed between reading and writing it.
     #[error("{0} changed while it was being updated")]
     Conflict(&'static str),
+}
+
+impl StoreError {
+    /// Whether the same attempt may go well a moment later: others had all the connections, or the lock.
+    pub fn is_temporary(&self) -> bool {
+        // the low byte is the kind of failure, the rest says more about it
+        let kind = |code: &str| code.parse::<i32>().ok().map(|code| code & 0xff);
+        match self {
+            Self::Driver(sqlx::Error::PoolTimedOut) => true,
+            Self::Driver(sqlx::Error::Database(error)) => {
+                matches!(error.code().as_deref().and_then(kind), Some(SQLITE_BUSY | SQLITE_LOCKED))
+            }
+            _ => false,
+        }
+    }
 }
 
 /// The database of one storage directory. Cheap to clone.

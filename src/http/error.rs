@@ -72,6 +72,7 @@ impl ApiError {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadRequest(_) | Self::By(_) => StatusCode::BAD_REQUEST,
             Self::Look(LookError::CutShort(_)) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store(error) if error.is_temporary() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(_) | Self::Page(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -80,10 +81,14 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();
+        let mut detail = self.to_string();
         if status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(error = &self as &dyn std::error::Error, "request failed: {}", chain(&self));
+        } else if let Self::Store(error) = &self {
+            tracing::warn!(error = error as &dyn std::error::Error, "the store is busy: {}", chain(error));
+            "the store is busy, try again".clone_into(&mut detail);
         }
-        problem(status, self.to_string())
+        problem(status, detail)
     }
 }
 

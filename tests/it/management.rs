@@ -1,14 +1,17 @@
 //! Management: health, readiness, metrics, and the id of every request.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
+use axum::response::IntoResponse;
 use connwarden::app;
 use connwarden::clock::Clock;
 use connwarden::config::Config;
+use connwarden::http::error::{ApiError, Problem};
 use connwarden::http::{self, AppState};
-use connwarden::store::Store;
+use connwarden::store::{Store, StoreError};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, SqliteConnection};
 use tower::ServiceExt;
@@ -143,6 +146,29 @@ async fn a_method_that_is_not_allowed_is_told_which_are() {
             (status.as_u16(), headers.get("allow").and_then(|value| value.to_str().ok())),
             (405, Some(allowed))
         );
+    }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_busy_is_no_internal_error() {
+    let app = TestApp::start().await;
+    let mut outsider = outsider(&app).await;
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut outsider).await.unwrap();
+    let file = app.directory.path().join("connwarden.db");
+    let options = SqliteConnectOptions::new().filename(file).busy_timeout(Duration::ZERO);
+    let mut other = options.connect().await.unwrap();
+    let locked = sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap_err();
+    let cases = [
+        (locked, 503, "the store is busy, try again"),
+        (sqlx::Error::PoolTimedOut, 503, "the store is busy, try again"),
+        (sqlx::Error::RowNotFound, 500, "internal error"),
+    ];
+    for (error, status, detail) in cases {
+        let mut response = ApiError::from(StoreError::from(error)).into_response();
+        let problem = response.extensions_mut().remove::<Problem>().unwrap();
+        assert_eq!((problem.status, problem.detail.as_str()), (status, detail));
+        assert_eq!(response.status(), status);
     }
     app.finish().await;
 }
