@@ -13,9 +13,10 @@ pub mod servers;
 pub mod settings;
 pub mod snapshots;
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io;
 use std::ops::{Deref, DerefMut};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -160,8 +161,10 @@ impl Store {
         made.map_err(|error| unusable(error.to_string()))?;
         let lock = DirectoryLock::take(directory).map_err(unusable)?;
 
+        let database = directory.join("connwarden.db");
+        make_private(&database).map_err(|error| unusable(format!("cannot make connwarden.db: {error}")))?;
         let options = SqliteConnectOptions::new()
-            .filename(directory.join("connwarden.db"))
+            .filename(database)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
@@ -229,6 +232,15 @@ impl Store {
     }
 }
 
+/// Makes a file for its owner alone, unless it is there: the database holds the key of user hashes, and the directory
+/// may be open to others. SQLite gives the files beside it the same mode.
+fn make_private(file: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Commits a transaction.
 ///
 /// # Errors
@@ -280,4 +292,31 @@ fn to_i64(count: u64) -> i64 {
 fn corrupt(table: &'static str, column: &'static str, value: impl ToString) -> StoreError {
     let value = value.to_string().chars().take(200).collect();
     StoreError::Corrupt { table, column, value }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_database_is_readable_by_its_owner_alone_also_in_an_open_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+        let database = directory.path().join("connwarden.db");
+        let mode = |file: &Path| file.metadata().unwrap().permissions().mode() & 0o777;
+
+        let store = Store::open(directory.path()).await.unwrap();
+        for file in ["connwarden.db", "connwarden.db-wal", "connwarden.db-shm"] {
+            assert_eq!(mode(&directory.path().join(file)), 0o600, "{file}");
+        }
+        store.close().await;
+        drop(store);
+
+        set_permissions(&database, Permissions::from_mode(0o640)).unwrap();
+        Store::open(directory.path()).await.unwrap().close().await;
+        assert_eq!(mode(&database), 0o640, "what its owner has decided stays");
+    }
 }
