@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::engine::{Cluster, ENRICH, Engine};
 use crate::http::management::Readiness;
+use crate::http::webhook::BodyLimits;
 use crate::http::{self, AppState};
 use crate::jobs::Worker;
 use crate::model::mapping::ClusterRoute;
@@ -159,8 +160,8 @@ pub async fn wire(config: &Config, store: Store, clock: Clock) -> anyhow::Result
         let engine = enriching.clone();
         async move { engine.enrich(&job).await }
     });
-    let (readiness, max_body_bytes) = (Readiness::default(), config.web.max_body_bytes);
-    Ok((AppState { engine, store, metrics, clock, readiness, max_body_bytes }, worker))
+    let (readiness, body_limits) = (Readiness::default(), BodyLimits::new(config.web.max_body_bytes));
+    Ok((AppState { engine, store, metrics, clock, readiness, body_limits }, worker))
 }
 
 /// The storage directory is ours alone, so whoever held a lease is dead.

@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::http::error::ApiError;
 use crate::http::management::Readiness;
+use crate::http::webhook::BodyLimits;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 
@@ -36,8 +37,8 @@ pub struct AppState {
     pub clock: Clock,
     /// Whether requests should come here.
     pub readiness: Readiness,
-    /// The largest webhook body that is read, in bytes.
-    pub max_body_bytes: u64,
+    /// How large webhook bodies may be.
+    pub body_limits: BodyLimits,
 }
 
 /// Every route there is.
@@ -50,7 +51,8 @@ pub fn router(state: AppState) -> Router {
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
         .with_state(state.clone())
         .layer(CatchPanicLayer::custom(error::after_panic))
-        .layer(TraceLayer::new_for_http().make_span_with(request_id::span))
+        // who handles a failure logs it
+        .layer(TraceLayer::new_for_http().make_span_with(request_id::span).on_failure(()))
         .layer(axum::middleware::from_fn_with_state(state.clock, request_id::set))
 }
 

@@ -13,6 +13,7 @@ use crate::model::ids::{IncidentId, SnapshotId};
 use crate::model::snapshot::{Coverage, Snapshot};
 use crate::store;
 use crate::store::jobs::LeasedJob;
+use crate::store::snapshots::PackedSnapshot;
 
 /// The kind of the job.
 pub const ENRICH: &str = "enrich";
@@ -58,6 +59,7 @@ impl Engine {
         let coverage = &snapshot.coverage;
         let again = (!coverage.complete && job.attempts < ATTEMPTS).then(|| pause(job.attempts));
 
+        let packed = PackedSnapshot::pack(snapshot);
         let mut tx = self.0.store.write().await?;
         // of several looks within one job, only one that shows more is worth keeping
         let seen_before = store::snapshots::most_seen_since(&mut tx, id, job.created_at).await?;
@@ -66,7 +68,7 @@ impl Engine {
         if keep {
             let members = store::alerts::list(&mut tx, id).await?;
             let line = headline(members.values(), snapshot);
-            store::snapshots::insert(&mut tx, SnapshotId(self.0.clock.new_id()), id, snapshot).await?;
+            store::snapshots::insert(&mut tx, SnapshotId(self.0.clock.new_id()), id, packed).await?;
             store::incidents::save_headline(&mut tx, id, &line, now).await?;
             store::entries::insert(&mut tx, id, &[entry(now, EntryKind::Observed, observed(coverage))])
                 .await?;

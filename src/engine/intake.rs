@@ -20,7 +20,7 @@ use crate::model::labels::Fingerprint;
 use crate::model::mapping::{MappedBy, ServerMatch, map_alert};
 use crate::model::member::{Member, MemberChange};
 use crate::model::notification::Notification;
-use crate::store::notifications::Received;
+use crate::store::notifications::{PackedBody, Received};
 use crate::store::{self, Conn, StoreError};
 
 /// What was stored.
@@ -59,13 +59,15 @@ impl Engine {
     #[tracing::instrument(name = "engine.notifications.receive", skip_all)]
     pub async fn receive(&self, body: &[u8], sender: &str) -> Result<Receipt, IntakeError> {
         let now = self.0.clock.now();
-        let notification = webhook::parse(body, now)?;
+        let mut notification = webhook::parse(body, now)?;
         let id = NotificationId(self.0.clock.new_id());
         let digest = webhook::content_digest(&notification);
 
         let servers = self.known_servers();
         let mut by_incident: BTreeMap<String, (IncidentKey, Vec<Mapped>)> = BTreeMap::new();
-        for alert in notification.alerts.iter().cloned() {
+        let alerts = std::mem::take(&mut notification.alerts);
+        let alert_count = alerts.len();
+        for alert in alerts {
             let mapping = map_alert(&alert.labels, &self.0.routes, &servers);
             let (key, alerts) = by_incident
                 .entry(mapping.key.identity())
@@ -75,8 +77,9 @@ impl Engine {
             alerts.push(Mapped { alert, server: mapping.server });
         }
 
+        let body = PackedBody::pack(body);
+        let received = Received { id, at: now, sender, digest: &digest, alert_count, body };
         let mut tx = self.0.store.write().await?;
-        let received = Received { id, at: now, sender, digest: &digest, body };
         store::notifications::insert(&mut tx, &received, &notification).await?;
         let mut incidents = Vec::new();
         for (key, alerts) in by_incident.into_values() {
@@ -88,10 +91,9 @@ impl Engine {
         self.0.jobs_bell.notify_one();
         info!(
             notification.id = %id,
-            alerts = notification.alerts.len(),
+            alerts = alert_count,
             incidents = incidents.len(),
-            "received a notification of {} alerts about {} incidents",
-            notification.alerts.len(),
+            "received a notification of {alert_count} alerts about {} incidents",
             incidents.len(),
         );
         Ok(Receipt { notification: id, incidents })

@@ -12,6 +12,7 @@ use url::Url;
 use crate::engine::{Cluster, Engine};
 use crate::model::mapping::KnownServer;
 use crate::model::snapshot::Coverage;
+use crate::nats::text::excerpt;
 use crate::store::{self, Store, StoreError};
 
 /// What was learnt of a server, and the version it runs.
@@ -120,12 +121,14 @@ impl Engine {
             return;
         }
         for Learnt { server, version } in &news {
+            let name = server.server_name.as_deref().map(excerpt);
             info!(
                 cluster = %server.cluster,
-                nats.server = server.server_name.as_deref().unwrap_or_default(),
-                "server {} is {} ({version})",
+                nats.server = name.as_deref().unwrap_or_default(),
+                "server {} is {} ({})",
                 server.url,
-                server.server_name.as_deref().unwrap_or("nameless"),
+                name.as_deref().unwrap_or("nameless"),
+                excerpt(version),
             );
         }
         if let Err(error) = self.store_servers(&news).await {

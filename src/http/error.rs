@@ -4,6 +4,7 @@
 //! failure says no more than that; the log has the whole chain.
 
 use std::any::Any;
+use std::time::Duration;
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -71,6 +72,7 @@ impl ApiError {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadRequest(_) | Self::By(_) => StatusCode::BAD_REQUEST,
             Self::Look(LookError::CutShort(_)) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store(error) if error.is_temporary() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(_) | Self::Page(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -79,10 +81,14 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();
+        let mut detail = self.to_string();
         if status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(error = &self as &dyn std::error::Error, "request failed: {}", chain(&self));
+        } else if let Self::Store(error) = &self {
+            tracing::warn!(error = error as &dyn std::error::Error, "the store is busy: {}", chain(error));
+            "the store is busy, try again".clone_into(&mut detail);
         }
-        problem(status, self.to_string())
+        problem(status, detail)
     }
 }
 
@@ -124,6 +130,12 @@ pub enum WebhookError {
     /// It is packed.
     #[error("the body is compressed (`Content-Encoding: {0}`), which is not accepted: send it as it is")]
     Compressed(String),
+    /// Others take up all the memory there is for bodies.
+    #[error("too many bodies at once, send it again")]
+    TooMany,
+    /// It did not arrive in time.
+    #[error("the whole body did not arrive within {0:?}")]
+    Slow(Duration),
     /// It did not arrive whole.
     #[error("the body did not arrive whole: {0}")]
     Incomplete(String),
@@ -137,7 +149,9 @@ impl WebhookError {
             Self::Intake(IntakeError::Hopeless(_)) => StatusCode::BAD_REQUEST,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Compressed(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Intake(IntakeError::Store(_)) | Self::Incomplete(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Intake(IntakeError::Store(_)) | Self::TooMany | Self::Slow(_) | Self::Incomplete(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 }

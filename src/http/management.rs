@@ -8,7 +8,6 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 
 use crate::http::AppState;
-use crate::http::error::ApiError;
 use crate::store::{self, StoreError};
 
 /// Whether requests should come here: set once everything runs, taken back when something has stopped.
@@ -46,8 +45,8 @@ pub async fn ready(State(state): State<AppState>) -> (StatusCode, &'static str) 
     if !state.readiness.get() {
         return (StatusCode::SERVICE_UNAVAILABLE, "connwarden is starting or stopping.\n");
     }
-    match counts(&state).await {
-        Ok(_) => (StatusCode::OK, "connwarden is ready.\n"),
+    match check(&state).await {
+        Ok(()) => (StatusCode::OK, "connwarden is ready.\n"),
         Err(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "the store does not answer: {error}");
             (StatusCode::SERVICE_UNAVAILABLE, "connwarden cannot reach its store.\n")
@@ -62,10 +61,23 @@ pub async fn ready(State(state): State<AppState>) -> (StatusCode, &'static str) 
     tag = "management",
     responses((status = 200, body = String, content_type = "application/openmetrics-text")),
 )]
-pub async fn metrics(State(state): State<AppState>) -> Result<impl IntoResponse, ApiError> {
-    let (unresolved, queued) = counts(&state).await?;
+pub async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
+    // with a store that is broken the other metrics are wanted most
+    match counts(&state).await {
+        Ok((unresolved, queued)) => state.metrics.store_answers(unresolved, queued),
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the store does not answer: {error}");
+            state.metrics.store_fails();
+        }
+    }
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(([(header::CONTENT_TYPE, content_type)], state.metrics.render(unresolved, queued)))
+    ([(header::CONTENT_TYPE, content_type)], state.metrics.render())
+}
+
+/// Whether the store can be read and written to.
+async fn check(state: &AppState) -> Result<(), StoreError> {
+    counts(state).await?;
+    state.store.check_writing().await
 }
 
 /// How many incidents are unresolved and how many jobs queued.

@@ -4,7 +4,7 @@ use axum::extract::{Request, State};
 use axum::http::HeaderValue;
 use axum::middleware::Next;
 use axum::response::Response;
-use tracing::{Span, debug_span};
+use tracing::{Span, error_span};
 
 use crate::clock::Clock;
 use crate::http::error::Problem;
@@ -36,8 +36,8 @@ pub(super) async fn set(State(clock): State<Clock>, mut request: Request, next: 
     response
 }
 
-/// The span of a request.
+/// The span of a request. Its level is that of the gravest line in it: a filter that shows the line shows the id too.
 pub(super) fn span(request: &Request) -> Span {
     let id = request.extensions().get::<RequestId>().map(|id| id.0.as_str()).unwrap_or_default();
-    debug_span!("request", request.id = id, method = %request.method(), path = request.uri().path())
+    error_span!("request", request.id = id, method = %request.method(), path = request.uri().path())
 }

@@ -109,22 +109,22 @@ impl AlertValue {
 /// Picks the measured number among Grafana's values.
 ///
 /// A rule has a query, mostly a reduction of it (the same number again) and a condition (0 or 1). The measured
-/// number is known when all values that cannot be a condition agree.
+/// number is known when all values that cannot be a condition agree, and there are any.
 fn grafana_value(values: &[f64]) -> Option<f64> {
-    let finite = || values.iter().copied().filter(|value| value.is_finite());
-    let mut measured: Vec<f64> = finite().filter(|value| *value != 0.0 && *value != 1.0).collect();
-    if measured.is_empty() {
-        measured = finite().collect();
-    }
-    let first = *measured.first()?;
-    measured.iter().all(|value| *value == first).then_some(first)
+    let is_measured = |value: &f64| value.is_finite() && *value != 0.0 && *value != 1.0;
+    let mut measured = values.iter().copied().filter(is_measured);
+    let first = measured.next()?;
+    measured.all(|value| value == first).then_some(first)
 }
 
-/// Finds `VALUE = n` in a text, as the alert rules of the NATS community write it.
+/// Finds `VALUE = n` in a text, as the alert rules of the NATS community write it; `MAX_VALUE = n` is something else.
 fn value_in_text(text: &str) -> Option<f64> {
-    let after_word = text.split("VALUE").skip(1);
-    after_word.filter_map(|rest| rest.trim_start().strip_prefix('=')).find_map(|rest| {
-        let word = rest.split_whitespace().next()?;
+    text.match_indices("VALUE").find_map(|(at, name)| {
+        let (before, rest) = (&text[..at], &text[at + name.len()..]);
+        if before.ends_with(|before: char| before.is_alphanumeric() || before == '_') {
+            return None;
+        }
+        let word = rest.trim_start().strip_prefix('=')?.split_whitespace().next()?;
         number(word.trim_end_matches([',', ';', ')']))
     })
 }
@@ -142,18 +142,25 @@ mod tests {
     }
 
     #[test]
-    fn the_value_is_read_where_senders_put_it_and_nowhere_else() {
+    fn the_value_is_read_where_senders_put_it_and_never_guessed() {
         type Case<'a> = (&'a [f64], &'a [(&'a str, &'a str)], Option<f64>);
         let cases: &[Case<'_>] = &[
             (&[1024.0, 1.0], &[], Some(1024.0)),
             (&[1500.0, 1500.0, 1.0], &[], Some(1500.0)),
             (&[1500.0, 1200.0], &[], None),
-            (&[f64::NAN, 1.0], &[], Some(1.0)),
+            (&[f64::NAN, 1.0], &[], None),
+            (&[1.0], &[], None),
+            (&[0.0, 1.0], &[], None),
+            (&[1.0], &[("summary", "VALUE = 1")], Some(1.0)),
             (&[], &[("value", "1.01e+03")], Some(1010.0)),
             (&[], &[("value", "NaN")], None),
             (&[], &[("value", "many")], None),
             (&[], &[("description", "High (1024) for x\n  VALUE = 1010\n  LABELS = map[]")], Some(1010.0)),
             (&[], &[("summary", "VALUE=7")], Some(7.0)),
+            (&[], &[("summary", "(VALUE=7)")], Some(7.0)),
+            (&[], &[("summary", "MAX_VALUE=77")], None),
+            (&[], &[("summary", "MAX_VALUE=77 VALUE=7")], Some(7.0)),
+            (&[], &[("summary", "2VALUE=7 ÉVALUE=7")], None),
             (&[], &[("summary", "VALUE = +Inf")], None),
             (&[], &[("summary", "1024 connections")], None),
             (&[], &[], None),

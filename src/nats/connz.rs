@@ -12,7 +12,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 
 use crate::nats::connz::connection::Count;
-use crate::nats::text::{clip, quote};
+use crate::nats::text::{clip, excerpt};
 
 pub use crate::nats::connz::connection::Connection;
 
@@ -324,7 +324,7 @@ impl ConnzReader {
 
     fn malformed(&self, at: usize, reason: String) -> Stop {
         // serde_json counts lines and columns from where it was put on; our own place is the right one
-        let reason = quote(reason.split(" at line ").next().unwrap_or_default());
+        let reason = excerpt(reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason));
         Stop::Failed(ConnzError::Malformed { reason, at: self.consumed + at as u64 })
     }
 }

@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::nats::connz::{Connection, ConnzError, ConnzReader, Envelope};
-use crate::nats::text::quote;
+use crate::nats::text::excerpt;
 use crate::nats::varz::Varz;
 use crate::outgoing;
 
@@ -161,7 +161,7 @@ impl MonitoringClient {
         let timeout = self.settings.timeout.min(VARZ_TIMEOUT);
         let body = within(timeout, body).await.map_err(failed)?;
         serde_json::from_slice(&body)
-            .map_err(|error| failed(MonitoringCause::Varz(quote(&error.to_string()))))
+            .map_err(|error| failed(MonitoringCause::Varz(excerpt(&error.to_string()))))
     }
 
     /// Reads all connections of a server and hands each of them to `each` while the bytes arrive.
@@ -243,23 +243,23 @@ impl MonitoringClient {
         let status = answer.status();
         if status.is_redirection() {
             let to = answer.headers().get("location").and_then(|to| to.to_str().ok()).unwrap_or("nowhere");
-            let body = format!("redirects to {}, which is not followed", quote(to));
+            let body = format!("redirects to {}, which is not followed", excerpt(to));
             return Err(MonitoringCause::Status { status: status.as_u16(), body });
         }
         if status != reqwest::StatusCode::OK {
             let body = answer.chunk().await.ok().flatten().unwrap_or_default();
             let text = String::from_utf8_lossy(&body);
-            let body = quote(text.lines().next().unwrap_or_default());
+            let body = excerpt(text.lines().next().unwrap_or_default());
             return Err(MonitoringCause::Status { status: status.as_u16(), body });
         }
         let encoding = answer.headers().get(CONTENT_ENCODING).filter(|encoding| *encoding != "identity");
         if let Some(encoding) = encoding {
-            return Err(MonitoringCause::Compressed(quote(&String::from_utf8_lossy(encoding.as_bytes()))));
+            return Err(MonitoringCause::Compressed(excerpt(&String::from_utf8_lossy(encoding.as_bytes()))));
         }
         let content_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         match content_type {
             Some(value) if value.contains("json") => Ok(answer),
-            other => Err(MonitoringCause::ContentType(quote(other.unwrap_or("none")))),
+            other => Err(MonitoringCause::ContentType(excerpt(other.unwrap_or("none")))),
         }
     }
 }
@@ -294,5 +294,5 @@ fn root_cause(error: &reqwest::Error) -> String {
     while let Some(source) = cause.source() {
         cause = source;
     }
-    quote(&cause.to_string())
+    excerpt(&cause.to_string())
 }

@@ -3,7 +3,7 @@
 //! With token authentication those servers put the token itself, in clear, into `authorized_user`. There a value is
 //! kept as it is only when it cannot be a token:
 //!
-//! * the public key of a user (`U` and 55 characters of base 32) is no secret;
+//! * the public key of a user (`U` and 55 characters of base 32, a checksum among them) is no secret;
 //! * a member of a configured account has a user name: a token leads to the global account, or, behind an
 //!   authorisation callout, to a connection with an issuer.
 //!
@@ -50,20 +50,75 @@ impl fmt::Debug for UserMask {
     }
 }
 
-/// Whether the text is the public key of a user, as `nkeys` writes it.
+/// The first byte of a user's public key, which makes it begin with `U`.
+const USER_PREFIX: u8 = 20 << 3;
+
+/// Whether the text is the public key of a user, as `nkeys` writes it: in base 32 the prefix, 32 bytes of key, and a
+/// checksum over both. By its shape alone it could be a token.
 fn is_public_key(text: &str) -> bool {
     text.len() == 56
-        && text.starts_with('U')
-        && text.bytes().all(|byte| byte.is_ascii_uppercase() || (b'2'..=b'7').contains(&byte))
+        && base32(text).is_some_and(|bytes| match bytes.split_last_chunk::<2>() {
+            Some((key, sum)) => key.first() == Some(&USER_PREFIX) && crc16(key) == u16::from_le_bytes(*sum),
+            None => false,
+        })
+}
+
+/// Decodes base 32 (RFC 4648) without padding; bits that make no whole byte are dropped.
+fn base32(text: &str) -> Option<Vec<u8>> {
+    let (mut bytes, mut bits, mut count) = (Vec::with_capacity(text.len() * 5 / 8), 0_u16, 0);
+    for character in text.bytes() {
+        let five = match character {
+            b'A'..=b'Z' => character - b'A',
+            b'2'..=b'7' => character - b'2' + 26,
+            _ => return None,
+        };
+        bits = bits << 5 | u16::from(five);
+        count += 5;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
+            bits &= (1 << count) - 1;
+        }
+    }
+    Some(bytes)
+}
+
+/// CRC-16/XMODEM.
+fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0, |sum, byte| {
+        (0..8).fold(
+            sum ^ u16::from(*byte) << 8,
+            |sum: u16, _| {
+                if sum & 0x8000 == 0 { sum << 1 } else { sum << 1 ^ 0x1021 }
+            },
+        )
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const KEY: &str = "UCKUF47SNOXWEMFRK2AUCS445BFMZ7SSG3A7NLPJGHOWZMVCNSOZTYFH";
+
+    #[test]
+    fn what_only_looks_like_a_public_key_may_be_a_token() {
+        assert!(is_public_key(KEY));
+        assert_eq!(crc16(b"123456789"), 0x31c3);
+        for place in 0..KEY.len() {
+            let other = if &KEY[place..=place] == "A" { "B" } else { "A" };
+            let flipped = format!("{}{other}{}", &KEY[..place], &KEY[place + 1..]);
+            assert!(!is_public_key(&flipped), "{flipped}");
+        }
+        for text in
+            ["", "U", &KEY.to_lowercase(), &KEY[..55], &format!("{KEY}A"), &format!("{}é", &KEY[..54])]
+        {
+            assert!(!is_public_key(text), "{text}");
+        }
+    }
+
     #[test]
     fn what_may_be_a_token_is_hashed() {
-        const KEY: &str = "UCKUF47SNOXWEMFRK2AUCS445BFMZ7SSG3A7NLPJGHOWZMVCNSOZTYFH";
         let mask = UserMask::new(&[7; 32]);
         // (user, account, issuer, does the server redact, is it kept)
         let cases = [

@@ -47,6 +47,27 @@ impl TryFrom<Row> for SnapshotSummary {
     }
 }
 
+/// A snapshot, ready to be kept: the one connection that writes is not kept waiting by anything but SQL.
+#[derive(Debug)]
+pub struct PackedSnapshot<'a> {
+    snapshot: &'a Snapshot,
+    coverage: String,
+    /// What each breakdown is by, and its compressed document.
+    documents: Vec<(String, Vec<u8>)>,
+}
+
+impl<'a> PackedSnapshot<'a> {
+    /// Writes and compresses the breakdowns of a snapshot. Takes its time: not inside a transaction.
+    pub fn pack(snapshot: &'a Snapshot) -> Self {
+        let documents = snapshot.breakdowns.iter().map(|(by, breakdown)| {
+            let document = zstd::encode_all(to_json(breakdown).as_bytes(), COMPRESSION_LEVEL)
+                .expect("compressing memory into memory cannot fail");
+            (by.to_string(), document)
+        });
+        Self { snapshot, coverage: to_json(&snapshot.coverage), documents: documents.collect() }
+    }
+}
+
 /// Keeps a snapshot of an incident.
 ///
 /// # Errors
@@ -57,8 +78,9 @@ pub async fn insert(
     conn: &mut Conn,
     id: SnapshotId,
     incident: IncidentId,
-    snapshot: &Snapshot,
+    packed: PackedSnapshot<'_>,
 ) -> Result<(), StoreError> {
+    let PackedSnapshot { snapshot, coverage, documents } = packed;
     let snapshot_key: i64 = sqlx::query_scalar(
         "INSERT INTO snapshots
                 (snapshot_id, incident_key, cluster, taken_at, seen, total, complete, coverage)
@@ -72,18 +94,16 @@ pub async fn insert(
     .bind(to_i64(snapshot.coverage.seen))
     .bind(to_i64(snapshot.coverage.total))
     .bind(i64::from(snapshot.coverage.complete))
-    .bind(to_json(&snapshot.coverage))
+    .bind(coverage)
     .fetch_one(&mut *conn)
     .await?;
 
-    if snapshot.breakdowns.is_empty() {
+    if documents.is_empty() {
         return Ok(());
     }
     let mut query = QueryBuilder::new("INSERT INTO breakdowns (snapshot_key, grouped_by, format, document) ");
-    query.push_values(&snapshot.breakdowns, |mut row, (by, breakdown)| {
-        let document = zstd::encode_all(to_json(breakdown).as_bytes(), COMPRESSION_LEVEL)
-            .expect("compressing memory into memory cannot fail");
-        row.push_bind(snapshot_key).push_bind(by.to_string()).push_bind(FORMAT).push_bind(document);
+    query.push_values(documents, |mut row, (by, document)| {
+        row.push_bind(snapshot_key).push_bind(by).push_bind(FORMAT).push_bind(document);
     });
     query.build().execute(conn).await?;
     Ok(())

@@ -25,6 +25,7 @@ pub struct Metrics {
     connections_seen: Family<ClusterLabels, Gauge>,
     unresolved_incidents: Gauge,
     queued_jobs: Gauge,
+    store_up: Gauge,
 }
 
 /// What became of a webhook POST.
@@ -114,6 +115,7 @@ impl Metrics {
         let sweeps = Family::<SweepLabels, Counter>::default();
         let connections_seen = Family::<ClusterLabels, Gauge>::default();
         let (unresolved_incidents, queued_jobs) = (Gauge::default(), Gauge::default());
+        let store_up = Gauge::default();
 
         registry.register(
             "build",
@@ -131,6 +133,11 @@ impl Metrics {
             "unresolved_incidents",
             "Incidents that are not resolved",
             unresolved_incidents.clone(),
+        );
+        registry.register(
+            "store_up",
+            "Whether the store answers; if not, what is counted in it is as it was last seen",
+            store_up.clone(),
         );
         registry.register(
             "sweeps",
@@ -170,6 +177,7 @@ impl Metrics {
             connections_seen,
             unresolved_incidents,
             queued_jobs,
+            store_up,
         }
     }
 
@@ -194,11 +202,20 @@ impl Metrics {
             .inc();
     }
 
-    /// Tells how many incidents are unresolved and how many jobs are queued, then writes everything as
-    /// OpenMetrics text.
-    pub fn render(&self, unresolved_incidents: u64, queued_jobs: u64) -> String {
+    /// Tells how many incidents are unresolved and how many jobs are queued.
+    pub fn store_answers(&self, unresolved_incidents: u64, queued_jobs: u64) {
         self.unresolved_incidents.set(i64::try_from(unresolved_incidents).unwrap_or(i64::MAX));
         self.queued_jobs.set(i64::try_from(queued_jobs).unwrap_or(i64::MAX));
+        self.store_up.set(1);
+    }
+
+    /// Tells that the store does not answer; what was last counted in it stays.
+    pub fn store_fails(&self) {
+        self.store_up.set(0);
+    }
+
+    /// Writes everything as OpenMetrics text.
+    pub fn render(&self) -> String {
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing into a string cannot fail");
         text

@@ -1,14 +1,19 @@
 //! Management: health, readiness, metrics, and the id of every request.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
+use axum::response::IntoResponse;
 use connwarden::app;
 use connwarden::clock::Clock;
 use connwarden::config::Config;
+use connwarden::http::error::{ApiError, Problem};
 use connwarden::http::{self, AppState};
-use connwarden::store::Store;
+use connwarden::store::{Store, StoreError};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, SqliteConnection};
 use tower::ServiceExt;
 
 use crate::harness::fixture;
@@ -32,9 +37,31 @@ async fn it_is_ready_as_long_as_the_store_answers_and_healthy_as_long_as_it_live
 
     let (status, _, text) = ask(&state, Method::GET, "/-/healthy").await;
     assert_eq!((status.as_u16(), text.as_str()), (200, "connwarden is healthy.\n"));
-    let (status, _, text) = ask(&state, Method::GET, "/metrics").await;
-    assert_eq!(status, 500);
-    assert!(text.contains("internal error") && !text.contains("pool"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_shown_although_the_store_is_broken() {
+    let app = TestApp::watching([&"http://127.0.0.1:1".parse().unwrap()]).await;
+    assert_eq!(app.notify(fixture("alertmanager/single-firing.am-0.33.1.json")).await.status, 202);
+    let shows = async |samples: &[&str]| {
+        let answer = app.get("/metrics").await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        for sample in samples {
+            assert!(answer.text.lines().any(|line| line == *sample), "no `{sample}` in {}", answer.text);
+        }
+    };
+    let counted = ["connwarden_unresolved_incidents 1", "connwarden_queued_jobs 1"];
+    shows(&counted).await;
+    shows(&["connwarden_store_up 1"]).await;
+
+    let mut outsider = outsider(&app).await;
+    for change in ["ALTER TABLE incidents RENAME TO gone", "DELETE FROM jobs"] {
+        sqlx::query(change).execute(&mut outsider).await.unwrap();
+    }
+    assert_eq!(app.notify(fixture("alertmanager/single-firing.am-0.33.1.json")).await.status, 503);
+    shows(&counted).await;
+    shows(&["connwarden_store_up 0", "connwarden_notifications_total{result=\"failed\"} 1"]).await;
+    app.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,6 +86,7 @@ async fn metrics_are_open_metrics_with_help_and_bounded_labels() {
         "connwarden_jobs",
         "connwarden_notifications",
         "connwarden_queued_jobs",
+        "connwarden_store_up",
         "connwarden_sweep_duration_seconds",
         "connwarden_sweep_received_bytes",
         "connwarden_sweeps",
@@ -120,6 +148,35 @@ async fn a_method_that_is_not_allowed_is_told_which_are() {
         );
     }
     app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_busy_is_no_internal_error() {
+    let app = TestApp::start().await;
+    let mut outsider = outsider(&app).await;
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut outsider).await.unwrap();
+    let file = app.directory.path().join("connwarden.db");
+    let options = SqliteConnectOptions::new().filename(file).busy_timeout(Duration::ZERO);
+    let mut other = options.connect().await.unwrap();
+    let locked = sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap_err();
+    let cases = [
+        (locked, 503, "the store is busy, try again"),
+        (sqlx::Error::PoolTimedOut, 503, "the store is busy, try again"),
+        (sqlx::Error::RowNotFound, 500, "internal error"),
+    ];
+    for (error, status, detail) in cases {
+        let mut response = ApiError::from(StoreError::from(error)).into_response();
+        let problem = response.extensions_mut().remove::<Problem>().unwrap();
+        assert_eq!((problem.status, problem.detail.as_str()), (status, detail));
+        assert_eq!(response.status(), status);
+    }
+    app.finish().await;
+}
+
+/// A connection to the database that is not the daemon's.
+async fn outsider(app: &TestApp) -> SqliteConnection {
+    let file = app.directory.path().join("connwarden.db");
+    SqliteConnectOptions::new().filename(file).connect().await.unwrap()
 }
 
 /// Reads OpenMetrics text strictly: the label names of each family.

@@ -89,7 +89,7 @@ async fn a_redirect_is_not_followed() {
 async fn a_server_error_is_quoted_in_one_line() {
     let broken = || Answer::http("500 Internal Server Error", &[], "out of \u{1b}[31morder\nreally");
     let look = look_at(broken(), broken(), LONG).await;
-    assert_snapshot!(look.error, @"could not see everything: GET http://nats-1:8222/varz: status 500: out of [31morder; GET http://nats-1:8222/connz?auth=1&limit=1000000: status 500: out of [31morder; trying again in 5s");
+    assert_snapshot!(look.error, @r"could not see everything: GET http://nats-1:8222/varz: status 500: out of \u{1b}[31morder; GET http://nats-1:8222/connz?auth=1&limit=1000000: status 500: out of \u{1b}[31morder; trying again in 5s");
     look.assert_blind();
 }
 
@@ -131,6 +131,20 @@ async fn json_of_another_shape_is_not_taken_for_an_empty_list() {
     could not see everything: GET http://nats-1:8222/varz: not a /varz document: invalid type: string "many", expected u64 at line 1 column 37; GET http://nats-1:8222/connz?auth=1&limit=1000000: not a connection list: connection 1: invalid type: sequence, expected a text at byte 16; trying again in 5s
     could not see everything: GET http://nats-1:8222/varz: not a /varz document: expected value at line 1 column 32; GET http://nats-1:8222/connz?auth=1&limit=1000000: not a connection list: expected value at byte 9; trying again in 5s
     "#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_value_of_the_wrong_type_is_repeated_only_in_part() {
+    let long = format!("a\\nb{}", "x".repeat(30_000));
+    let varz_text = format!(r#"{{"server_id":"N","connections":"{long}"}}"#);
+    let connz_text = format!(r#"{{"connections":[{{"cid":"{long}"}}]}}"#);
+    let look = look_at(Answer::json(&varz_text), Answer::json(&connz_text), LONG).await;
+    assert!(look.error.len() < 1000 && look.error.lines().count() == 1, "{} bytes", look.error.len());
+    for said in
+        [r#"/varz document: invalid type: string "a\nbxxx"#, r#"connection 1: invalid type: string "a\nbxxx"#]
+    {
+        assert!(look.error.contains(said), "no {said} in {}", look.error);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use serde_json::Value;
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
 
 use crate::harness::daemon::{Daemon, run};
-use crate::harness::fixture;
 use crate::harness::nats::{NEWEST, NatsServer};
 use crate::harness::payload::{firing, notification};
+use crate::harness::{fixture, http};
 
 /// Two mistakes, on the first and on the last line.
 const WRONG: &str =
@@ -220,6 +222,35 @@ async fn log_lines_are_json_when_asked_for() {
     ] {
         assert!(messages.iter().any(|message| message.starts_with(begun)), "no `{begun}` in {log}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_names_the_request_that_failed_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::start(directory.path(), &[]).await;
+    let mut outsider = SqliteConnectOptions::new()
+        .filename(directory.path().join("data/connwarden.db"))
+        .connect()
+        .await
+        .unwrap();
+    sqlx::query("ALTER TABLE incidents RENAME TO gone").execute(&mut outsider).await.unwrap();
+
+    let answer = http().get(daemon.at("api/v1/incidents")).send().await.unwrap();
+    assert_eq!(answer.status(), 500);
+    let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+    let problem: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    assert_eq!(problem["request_id"], id);
+    let line = |line: &str| line.contains("request failed").then(|| line.to_owned());
+    let line = daemon.process.logged("the failure", line).await;
+    assert!(line.contains(&id) && line.contains("no such table: incidents"), "{line}");
+
+    // what comes later is logged later
+    let (status, _) = daemon.notify(notification(&[firing("a", "nats-1:7777")])).await;
+    assert_eq!(status, 503);
+    let stored = |line: &str| line.contains("could not be stored").then_some(());
+    daemon.process.logged("the other failure", stored).await;
+    let log = daemon.process.log();
+    assert_eq!(log.lines().filter(|line| line.contains("ERROR")).count(), 2, "{log}");
 }
 
 /// Writes a file; its path.

@@ -8,9 +8,9 @@ use tokio::net::TcpStream;
 
 use super::{MIB, assert_one_line, config, counted, kept_body, notifications, outsider};
 use crate::harness::daemon::Daemon;
-use crate::harness::fixture;
 use crate::harness::payload::{ALERT, firing, notification};
 use crate::harness::test_app::TestApp;
+use crate::harness::{eventually, fixture};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_above_the_limit_is_refused_with_the_limit() {
@@ -63,7 +63,7 @@ async fn what_cannot_be_stored_now_is_taken_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_locked_database_means_try_again() {
+async fn a_locked_database_means_try_again_and_not_ready() {
     let app = TestApp::start().await;
     let body = notification(&[firing(ALERT, "nats-1:7777")]);
     let mut outsider = outsider(&app).await;
@@ -75,7 +75,16 @@ async fn a_locked_database_means_try_again() {
         (503, "the notification could not be stored\n")
     );
 
+    let answer = app.get("/-/ready").await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.text.as_str()),
+        (503, "connwarden cannot reach its store.\n"),
+        "it is ready although no notification can be stored"
+    );
+
     sqlx::query("ROLLBACK").execute(&mut outsider).await.unwrap();
+    let ready = async || app.get("/-/ready").await.status.is_success().then_some(());
+    eventually("that it is ready again", ready).await;
     assert_eq!(app.notify(body).await.status, 202);
     assert_eq!(notifications(&app).await, 1);
     app.finish().await;
