@@ -16,9 +16,8 @@ use crate::clock::Clock;
 use crate::http::api::clusters::DEFAULT_BY;
 use crate::http::api::documents::{AlertDocument, IncidentDocument, IncidentList};
 use crate::http::error::Problem;
-use crate::model::headline::with_commas;
 use crate::model::ids::{IncidentId, SnapshotId};
-use crate::model::printable::{age, visible};
+use crate::model::printable::{age, visible, with_commas};
 use crate::outgoing;
 
 /// How long the daemon may take to answer.

@@ -7,8 +7,7 @@ use jiff::Timestamp;
 use crate::cli::printable::spreadsheet;
 use crate::cli::table::{Column, draw};
 use crate::model::breakdown::{Breakdown, By, Dimension, Figures, Group};
-use crate::model::headline::with_commas;
-use crate::model::printable::{age, percent, size, visible};
+use crate::model::printable::{age, percent, size, visible, with_commas};
 use crate::model::snapshot::Coverage;
 
 /// Says how much was seen of which server, and what went wrong.

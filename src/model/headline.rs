@@ -2,6 +2,7 @@
 
 use crate::model::breakdown::Dimension;
 use crate::model::member::Member;
+use crate::model::printable::with_commas;
 use crate::model::snapshot::Snapshot;
 use crate::model::truth::Truth;
 
@@ -68,30 +69,4 @@ pub fn headline<'a>(members: impl IntoIterator<Item = &'a Member>, snapshot: &Sn
 /// Writes a share as a percentage.
 fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
-}
-
-/// Writes a count with commas between thousands.
-pub fn with_commas(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn thousands_are_set_apart() {
-        let cases = [(0, "0"), (999, "999"), (1000, "1,000"), (19_800, "19,800"), (1_234_567, "1,234,567")];
-        for (count, text) in cases {
-            assert_eq!(with_commas(count), text);
-        }
-    }
 }

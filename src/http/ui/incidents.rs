@@ -15,10 +15,10 @@ use crate::http::error::ApiError;
 use crate::http::ui::breakdowns::{CoverageView, DEFAULT_TOP, Section};
 use crate::http::ui::layout::{Choice, Layout, Moment, cluster_path, link, render};
 use crate::model::breakdown::Dimension;
-use crate::model::headline::with_commas;
 use crate::model::ids::IncidentId;
 use crate::model::incident::{IncidentState, Resolution};
 use crate::model::mapping::MappedBy;
+use crate::model::printable::with_commas;
 
 /// From how many alerts on their table is closed at first.
 const MANY_ALERTS: usize = 9;
