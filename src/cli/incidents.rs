@@ -17,7 +17,8 @@ use crate::http::api::clusters::DEFAULT_BY;
 use crate::http::api::documents::{AlertDocument, IncidentDocument, IncidentList};
 use crate::http::error::Problem;
 use crate::model::ids::{IncidentId, SnapshotId};
-use crate::model::printable::{age, visible, with_commas};
+use crate::model::printable::{age, visible};
+use crate::model::truth::Truth;
 use crate::outgoing;
 
 /// How long the daemon may take to answer.
@@ -226,7 +227,7 @@ fn alerts(alerts: &[AlertDocument], width: usize) -> String {
                 alert.server_name().to_owned(),
                 alert.status.clone(),
                 alert.value.map_or_else(|| "?".to_owned(), |value| value.to_string()),
-                truth.and_then(|truth| truth.connections()).map_or_else(|| "?".to_owned(), with_commas),
+                truth.and_then(Truth::count).unwrap_or_else(|| "?".to_owned()),
                 if alert.is_saturated() { "saturated: one /connz page holds 1024" } else { "" }.to_owned(),
             ]
         })

@@ -21,11 +21,11 @@ pub fn headline<'a>(members: impl IntoIterator<Item = &'a Member>, snapshot: &Sn
     let truths: Vec<_> = members
         .into_iter()
         .filter(|member| member.is_firing())
-        .map(|member| (member, Truth::about(member, coverage)))
+        .filter_map(|member| Some((member, Truth::about(member, coverage)?)))
         .collect();
     let per_server = truths.iter().filter_map(|(_, truth)| {
         let server = truth.server.as_deref().filter(|_| coverage.servers.len() > 1)?;
-        Some(format!("{server} {}", with_commas(truth.connections()?)))
+        Some(format!("{server} {}", truth.count()?))
     });
     let per_server: Vec<String> = per_server.take(3).collect();
     if !per_server.is_empty() {

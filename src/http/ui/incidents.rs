@@ -19,6 +19,7 @@ use crate::model::ids::IncidentId;
 use crate::model::incident::{IncidentState, Resolution};
 use crate::model::mapping::MappedBy;
 use crate::model::printable::with_commas;
+use crate::model::truth::Truth;
 
 /// From how many alerts on their table is closed at first.
 const MANY_ALERTS: usize = 9;
@@ -303,15 +304,15 @@ impl ShowPage {
 
 impl AlertRow {
     fn new(alert: AlertDocument, now: Timestamp) -> Self {
-        let truth = alert.truth.as_ref().and_then(|truth| truth.connections());
+        let truth = alert.truth.as_ref().and_then(Truth::count);
         let pairs = |labels: &crate::model::labels::Labels| {
             labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
         };
         Self {
             server: alert.server_name().to_owned(),
             says: alert.value.map_or_else(|| "unknown".to_owned(), |value| value.to_string()),
-            really: truth.map_or_else(|| "unknown".to_owned(), with_commas),
             is_whole: truth.is_some() && alert.truth.as_ref().is_some_and(|truth| truth.server.is_none()),
+            really: truth.unwrap_or_else(|| "unknown".to_owned()),
             is_saturated: alert.is_saturated(),
             since: Moment::new(alert.starts_at, now),
             ended: alert.ended_at.map(|ended_at| Moment::new(ended_at, now)),

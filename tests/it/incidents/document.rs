@@ -49,6 +49,8 @@ async fn the_document_tells_everything() {
           "value_source": "annotation_text",
           "truth": {
             "server": "labA",
+            "connections": 10,
+            "at_least": false,
             "varz_connections": 9,
             "connz_total": 10,
             "value_saturated": false
