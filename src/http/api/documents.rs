@@ -63,7 +63,11 @@ pub struct IncidentDocument {
     pub alerts: Vec<AlertDocument>,
     /// Every stored look at the cluster, oldest first.
     pub snapshots: Vec<SnapshotDocument>,
-    /// How much the look that is shown has seen: the latest, unless another was asked for.
+    /// The look that is shown: the latest, unless another was asked for; `null` before the first.
+    pub snapshot: Option<SnapshotId>,
+    /// When the look that is shown began.
+    pub taken_at: Option<Timestamp>,
+    /// How much the look that is shown has seen.
     pub coverage: Option<Coverage>,
     /// What the look that is shown has seen, by dimension or crossing of two.
     #[schema(value_type = BTreeMap<String, Breakdown>)]

@@ -154,6 +154,7 @@ pub async fn get_document(
         None => Default::default(),
     };
 
+    let (snapshot, taken_at) = shown.map(|shown| (shown.id, shown.taken_at)).unzip();
     let coverage = shown.map(|shown| shown.coverage.clone());
     let mut alerts: Vec<AlertDocument> =
         members.into_values().map(|member| AlertDocument::new(member, coverage.as_ref())).collect();
@@ -162,6 +163,8 @@ pub async fn get_document(
         head: incident.into(),
         alerts,
         snapshots: snapshots.into_iter().map(SnapshotDocument::from).collect(),
+        snapshot,
+        taken_at,
         coverage,
         breakdowns: top_of(breakdowns, top),
         timeline,

@@ -214,7 +214,7 @@ impl ShowPage {
         let asked_snapshot = query.snapshot.map(|id| id.to_string());
 
         let last = document.snapshots.last().map(|snapshot| snapshot.id);
-        let shown = query.snapshot.or(last);
+        let shown = document.snapshot;
         let looks = document.snapshots.iter().map(|snapshot| {
             let id = snapshot.id.to_string();
             let (at, answer) = (
@@ -229,12 +229,8 @@ impl ShowPage {
         });
         let looks: Vec<Choice> = looks.collect();
 
-        let taken_at = document
-            .snapshots
-            .iter()
-            .find(|snapshot| Some(snapshot.id) == shown)
-            .map(|snapshot| (snapshot.id, snapshot.taken_at));
-        let look = taken_at.zip(document.coverage.as_ref()).map(|((id, taken_at), coverage)| Look {
+        let shown = shown.zip(document.taken_at);
+        let look = shown.zip(document.coverage.as_ref()).map(|((id, taken_at), coverage)| Look {
             id: id.to_string(),
             taken: Moment::new(taken_at, now),
             is_last: Some(id) == last,

@@ -105,6 +105,8 @@ async fn the_document_tells_everything() {
           }
         }
       ],
+      "snapshot": "01a20cc8-8e80-7000-8000-000000000003",
+      "taken_at": "2026-11-24T09:00:00Z",
       "coverage": {
         "seen": 10,
         "total": 10,
@@ -245,7 +247,7 @@ async fn as_many_groups_are_shown_as_are_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_look_can_be_shown() {
+async fn every_look_can_be_shown_and_the_document_says_which_it_is() {
     let nats = monitor().await;
     let app = TestApp::watching([&nats.url]).await;
     let first = post(&app, "e2e-prom-3.5.3-firing.am-0.33.1").await;
@@ -256,7 +258,10 @@ async fn every_look_can_be_shown() {
     let taken: Vec<&Value> = looks.iter().map(|look| &look["taken_at"]).collect();
     assert_eq!(taken, ["2026-11-24T09:00:00Z", "2026-11-24T09:05:00Z"]);
 
+    assert_eq!((&second["snapshot"], &second["taken_at"]), (&looks[1]["id"], taken[1]));
+
     let shown = app.get(&format!("{path}?snapshot={}", looks[0]["id"].as_str().unwrap())).await.json();
+    assert_eq!((&shown["snapshot"], &shown["taken_at"]), (&looks[0]["id"], taken[0]));
     assert_eq!(shown["breakdowns"], first["breakdowns"]);
     assert_eq!(shown["coverage"], looks[0]["coverage"]);
     let unknown = app.get(&format!("{path}?snapshot={}", first["id"].as_str().unwrap())).await.problem(404);
