@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::http::api::clusters::DEFAULT_BY;
 use crate::http::api::documents::{AlertDocument, IncidentDocument, IncidentList};
 use crate::http::error::Problem;
+use crate::model::breakdown::By;
 use crate::model::ids::{IncidentId, SnapshotId};
 use crate::model::printable::{age, visible};
 use crate::model::truth::Truth;
@@ -73,9 +74,9 @@ struct ListArguments {
 struct ShowArguments {
     /// The incident's id.
     id: IncidentId,
-    /// Which breakdowns to show, a comma list.
-    #[arg(long, default_value = DEFAULT_BY, value_parser = read_by)]
-    by: ByList,
+    /// Which breakdowns to show, a comma list. [default: application,ip in tables, everything otherwise]
+    #[arg(long, value_parser = read_by)]
+    by: Option<ByList>,
     /// Groups to list per breakdown. [default: 20 in tables, 100 otherwise]
     #[arg(long, value_name = "N")]
     top: Option<usize>,
@@ -162,20 +163,25 @@ fn list_as_csv(page: &IncidentList) -> anyhow::Result<String> {
 }
 
 async fn show(server: &Url, arguments: ShowArguments) -> anyhow::Result<String> {
-    let default_top = if arguments.output == Output::Table { "20" } else { "100" };
+    let (default_top, default_by) = match arguments.output {
+        Output::Table => ("20", Some(ByList(By::parse_list(DEFAULT_BY)?))),
+        Output::Json | Output::Csv => ("100", None),
+    };
+    let by = arguments.by.or(default_by);
     let top = arguments.top.map_or_else(|| default_top.to_owned(), |top| top.to_string());
     let path = format!("api/v1/incidents/{}", arguments.id);
     let mut query = vec![("top", top)];
+    query.extend(by.as_ref().map(|by| ("by", by.to_string())));
     query.extend(arguments.snapshot.map(|snapshot| ("snapshot", snapshot.to_string())));
     let document: IncidentDocument = get(server, &path, &query).await?;
     match arguments.output {
         Output::Json => Ok(serde_json::to_string_pretty(&document)? + "\n"),
         Output::Csv => render::csv(&document.breakdowns),
-        Output::Table => show_as_text(&document, &arguments.by),
+        Output::Table => show_as_text(&document, by.as_ref().map_or(&[], |by| &by.0)),
     }
 }
 
-fn show_as_text(document: &IncidentDocument, by: &ByList) -> anyhow::Result<String> {
+fn show_as_text(document: &IncidentDocument, by: &[By]) -> anyhow::Result<String> {
     let (width, now) = (terminal_width(), Clock::system().now());
     let head = &document.head;
     let mut text = String::new();
@@ -193,7 +199,7 @@ fn show_as_text(document: &IncidentDocument, by: &ByList) -> anyhow::Result<Stri
         None => writeln!(text, "\nNATS has not been seen yet; the timeline says why")?,
         Some(coverage) => {
             write!(text, "\n{}", render::coverage(coverage, width))?;
-            for by in &by.0 {
+            for by in by {
                 match document.breakdowns.get(by) {
                     Some(breakdown) => write!(text, "\n{}", render::breakdown(*by, breakdown, now, width))?,
                     None => {

@@ -1,6 +1,6 @@
 //! `connwarden inspect`: who holds the connections, right now, without any daemon.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -44,6 +44,13 @@ pub(super) struct Arguments {
 /// A comma list of what to group by.
 #[derive(Debug, Clone)]
 pub(super) struct ByList(pub(super) Vec<By>);
+
+impl fmt::Display for ByList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list: Vec<String> = self.0.iter().map(By::to_string).collect();
+        f.write_str(&list.join(","))
+    }
+}
 
 pub(super) fn read_by(text: &str) -> Result<ByList, InvalidBy> {
     By::parse_list(text).map(ByList)

@@ -78,6 +78,7 @@ struct ShowPage {
     looks: Vec<Choice>,
     look: Option<Look>,
     timeline: Vec<Line>,
+    by: Option<String>,
     top: usize,
     json: String,
 }
@@ -189,7 +190,7 @@ pub(super) async fn show(
 ) -> Result<Response, ApiError> {
     let (Path(id), Query(query)) = (id?, query?);
     let top = query.top.unwrap_or(DEFAULT_TOP);
-    let document = get_document(&state, id, query.snapshot, top).await?;
+    let document = get_document(&state, id, &query, DEFAULT_TOP).await?;
     render(&ShowPage::new(document, &query, top, state.clock.now()))
 }
 
@@ -223,7 +224,10 @@ impl ShowPage {
             );
             Choice {
                 text: format!("{at}, {}, {answer}", with_commas(snapshot.coverage.seen)),
-                href: link(&path, &[("snapshot", Some(&id)), ("top", asked_top.as_deref())]),
+                href: link(
+                    &path,
+                    &[("snapshot", Some(&id)), ("by", query.by.as_deref()), ("top", asked_top.as_deref())],
+                ),
                 current: Some(snapshot.id) == shown,
             }
         });
@@ -283,8 +287,13 @@ impl ShowPage {
             top,
             json: link(
                 &format!("/api/v1{path}"),
-                &[("snapshot", asked_snapshot.as_deref()), ("top", asked_top.as_deref())],
+                &[
+                    ("snapshot", asked_snapshot.as_deref()),
+                    ("by", query.by.as_deref()),
+                    ("top", asked_top.as_deref()),
+                ],
             ),
+            by: query.by.clone(),
             head,
         }
     }
@@ -294,7 +303,8 @@ impl ShowPage {
         let path = format!("/incidents/{}", self.head.id);
         // the last look changes; an older one is named
         let older = self.look.as_ref().filter(|look| !look.is_last).map(|look| look.id.as_str());
-        link(&path, &[("snapshot", older), ("top", Some(&top.to_string()))]) + "#" + section
+        let parts = [("snapshot", older), ("by", self.by.as_deref()), ("top", Some(&*top.to_string()))];
+        link(&path, &parts) + "#" + section
     }
 }
 

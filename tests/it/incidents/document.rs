@@ -242,7 +242,36 @@ async fn as_many_groups_are_shown_as_are_asked_for() {
         assert_eq!(listed + connections(&names["other"]), 10, "{query}");
     }
     app.get(&format!("/api/v1/incidents/{id}?top=-1")).await.problem(400);
-    app.get(&format!("/api/v1/incidents/{id}?by=name")).await.problem(400);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_breakdowns_that_are_asked_for_are_read() {
+    let nats = monitor().await;
+    let app = TestApp::watching([&nats.url]).await;
+    let id = post(&app, "single-firing.am-0.33.1").await["id"].as_str().unwrap().to_owned();
+    let shown = async |query: &str| {
+        let incident = app.get(&format!("/api/v1/incidents/{id}{query}")).await.json();
+        incident["breakdowns"].as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(shown("").await.len(), By::standard().len());
+    assert_eq!(shown("?by=ip,application/ip").await, ["application/ip", "ip"]);
+    // what was not stored is not there
+    assert_eq!(shown("?by=ip/application,name").await, ["name"]);
+    let wrong = app.get(&format!("/api/v1/incidents/{id}?by=colour")).await.problem(400);
+    assert!(wrong.starts_with("unknown dimension `colour`"), "{wrong}");
+
+    let page = app.browse(&format!("/incidents/{id}?by=ip")).await.text;
+    assert!(page.contains("id=\"by-ip\"") && !page.contains("id=\"by-name\""), "{page}");
+    assert!(page.contains(&format!("/api/v1/incidents/{id}?by=ip")), "{page}");
+
+    // a breakdown that cannot be read is in nobody's way but that of who wants it
+    let statement = "UPDATE breakdowns SET format = 99 WHERE grouped_by = 'name'";
+    let mut tx = app.state.store.write().await.unwrap();
+    sqlx::query(statement).execute(&mut *tx).await.unwrap();
+    connwarden::store::commit(tx).await.unwrap();
+    assert_eq!(shown("?by=ip").await, ["ip"]);
+    app.get(&format!("/api/v1/incidents/{id}?by=name")).await.problem(500);
     app.finish().await;
 }
 
