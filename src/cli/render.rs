@@ -50,8 +50,8 @@ fn limit(connections: i64) -> String {
     u64::try_from(connections).map_or_else(|_| connections.to_string(), with_commas)
 }
 
-/// Draws one breakdown; ages are told as of `now`.
-pub(super) fn breakdown(by: By, breakdown: &Breakdown, now: Timestamp, width: usize) -> String {
+/// Draws one breakdown; ages are told as of `then`, when the look began.
+pub(super) fn breakdown(by: By, breakdown: &Breakdown, then: Timestamp, width: usize) -> String {
     let columns = [
         Column { heading: &by.title().to_uppercase(), numeric: false, expendable: 0 },
         Column { heading: "CONNECTIONS", numeric: true, expendable: 0 },
@@ -75,8 +75,8 @@ pub(super) fn breakdown(by: By, breakdown: &Breakdown, now: Timestamp, width: us
             format!("{at_least}{}", with_commas(figures.distinct_ips)),
             with_commas(figures.subscriptions),
             size(figures.pending_bytes),
-            age(figures.oldest_start, now),
-            age(figures.newest_start, now),
+            age(figures.oldest_start, then),
+            age(figures.newest_start, then),
         ]
     };
     let mut rows: Vec<Vec<String>> =
