@@ -6,23 +6,40 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
+use unicode_width::UnicodeWidthStr;
 use url::Url;
 
 use crate::cli::inspect::{ByList, read_by};
-use crate::cli::table::{Column, draw, terminal_width};
+use crate::cli::printable::{fit, spreadsheet, wrap};
+use crate::cli::table::{Column, draw, table_width, terminal};
 use crate::cli::{Output, print, render};
 use crate::clock::Clock;
 use crate::http::api::clusters::DEFAULT_BY;
 use crate::http::api::documents::{AlertDocument, IncidentDocument, IncidentList};
 use crate::http::error::Problem;
-use crate::model::headline::with_commas;
+use crate::model::breakdown::By;
 use crate::model::ids::{IncidentId, SnapshotId};
+use crate::model::incident::IncidentState;
 use crate::model::printable::{age, visible};
+use crate::model::truth::Truth;
 use crate::outgoing;
 
 /// How long the daemon may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How instants are written for people.
+const INSTANT: &str = "%Y-%m-%d %H:%M:%SZ";
+
+/// How many columns of one text a terminal shows.
+const LONGEST_TEXT: usize = 300;
+
+/// A text that would get less room than this begins on a line of its own.
+const NARROWEST_TEXT: usize = 40;
+
+/// How far such a text is indented.
+const NARROW_INDENT: usize = 4;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -73,9 +90,9 @@ struct ListArguments {
 struct ShowArguments {
     /// The incident's id.
     id: IncidentId,
-    /// Which breakdowns to show, a comma list.
-    #[arg(long, default_value = DEFAULT_BY, value_parser = read_by)]
-    by: ByList,
+    /// Which breakdowns to show, a comma list. [default: application,ip in tables, everything otherwise]
+    #[arg(long, value_parser = read_by)]
+    by: Option<ByList>,
     /// Groups to list per breakdown. [default: 20 in tables, 100 otherwise]
     #[arg(long, value_name = "N")]
     top: Option<usize>,
@@ -138,7 +155,7 @@ fn list_as_table(page: &IncidentList) -> anyhow::Result<String> {
             ]
         })
         .collect();
-    let mut text = draw(&columns, &rows, terminal_width());
+    let mut text = draw(&columns, &rows, table_width(terminal()));
     if let Some(next) = &page.next {
         writeln!(text, "\nthere are more: --before {next}")?;
     }
@@ -152,63 +169,104 @@ fn list_as_csv(page: &IncidentList) -> anyhow::Result<String> {
         lines.write_record([
             &*incident.id.to_string(),
             incident.state.name(),
-            &crate::cli::printable::spreadsheet(&incident.cluster_name()),
-            &crate::cli::printable::spreadsheet(&incident.alert_name),
+            &spreadsheet(&incident.cluster_name()),
+            &spreadsheet(&incident.alert_name),
             &incident.opened_at.to_string(),
-            &crate::cli::printable::spreadsheet(incident.headline.as_deref().unwrap_or_default()),
+            &spreadsheet(incident.headline.as_deref().unwrap_or_default()),
         ])?;
     }
     Ok(String::from_utf8(lines.into_inner()?)?)
 }
 
 async fn show(server: &Url, arguments: ShowArguments) -> anyhow::Result<String> {
-    let default_top = if arguments.output == Output::Table { "20" } else { "100" };
+    let (default_top, default_by) = match arguments.output {
+        Output::Table => ("20", Some(ByList(By::parse_list(DEFAULT_BY)?))),
+        Output::Json | Output::Csv => ("100", None),
+    };
+    let by = arguments.by.or(default_by);
     let top = arguments.top.map_or_else(|| default_top.to_owned(), |top| top.to_string());
     let path = format!("api/v1/incidents/{}", arguments.id);
     let mut query = vec![("top", top)];
+    query.extend(by.as_ref().map(|by| ("by", by.to_string())));
     query.extend(arguments.snapshot.map(|snapshot| ("snapshot", snapshot.to_string())));
     let document: IncidentDocument = get(server, &path, &query).await?;
     match arguments.output {
         Output::Json => Ok(serde_json::to_string_pretty(&document)? + "\n"),
         Output::Csv => render::csv(&document.breakdowns),
-        Output::Table => show_as_text(&document, &arguments.by),
+        Output::Table => {
+            let by = by.as_ref().map_or(&[][..], |by| &by.0);
+            show_as_text(&document, by, Clock::system().now(), terminal())
+        }
     }
 }
 
-fn show_as_text(document: &IncidentDocument, by: &ByList) -> anyhow::Result<String> {
-    let (width, now) = (terminal_width(), Clock::system().now());
+/// Tells an incident as of `now`. Only a terminal has its lines broken and cut: who reads a pipe gets everything.
+fn show_as_text(
+    document: &IncidentDocument,
+    by: &[By],
+    now: Timestamp,
+    terminal: Option<usize>,
+) -> anyhow::Result<String> {
+    let width = table_width(terminal);
     let head = &document.head;
     let mut text = String::new();
-    writeln!(text, "{}", visible(head.headline.as_deref().unwrap_or(&head.alert_name)))?;
+    text.push_str(&paragraph("", head.headline.as_deref().unwrap_or(&head.alert_name), terminal));
     writeln!(text)?;
     writeln!(text, "incident  {}", head.id)?;
     writeln!(text, "alert     {}", visible(&head.alert_name))?;
     writeln!(text, "cluster   {}", visible(&head.cluster_name()))?;
-    let opened = age(Some(head.opened_at), now);
-    writeln!(text, "state     {}, opened {opened} ago ({})", head.state.name(), head.opened_at)?;
+    let ago = |at: Timestamp| format!("{} ({} ago)", at.strftime(INSTANT), age(Some(at), now));
+    let state = match &head.state {
+        IncidentState::Triggered => head.state.name().to_owned(),
+        IncidentState::Resolved { resolution, resolved_at } => {
+            format!("{} ({}) {}", head.state.name(), resolution.name(), ago(*resolved_at))
+        }
+    };
+    writeln!(text, "state     {state}, opened {}", ago(head.opened_at))?;
+    if let Some(taken_at) = document.taken_at {
+        let place = document.snapshots.iter().position(|look| Some(look.id) == document.snapshot);
+        let place = place.map_or(0, |place| place + 1);
+        writeln!(text, "look      {}, {place} of {}", ago(taken_at), document.snapshots.len())?;
+    }
 
     writeln!(text, "\nALERTS")?;
     text.push_str(&alerts(&document.alerts, width));
-    match &document.coverage {
-        None => writeln!(text, "\nNATS has not been seen yet; the timeline says why")?,
-        Some(coverage) => {
+    match (&document.coverage, document.taken_at) {
+        (Some(coverage), Some(taken_at)) => {
             write!(text, "\n{}", render::coverage(coverage, width))?;
-            for by in &by.0 {
+            for by in by {
                 match document.breakdowns.get(by) {
-                    Some(breakdown) => write!(text, "\n{}", render::breakdown(*by, breakdown, now, width))?,
+                    Some(breakdown) => {
+                        write!(text, "\n{}", render::breakdown(*by, breakdown, taken_at, width))?
+                    }
                     None => {
                         writeln!(text, "\n{by} was not stored; a live look can show it: connwarden inspect")?
                     }
                 }
             }
         }
+        _ => writeln!(text, "\nNATS has not been seen yet; the timeline says why")?,
     }
     writeln!(text, "\nTIMELINE")?;
     for entry in &document.timeline {
-        let at = entry.at.strftime("%Y-%m-%d %H:%M:%SZ");
-        writeln!(text, "{at}  {:<12}  {}", visible(&entry.actor), visible(&entry.text))?;
+        let before = format!("{}  {:<12}  ", entry.at.strftime(INSTANT), visible(&entry.actor));
+        text.push_str(&paragraph(&before, &entry.text, terminal));
     }
     Ok(text)
+}
+
+/// A text from strangers behind what stands before it. On a terminal it is cut to a sensible length and wrapped.
+fn paragraph(before: &str, text: &str, terminal: Option<usize>) -> String {
+    let text = visible(text);
+    let Some(width) = terminal else { return format!("{before}{text}\n") };
+    let indent = if width < before.width() + NARROWEST_TEXT { NARROW_INDENT } else { before.width() };
+    let text = fit(&text, LONGEST_TEXT);
+    let lines = wrap(&text, width.saturating_sub(indent)).join(&format!("\n{:indent$}", ""));
+    if indent == before.width() {
+        format!("{before}{lines}\n")
+    } else {
+        format!("{}\n{:indent$}{lines}\n", before.trim_end(), "")
+    }
 }
 
 fn alerts(alerts: &[AlertDocument], width: usize) -> String {
@@ -227,7 +285,7 @@ fn alerts(alerts: &[AlertDocument], width: usize) -> String {
                 alert.server_name().to_owned(),
                 alert.status.clone(),
                 alert.value.map_or_else(|| "?".to_owned(), |value| value.to_string()),
-                truth.and_then(|truth| truth.connections()).map_or_else(|| "?".to_owned(), with_commas),
+                truth.and_then(Truth::count).unwrap_or_else(|| "?".to_owned()),
                 if alert.is_saturated() { "saturated: one /connz page holds 1024" } else { "" }.to_owned(),
             ]
         })
@@ -254,4 +312,90 @@ async fn get<T: DeserializeOwned>(server: &Url, path: &str, query: &[(&str, Stri
     }
     serde_json::from_slice(&body)
         .map_err(|error| anyhow::anyhow!("reading the document of {server}: {}", visible(&error.to_string())))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const LONG: &str =
+        "could not see everything: http://nats-2.example:8222/varz: cannot connect: no answer within 3s";
+
+    /// A resolved incident with two looks, of which the first is shown.
+    fn document() -> IncidentDocument {
+        let coverage = json!({
+            "seen": 0, "total": 0, "complete": true, "duration_ms": 1, "bytes": 1, "servers": []
+        });
+        let look = |id: &str, at: &str| json!({ "id": id, "taken_at": at, "coverage": coverage });
+        let figures = json!({
+            "connections": 3, "subscriptions": 0, "idle": 0, "idle_without_traffic": 0, "pending_bytes": 0, "in_msgs": 0,
+            "out_msgs": 0, "in_bytes": 0, "out_bytes": 0, "oldest_start": "2026-11-24T08:00:00Z",
+            "newest_start": "2026-11-24T08:59:00Z", "distinct_ips": 1, "distinct_ips_exact": true
+        });
+        let mut other = figures.clone();
+        other["share"] = json!(0.0);
+        other["connections"] = json!(0);
+        serde_json::from_value(json!({
+            "id": "019b8d7a-0000-7000-8000-00000000000a", "cluster": "nats", "mapped_by": "matchers",
+            "alert_name": "High", "state": "resolved", "resolution": "unverified",
+            "resolved_at": "2026-11-24T11:00:00Z", "opened_at": "2026-11-24T09:00:00Z",
+            "updated_at": "2026-11-24T11:00:00Z", "headline": "3 connections on nats-1", "alerts": [],
+            "snapshots": [
+                look("019b8d7a-0000-7000-8000-00000000000b", "2026-11-24T09:00:00Z"),
+                look("019b8d7a-0000-7000-8000-00000000000c", "2026-11-24T10:00:00Z"),
+            ],
+            "snapshot": "019b8d7a-0000-7000-8000-00000000000b", "taken_at": "2026-11-24T09:00:00Z",
+            "coverage": coverage,
+            "breakdowns": { "ip": { "groups": [], "other": other, "total": figures } },
+            "timeline": [
+                { "at": "2026-11-24T09:00:00Z", "actor": "connwarden", "kind": "observation_failed", "text": LONG },
+            ],
+        }))
+        .unwrap()
+    }
+
+    fn shown(terminal: Option<usize>) -> String {
+        let now = "2026-11-27T09:00:00Z".parse().unwrap();
+        show_as_text(&document(), &[By::from(crate::model::breakdown::Dimension::Ip)], now, terminal).unwrap()
+    }
+
+    #[test]
+    fn ages_are_told_as_of_the_look_and_the_look_is_named() {
+        let text = shown(None);
+        assert!(text.contains("\nlook      2026-11-24 09:00:00Z (3d ago), 1 of 2\n"), "{text}");
+        let total = text.lines().find(|line| line.starts_with("total")).unwrap();
+        assert!(total.ends_with("1h      1m"), "{text}");
+    }
+
+    #[test]
+    fn a_resolved_incident_says_how_and_when() {
+        let state = "\nstate     resolved (unverified) 2026-11-24 11:00:00Z (2d ago), \
+                     opened 2026-11-24 09:00:00Z (3d ago)\n";
+        let text = shown(None);
+        assert!(text.contains(state), "{text}");
+    }
+
+    #[test]
+    fn only_a_terminal_has_its_lines_broken() {
+        assert!(shown(None).contains(LONG));
+        let timeline = |width| {
+            let text = shown(Some(width));
+            assert!(text.lines().all(|line| line.width() <= width.max(90)), "{text}");
+            text.split_once("TIMELINE\n").unwrap().1.to_owned()
+        };
+        insta::assert_snapshot!(timeline(100), @r"
+        2026-11-24 09:00:00Z  connwarden    could not see everything: http://nats-2.example:8222/varz:
+                                            cannot connect: no answer within 3s
+        ");
+        insta::assert_snapshot!(timeline(50), @r"
+        2026-11-24 09:00:00Z  connwarden
+            could not see everything:
+            http://nats-2.example:8222/varz: cannot
+            connect: no answer within 3s
+        ");
+        let endless = paragraph("", &"word ".repeat(1000), Some(60));
+        assert!(endless.ends_with("…\n") && endless.lines().count() <= 6, "{endless}");
+    }
 }

@@ -1,6 +1,6 @@
 //! `connwarden inspect`: who holds the connections, right now, without any daemon.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -45,6 +45,13 @@ pub(super) struct Arguments {
 #[derive(Debug, Clone)]
 pub(super) struct ByList(pub(super) Vec<By>);
 
+impl fmt::Display for ByList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list: Vec<String> = self.0.iter().map(By::to_string).collect();
+        f.write_str(&list.join(","))
+    }
+}
+
 pub(super) fn read_by(text: &str) -> Result<ByList, InvalidBy> {
     By::parse_list(text).map(ByList)
 }
@@ -67,8 +74,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let auth = configured.and_then(|cluster| cluster.auth.clone());
     let cluster = config::Cluster { auth, ..Config::from_monitors(servers).clusters.remove(0) };
 
-    let clock = Clock::system();
-    let observer = app::observer(&settings, UserMask::new(&app::random_key()?), clock.clone());
+    let observer = app::observer(&settings, UserMask::new(&app::random_key()?), Clock::system());
     let snapshot = observer.sweep(&app::targets(&cluster), &arguments.by.0).await;
     let default_top = if arguments.output == Output::Table { ROWS } else { DEFAULT_TOP };
     let document = BreakdownDocument::new(snapshot, &arguments.by.0, arguments.top.unwrap_or(default_top));
@@ -81,7 +87,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let text = match arguments.output {
         Output::Json => serde_json::to_string_pretty(&document)? + "\n",
         Output::Csv => render::csv(&document.breakdowns)?,
-        Output::Table => as_table(&document, &arguments.by.0, &clock)?,
+        Output::Table => as_table(&document, &arguments.by.0)?,
     };
     print(&text)?;
     if arguments.output == Output::Csv {
@@ -92,8 +98,8 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
-fn as_table(document: &BreakdownDocument, by: &[By], clock: &Clock) -> anyhow::Result<String> {
-    let width = table::terminal_width();
+fn as_table(document: &BreakdownDocument, by: &[By]) -> anyhow::Result<String> {
+    let width = table::table_width(table::terminal());
     let mut text = render::coverage(&document.coverage, width);
     if document.coverage.is_blind() {
         writeln!(text, "\nno server let us see its connections")?;
@@ -101,7 +107,7 @@ fn as_table(document: &BreakdownDocument, by: &[By], clock: &Clock) -> anyhow::R
     }
     for by in by {
         if let Some(breakdown) = document.breakdowns.get(by) {
-            write!(text, "\n{}", render::breakdown(*by, breakdown, clock.now(), width))?;
+            write!(text, "\n{}", render::breakdown(*by, breakdown, document.taken_at, width))?;
         }
     }
     if !document.coverage.complete {

@@ -1,5 +1,6 @@
 //! Breakdowns and coverage, for people and for spreadsheets.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use jiff::Timestamp;
@@ -7,8 +8,7 @@ use jiff::Timestamp;
 use crate::cli::printable::spreadsheet;
 use crate::cli::table::{Column, draw};
 use crate::model::breakdown::{Breakdown, By, Dimension, Figures, Group};
-use crate::model::headline::with_commas;
-use crate::model::printable::{age, percent, size, visible};
+use crate::model::printable::{age, percent, size, visible, with_commas};
 use crate::model::snapshot::Coverage;
 
 /// Says how much was seen of which server, and what went wrong.
@@ -50,8 +50,8 @@ fn limit(connections: i64) -> String {
     u64::try_from(connections).map_or_else(|_| connections.to_string(), with_commas)
 }
 
-/// Draws one breakdown; ages are told as of `now`.
-pub(super) fn breakdown(by: By, breakdown: &Breakdown, now: Timestamp, width: usize) -> String {
+/// Draws one breakdown; ages are told as of `then`, when the look began.
+pub(super) fn breakdown(by: By, breakdown: &Breakdown, then: Timestamp, width: usize) -> String {
     let columns = [
         Column { heading: &by.title().to_uppercase(), numeric: false, expendable: 0 },
         Column { heading: "CONNECTIONS", numeric: true, expendable: 0 },
@@ -75,8 +75,8 @@ pub(super) fn breakdown(by: By, breakdown: &Breakdown, now: Timestamp, width: us
             format!("{at_least}{}", with_commas(figures.distinct_ips)),
             with_commas(figures.subscriptions),
             size(figures.pending_bytes),
-            age(figures.oldest_start, now),
-            age(figures.newest_start, now),
+            age(figures.oldest_start, then),
+            age(figures.newest_start, then),
         ]
     };
     let mut rows: Vec<Vec<String>> =
@@ -117,67 +117,137 @@ fn name(by: By, group: &Group) -> String {
     }
 }
 
+/// The columns of [`csv`]: which group, how many, what helps to recognise it, then all its counts.
+const CSV_COLUMNS: [&str; 22] = [
+    "dimension",
+    "key",
+    "absent",
+    "label",
+    "connections",
+    "share",
+    "key_1",
+    "key_2",
+    "example",
+    "undercount",
+    "subscriptions",
+    "idle",
+    "idle_without_traffic",
+    "pending_bytes",
+    "in_msgs",
+    "out_msgs",
+    "in_bytes",
+    "out_bytes",
+    "oldest_start",
+    "newest_start",
+    "distinct_ips",
+    "distinct_ips_exact",
+];
+
 /// Writes breakdowns as CSV: one line per group, its dimension in the first column.
 pub(super) fn csv<'a>(
     breakdowns: impl IntoIterator<Item = (&'a By, &'a Breakdown)>,
 ) -> anyhow::Result<String> {
     let mut lines = csv::Writer::from_writer(Vec::new());
-    lines.write_record([
-        "dimension",
-        "key",
-        "absent",
-        "label",
-        "connections",
-        "share",
-        "subscriptions",
-        "idle",
-        "idle_without_traffic",
-        "pending_bytes",
-        "in_msgs",
-        "out_msgs",
-        "in_bytes",
-        "out_bytes",
-        "oldest_start",
-        "newest_start",
-        "distinct_ips",
-        "distinct_ips_exact",
-    ])?;
+    lines.write_record(CSV_COLUMNS)?;
     for (by, breakdown) in breakdowns {
-        let mut line = |key: &str, absent: bool, label: &str, share: f64, figures: &Figures| {
-            let instant = |at: Option<Timestamp>| at.map(|at| at.to_string()).unwrap_or_default();
-            lines.write_record([
-                &*by.to_string(),
-                &spreadsheet(key),
-                &absent.to_string(),
-                &spreadsheet(label),
-                &figures.connections.to_string(),
-                &share.to_string(),
-                &figures.subscriptions.to_string(),
-                &figures.idle.to_string(),
-                &figures.idle_without_traffic.to_string(),
-                &figures.pending_bytes.to_string(),
-                &figures.in_msgs.to_string(),
-                &figures.out_msgs.to_string(),
-                &figures.in_bytes.to_string(),
-                &figures.out_bytes.to_string(),
-                &instant(figures.oldest_start),
-                &instant(figures.newest_start),
-                &figures.distinct_ips.to_string(),
-                &figures.distinct_ips_exact.to_string(),
-            ])
-        };
         for group in &breakdown.groups {
-            line(
-                &group.key,
-                group.absent,
-                group.label.as_deref().unwrap_or_default(),
-                group.share,
-                &group.figures,
-            )?;
+            lines.write_record(csv_line(*by, group))?;
         }
-        if breakdown.other.figures.connections > 0 {
-            line("(other)", false, "", breakdown.other.share, &breakdown.other.figures)?;
+        let other = &breakdown.other;
+        if other.figures.connections > 0 {
+            let other = Group {
+                key: "(other)".to_owned(),
+                keys: BTreeMap::new(),
+                absent: false,
+                label: None,
+                example: None,
+                undercount: 0,
+                share: other.share,
+                figures: other.figures.clone(),
+            };
+            lines.write_record(csv_line(*by, &other))?;
         }
     }
     Ok(String::from_utf8(lines.into_inner()?)?)
+}
+
+fn csv_line(by: By, group: &Group) -> [String; CSV_COLUMNS.len()] {
+    let text = |text: &str| spreadsheet(text).into_owned();
+    let instant = |at: Option<Timestamp>| at.map(|at| at.to_string()).unwrap_or_default();
+    let optional = |own: Option<&String>| own.map(|own| text(own)).unwrap_or_default();
+    let key_of = |dimension: Option<Dimension>| optional(dimension.and_then(|own| group.keys.get(&own)));
+    let figures = &group.figures;
+    [
+        by.to_string(),
+        text(&group.key),
+        group.absent.to_string(),
+        optional(group.label.as_ref()),
+        figures.connections.to_string(),
+        group.share.to_string(),
+        key_of(Some(by.first())),
+        key_of(by.second()),
+        optional(group.example.as_ref()),
+        group.undercount.to_string(),
+        figures.subscriptions.to_string(),
+        figures.idle.to_string(),
+        figures.idle_without_traffic.to_string(),
+        figures.pending_bytes.to_string(),
+        figures.in_msgs.to_string(),
+        figures.out_msgs.to_string(),
+        figures.in_bytes.to_string(),
+        figures.out_bytes.to_string(),
+        instant(figures.oldest_start),
+        instant(figures.newest_start),
+        figures.distinct_ips.to_string(),
+        figures.distinct_ips_exact.to_string(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::model::breakdown::Breakdowns;
+
+    /// Counts that are all 0 but the first.
+    fn figures(connections: u64) -> Value {
+        json!({
+            "connections": connections, "subscriptions": 0, "idle": 0, "idle_without_traffic": 0, "pending_bytes": 0,
+            "in_msgs": 0, "out_msgs": 0, "in_bytes": 0, "out_bytes": 0, "distinct_ips": 1, "distinct_ips_exact": true
+        })
+    }
+
+    /// What one object says and the other adds.
+    fn with(mut more: Value, figures: Value) -> Value {
+        let (Value::Object(all), Value::Object(figures)) = (&mut more, figures) else {
+            panic!("not objects")
+        };
+        all.extend(figures);
+        more
+    }
+
+    #[test]
+    fn csv_has_the_parts_of_a_crossed_key_examples_and_undercounts() {
+        let breakdown = |group: Value| {
+            let other = with(json!({ "groups": 1, "share": 0.25 }), figures(1));
+            json!({ "groups": [with(group, figures(3))], "other": other, "total": figures(4) })
+        };
+        let crossed = json!({
+            "key": "orders / 10.0.0.7", "keys": { "application": "orders", "ip": "10.0.0.7" }, "share": 0.75
+        });
+        let application = json!({ "key": "orders", "example": "=orders-1", "undercount": 2, "share": 0.75 });
+        let breakdowns: Breakdowns = serde_json::from_value(json!({
+            "application": breakdown(application),
+            "application/ip": breakdown(crossed),
+        }))
+        .unwrap();
+        insta::assert_snapshot!(csv(&breakdowns).unwrap(), @r"
+        dimension,key,absent,label,connections,share,key_1,key_2,example,undercount,subscriptions,idle,idle_without_traffic,pending_bytes,in_msgs,out_msgs,in_bytes,out_bytes,oldest_start,newest_start,distinct_ips,distinct_ips_exact
+        application,orders,false,,3,0.75,,,'=orders-1,2,0,0,0,0,0,0,0,0,,,1,true
+        application,(other),false,,1,0.25,,,,0,0,0,0,0,0,0,0,0,,,1,true
+        application/ip,orders / 10.0.0.7,false,,3,0.75,orders,10.0.0.7,,0,0,0,0,0,0,0,0,0,,,1,true
+        application/ip,(other),false,,1,0.25,,,,0,0,0,0,0,0,0,0,0,,,1,true
+        ");
+    }
 }

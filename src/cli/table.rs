@@ -28,9 +28,14 @@ pub(super) struct Column<'a> {
     pub(super) expendable: u8,
 }
 
-/// How wide the terminal is.
-pub(super) fn terminal_width() -> usize {
-    Table::new().width().map_or(WIDTH_ELSEWHERE, usize::from)
+/// How wide the terminal is, if the output goes to one.
+pub(super) fn terminal() -> Option<usize> {
+    Table::new().width().map(usize::from)
+}
+
+/// How wide a table may be.
+pub(super) fn table_width(terminal: Option<usize>) -> usize {
+    terminal.unwrap_or(WIDTH_ELSEWHERE)
 }
 
 /// Draws a table of at most `width` columns. The first column takes what room there is and is cut where that is not

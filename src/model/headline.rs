@@ -2,6 +2,7 @@
 
 use crate::model::breakdown::Dimension;
 use crate::model::member::Member;
+use crate::model::printable::with_commas;
 use crate::model::snapshot::Snapshot;
 use crate::model::truth::Truth;
 
@@ -20,11 +21,11 @@ pub fn headline<'a>(members: impl IntoIterator<Item = &'a Member>, snapshot: &Sn
     let truths: Vec<_> = members
         .into_iter()
         .filter(|member| member.is_firing())
-        .map(|member| (member, Truth::about(member, coverage)))
+        .filter_map(|member| Some((member, Truth::about(member, coverage)?)))
         .collect();
     let per_server = truths.iter().filter_map(|(_, truth)| {
         let server = truth.server.as_deref().filter(|_| coverage.servers.len() > 1)?;
-        Some(format!("{server} {}", with_commas(truth.connections()?)))
+        Some(format!("{server} {}", truth.count()?))
     });
     let per_server: Vec<String> = per_server.take(3).collect();
     if !per_server.is_empty() {
@@ -68,30 +69,4 @@ pub fn headline<'a>(members: impl IntoIterator<Item = &'a Member>, snapshot: &Sn
 /// Writes a share as a percentage.
 fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
-}
-
-/// Writes a count with commas between thousands.
-pub fn with_commas(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn thousands_are_set_apart() {
-        let cases = [(0, "0"), (999, "999"), (1000, "1,000"), (19_800, "19,800"), (1_234_567, "1,234,567")];
-        for (count, text) in cases {
-            assert_eq!(with_commas(count), text);
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! What people are shown: text from strangers made visible, and ages, sizes and shares made short.
+//! What people are shown: text from strangers made visible, and counts, ages, sizes and shares made readable.
 
 use std::borrow::Cow;
 
@@ -61,6 +61,19 @@ pub fn size(bytes: u64) -> String {
     format!("{size:.1} {unit}")
 }
 
+/// Writes a count with commas between thousands.
+pub fn with_commas(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// Writes a share from 0 to 1 as a percentage.
 pub fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
@@ -83,6 +96,14 @@ mod tests {
         ];
         for (text, shown) in cases {
             assert_eq!(visible(text), shown);
+        }
+    }
+
+    #[test]
+    fn thousands_are_set_apart() {
+        let cases = [(0, "0"), (999, "999"), (1000, "1,000"), (19_800, "19,800"), (1_234_567, "1,234,567")];
+        for (count, text) in cases {
+            assert_eq!(with_commas(count), text);
         }
     }
 

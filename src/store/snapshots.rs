@@ -2,7 +2,7 @@
 
 use sqlx::QueryBuilder;
 
-use crate::model::breakdown::{Breakdown, Breakdowns};
+use crate::model::breakdown::{Breakdown, Breakdowns, By};
 use crate::model::ids::{IncidentId, SnapshotId};
 use crate::model::snapshot::{Coverage, Snapshot};
 use crate::store::{Conn, StoreError, corrupt, from_json, instant, parse, to_i64, to_json};
@@ -149,20 +149,35 @@ pub async fn most_seen_since(
     Ok(seen.and_then(|seen| u64::try_from(seen).ok()))
 }
 
-/// Lists the breakdowns of a snapshot.
+/// Lists the breakdowns of a snapshot: all of them, or those of `wanted` that it has.
 ///
 /// # Errors
 ///
 /// The database refused, or holds what cannot be read.
-pub async fn list_breakdowns(conn: &mut Conn, id: SnapshotId) -> Result<Breakdowns, StoreError> {
-    let rows: Vec<(String, i64, Vec<u8>)> = sqlx::query_as(
+pub async fn list_breakdowns(
+    conn: &mut Conn,
+    id: SnapshotId,
+    wanted: Option<&[By]>,
+) -> Result<Breakdowns, StoreError> {
+    let mut query = QueryBuilder::new(
         "SELECT grouped_by, format, document
            FROM breakdowns
-          WHERE snapshot_key = (SELECT snapshot_key FROM snapshots WHERE snapshot_id = $1)",
-    )
-    .bind(id.to_string())
-    .fetch_all(conn)
-    .await?;
+          WHERE snapshot_key = (SELECT snapshot_key FROM snapshots WHERE snapshot_id = ",
+    );
+    query.push_bind(id.to_string()).push(")");
+    match wanted {
+        Some([]) => return Ok(Breakdowns::new()),
+        Some(wanted) => {
+            query.push(" AND grouped_by IN (");
+            let mut list = query.separated(", ");
+            for by in wanted {
+                list.push_bind(by.to_string());
+            }
+            query.push(")");
+        }
+        None => {}
+    }
+    let rows: Vec<(String, i64, Vec<u8>)> = query.build_query_as().fetch_all(conn).await?;
     rows.into_iter()
         .map(|(by, format, document)| {
             let by = parse("breakdowns", "grouped_by", &by, |text| text.parse().ok())?;

@@ -159,6 +159,10 @@ async fn a_running_daemon_is_asked_for_its_incidents() {
     let (code, json, _) = run(&["incidents", "show", &id, "--server", server, "-o", "json"]).await;
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!((code, &json), (0, &daemon.get(&format!("api/v1/incidents/{id}")).await));
+    let (_, json, _) =
+        run(&["incidents", "show", &id, "--server", server, "-o", "json", "--by", "account,ip"]).await;
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["breakdowns"].as_object().unwrap().keys().collect::<Vec<_>>(), ["account", "ip"]);
     let (code, text, _) = run(&["incidents", "show", &id, "--server", server, "-o", "csv"]).await;
     assert_eq!((code, text.lines().next().map(|line| line.starts_with("dimension,key,"))), (0, Some(true)));
 }

@@ -63,7 +63,11 @@ pub struct IncidentDocument {
     pub alerts: Vec<AlertDocument>,
     /// Every stored look at the cluster, oldest first.
     pub snapshots: Vec<SnapshotDocument>,
-    /// How much the look that is shown has seen: the latest, unless another was asked for.
+    /// The look that is shown: the latest, unless another was asked for; `null` before the first.
+    pub snapshot: Option<SnapshotId>,
+    /// When the look that is shown began.
+    pub taken_at: Option<Timestamp>,
+    /// How much the look that is shown has seen.
     pub coverage: Option<Coverage>,
     /// What the look that is shown has seen, by dimension or crossing of two.
     #[schema(value_type = BTreeMap<String, Breakdown>)]
@@ -89,7 +93,7 @@ pub struct AlertDocument {
     pub value: Option<f64>,
     /// Where the number was read.
     pub value_source: Option<ValueSource>,
-    /// What the look that is shown says about it; `null` before the first.
+    /// What the look that is shown says about it; `null` before the first, and where its server was not looked at.
     pub truth: Option<Truth>,
     /// The monitoring URL of the server it is about; `null` means the whole cluster.
     pub server_url: Option<Url>,
@@ -197,7 +201,8 @@ impl AlertDocument {
     pub fn server_name(&self) -> &str {
         let named = self.truth.as_ref().and_then(|truth| truth.server.as_deref());
         let label = || self.labels.get("server_id").or_else(|| self.labels.get("instance"));
-        named.or_else(label).unwrap_or("whole cluster")
+        let url = || self.server_url.as_ref().map(|url| url.as_str().trim_end_matches('/'));
+        named.or_else(label).or_else(url).unwrap_or("whole cluster")
     }
 
     /// Whether its number is known to be only the length of a full `/connz` page.
@@ -207,7 +212,7 @@ impl AlertDocument {
 
     /// Shows a member beside what the latest look says about it.
     pub fn new(member: Member, coverage: Option<&Coverage>) -> Self {
-        let truth = coverage.map(|coverage| Truth::about(&member, coverage));
+        let truth = coverage.and_then(|coverage| Truth::about(&member, coverage));
         let (status, ended_at) = match member.alert.status {
             AlertStatus::Firing => ("firing", None),
             AlertStatus::Resolved { ended_at } => ("resolved", Some(ended_at)),

@@ -12,6 +12,7 @@ use crate::http::api::documents::{
     AlertDocument, IncidentDocument, IncidentHead, IncidentList, SnapshotDocument, top_of,
 };
 use crate::http::error::{ApiError, Problem};
+use crate::model::breakdown::{By, InvalidBy};
 use crate::model::ids::{IncidentId, SnapshotId};
 use crate::store::incidents::IncidentFilter;
 use crate::store::{alerts, entries, incidents, snapshots};
@@ -47,6 +48,8 @@ pub struct ListQuery {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ShowQuery {
+    /// Which breakdowns to show, a comma list; every one that was stored unless given.
+    pub by: Option<String>,
     /// Groups per breakdown; 100 unless given.
     pub top: Option<usize>,
     /// The look to show; the latest unless given.
@@ -93,8 +96,18 @@ pub async fn show(
     query: Result<Query<ShowQuery>, QueryRejection>,
 ) -> Result<Json<IncidentDocument>, ApiError> {
     let (Path(id), Query(query)) = (id?, query?);
-    let top = query.top.unwrap_or(DEFAULT_TOP);
-    Ok(Json(get_document(&state, id, query.snapshot, top).await?))
+    Ok(Json(get_document(&state, id, &query, DEFAULT_TOP).await?))
+}
+
+impl ShowQuery {
+    /// Which breakdowns are asked for; `None` means all.
+    ///
+    /// # Errors
+    ///
+    /// A part that a breakdown cannot be by.
+    pub fn by_list(&self) -> Result<Option<Vec<By>>, InvalidBy> {
+        self.by.as_deref().map(By::parse_list).transpose()
+    }
 }
 
 /// Reads one page of incidents.
@@ -126,23 +139,25 @@ pub async fn list_page(state: &AppState, query: ListQuery) -> Result<IncidentLis
     })
 }
 
-/// Reads all there is to know of an incident, with the `top` groups of one look at its cluster.
+/// Reads all there is to know of an incident, with one look at its cluster; `usual_top` groups of each breakdown, unless
+/// the query says how many.
 ///
 /// # Errors
 ///
-/// There is no such incident or look, or the store failed.
+/// There is no such incident or look, the query makes no sense, or the store failed.
 pub async fn get_document(
     state: &AppState,
     id: IncidentId,
-    snapshot: Option<SnapshotId>,
-    top: usize,
+    query: &ShowQuery,
+    usual_top: usize,
 ) -> Result<IncidentDocument, ApiError> {
+    let by = query.by_list()?;
     let mut conn = state.store.read().await?;
     let incident = incidents::find(&mut conn, id).await?.ok_or(ApiError::UnknownIncident(id))?;
     let members = alerts::list(&mut conn, id).await?;
     let timeline = entries::list(&mut conn, id).await?;
     let snapshots = snapshots::list(&mut conn, id).await?;
-    let shown = match snapshot {
+    let shown = match query.snapshot {
         None => snapshots.last(),
         Some(wanted) => {
             let found = snapshots.iter().find(|snapshot| snapshot.id == wanted);
@@ -150,10 +165,11 @@ pub async fn get_document(
         }
     };
     let breakdowns = match shown {
-        Some(shown) => snapshots::list_breakdowns(&mut conn, shown.id).await?,
+        Some(shown) => snapshots::list_breakdowns(&mut conn, shown.id, by.as_deref()).await?,
         None => Default::default(),
     };
 
+    let (snapshot, taken_at) = shown.map(|shown| (shown.id, shown.taken_at)).unzip();
     let coverage = shown.map(|shown| shown.coverage.clone());
     let mut alerts: Vec<AlertDocument> =
         members.into_values().map(|member| AlertDocument::new(member, coverage.as_ref())).collect();
@@ -162,8 +178,10 @@ pub async fn get_document(
         head: incident.into(),
         alerts,
         snapshots: snapshots.into_iter().map(SnapshotDocument::from).collect(),
+        snapshot,
+        taken_at,
         coverage,
-        breakdowns: top_of(breakdowns, top),
+        breakdowns: top_of(breakdowns, query.top.unwrap_or(usual_top)),
         timeline,
     })
 }

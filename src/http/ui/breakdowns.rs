@@ -3,8 +3,7 @@
 use jiff::Timestamp;
 
 use crate::model::breakdown::{Breakdown, By, Figures, Group};
-use crate::model::headline::with_commas;
-use crate::model::printable::{age, percent, size};
+use crate::model::printable::{age, percent, size, with_commas};
 use crate::model::snapshot::{Coverage, ServerCoverage};
 
 /// How many groups of a breakdown a page lists, unless it is asked for more or fewer.

@@ -15,10 +15,11 @@ use crate::http::error::ApiError;
 use crate::http::ui::breakdowns::{CoverageView, DEFAULT_TOP, Section};
 use crate::http::ui::layout::{Choice, Layout, Moment, cluster_path, link, render};
 use crate::model::breakdown::Dimension;
-use crate::model::headline::with_commas;
 use crate::model::ids::IncidentId;
 use crate::model::incident::{IncidentState, Resolution};
 use crate::model::mapping::MappedBy;
+use crate::model::printable::with_commas;
+use crate::model::truth::Truth;
 
 /// From how many alerts on their table is closed at first.
 const MANY_ALERTS: usize = 9;
@@ -77,6 +78,7 @@ struct ShowPage {
     looks: Vec<Choice>,
     look: Option<Look>,
     timeline: Vec<Line>,
+    by: Option<String>,
     top: usize,
     json: String,
 }
@@ -188,7 +190,7 @@ pub(super) async fn show(
 ) -> Result<Response, ApiError> {
     let (Path(id), Query(query)) = (id?, query?);
     let top = query.top.unwrap_or(DEFAULT_TOP);
-    let document = get_document(&state, id, query.snapshot, top).await?;
+    let document = get_document(&state, id, &query, DEFAULT_TOP).await?;
     render(&ShowPage::new(document, &query, top, state.clock.now()))
 }
 
@@ -213,7 +215,7 @@ impl ShowPage {
         let asked_snapshot = query.snapshot.map(|id| id.to_string());
 
         let last = document.snapshots.last().map(|snapshot| snapshot.id);
-        let shown = query.snapshot.or(last);
+        let shown = document.snapshot;
         let looks = document.snapshots.iter().map(|snapshot| {
             let id = snapshot.id.to_string();
             let (at, answer) = (
@@ -222,18 +224,17 @@ impl ShowPage {
             );
             Choice {
                 text: format!("{at}, {}, {answer}", with_commas(snapshot.coverage.seen)),
-                href: link(&path, &[("snapshot", Some(&id)), ("top", asked_top.as_deref())]),
+                href: link(
+                    &path,
+                    &[("snapshot", Some(&id)), ("by", query.by.as_deref()), ("top", asked_top.as_deref())],
+                ),
                 current: Some(snapshot.id) == shown,
             }
         });
         let looks: Vec<Choice> = looks.collect();
 
-        let taken_at = document
-            .snapshots
-            .iter()
-            .find(|snapshot| Some(snapshot.id) == shown)
-            .map(|snapshot| (snapshot.id, snapshot.taken_at));
-        let look = taken_at.zip(document.coverage.as_ref()).map(|((id, taken_at), coverage)| Look {
+        let shown = shown.zip(document.taken_at);
+        let look = shown.zip(document.coverage.as_ref()).map(|((id, taken_at), coverage)| Look {
             id: id.to_string(),
             taken: Moment::new(taken_at, now),
             is_last: Some(id) == last,
@@ -286,8 +287,13 @@ impl ShowPage {
             top,
             json: link(
                 &format!("/api/v1{path}"),
-                &[("snapshot", asked_snapshot.as_deref()), ("top", asked_top.as_deref())],
+                &[
+                    ("snapshot", asked_snapshot.as_deref()),
+                    ("by", query.by.as_deref()),
+                    ("top", asked_top.as_deref()),
+                ],
             ),
+            by: query.by.clone(),
             head,
         }
     }
@@ -297,21 +303,22 @@ impl ShowPage {
         let path = format!("/incidents/{}", self.head.id);
         // the last look changes; an older one is named
         let older = self.look.as_ref().filter(|look| !look.is_last).map(|look| look.id.as_str());
-        link(&path, &[("snapshot", older), ("top", Some(&top.to_string()))]) + "#" + section
+        let parts = [("snapshot", older), ("by", self.by.as_deref()), ("top", Some(&*top.to_string()))];
+        link(&path, &parts) + "#" + section
     }
 }
 
 impl AlertRow {
     fn new(alert: AlertDocument, now: Timestamp) -> Self {
-        let truth = alert.truth.as_ref().and_then(|truth| truth.connections());
+        let truth = alert.truth.as_ref().and_then(Truth::count);
         let pairs = |labels: &crate::model::labels::Labels| {
             labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
         };
         Self {
             server: alert.server_name().to_owned(),
             says: alert.value.map_or_else(|| "unknown".to_owned(), |value| value.to_string()),
-            really: truth.map_or_else(|| "unknown".to_owned(), with_commas),
             is_whole: truth.is_some() && alert.truth.as_ref().is_some_and(|truth| truth.server.is_none()),
+            really: truth.unwrap_or_else(|| "unknown".to_owned()),
             is_saturated: alert.is_saturated(),
             since: Moment::new(alert.starts_at, now),
             ended: alert.ended_at.map(|ended_at| Moment::new(ended_at, now)),
