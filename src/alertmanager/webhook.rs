@@ -47,8 +47,6 @@ struct Payload<'a> {
     receiver: Option<String>,
     #[serde(default, deserialize_with = "optional")]
     group_key: Option<String>,
-    #[serde(default, rename = "externalURL", deserialize_with = "optional")]
-    external_url: Option<String>,
     #[serde(default, deserialize_with = "optional")]
     truncated_alerts: Option<i64>,
 }
@@ -115,7 +113,6 @@ pub fn parse(body: &[u8], received_at: Timestamp) -> Result<Notification, Payloa
         alerts: alerts.collect::<Result<_, _>>()?,
         receiver: payload.receiver.unwrap_or_default(),
         group_key: payload.group_key.unwrap_or_default(),
-        external_url: payload.external_url.unwrap_or_default(),
         truncated_alerts: payload.truncated_alerts.and_then(|count| u64::try_from(count).ok()).unwrap_or(0),
     })
 }
