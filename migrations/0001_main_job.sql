@@ -116,7 +116,7 @@ CREATE TABLE servers (
     server_id    TEXT   NOT NULL,
     server_name  TEXT   NOT NULL,
     version      TEXT   NOT NULL,
-    seen_at      BIGINT NOT NULL,
+    learnt_at    BIGINT NOT NULL,
     PRIMARY KEY (cluster, url)
 );
 

@@ -1,14 +1,15 @@
 //! The webhook payload, taken by its shape.
 //!
 //! Versions 0.25 to 0.34 call themselves version "4", Grafana "1"; unknown fields appear with every release. What
-//! makes a notification is `alerts[]`, each with `status`, `labels` and `startsAt`. The status at the top is
-//! `firing` as soon as one alert fires and is not looked at.
+//! makes a notification is `alerts[]`, each with `status`, `labels` and `startsAt`; everything else may be missing or of
+//! the wrong type. The status at the top is `firing` as soon as one alert fires and is not looked at.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use ring::digest::{Context, SHA256};
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::model::alert::{Alert, AlertStatus, AlertValue};
@@ -42,13 +43,11 @@ const LONGEST_DIAGNOSIS: usize = 300;
 struct Payload<'a> {
     #[serde(borrow)]
     alerts: Vec<&'a RawValue>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional")]
     receiver: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional")]
     group_key: Option<String>,
-    #[serde(default, rename = "externalURL")]
-    external_url: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional")]
     truncated_alerts: Option<i64>,
 }
 
@@ -57,18 +56,28 @@ struct Payload<'a> {
 struct PayloadAlert {
     status: Status,
     labels: Labels,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional")]
     annotations: Option<Labels>,
     starts_at: Timestamp,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional")]
     ends_at: Option<Timestamp>,
-    #[serde(default, rename = "generatorURL")]
+    #[serde(default, rename = "generatorURL", deserialize_with = "optional")]
     generator_url: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional")]
     fingerprint: Option<String>,
     /// Grafana only: numbers or null by the name of the query.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional")]
     values: Option<BTreeMap<String, serde_json::Value>>,
+}
+
+/// Reads what a notification can do without; of the wrong type it is as good as absent, and no reason to lose an alert.
+fn optional<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    let raw = <&RawValue>::deserialize(deserializer)?;
+    Ok(serde_json::from_str(raw.get()).ok())
 }
 
 #[derive(Deserialize)]
@@ -104,7 +113,6 @@ pub fn parse(body: &[u8], received_at: Timestamp) -> Result<Notification, Payloa
         alerts: alerts.collect::<Result<_, _>>()?,
         receiver: payload.receiver.unwrap_or_default(),
         group_key: payload.group_key.unwrap_or_default(),
-        external_url: payload.external_url.unwrap_or_default(),
         truncated_alerts: payload.truncated_alerts.and_then(|count| u64::try_from(count).ok()).unwrap_or(0),
     })
 }
@@ -220,6 +228,25 @@ mod tests {
         assert_eq!(alert.status, AlertStatus::Resolved { ended_at: at() });
         assert_eq!(alert.starts_at.to_string(), "2025-12-31T23:00:00Z");
         assert_eq!(alert.fingerprint, alert.labels.fingerprint());
+    }
+
+    #[test]
+    fn an_optional_field_of_the_wrong_type_loses_no_alert() {
+        let body = r#"{"receiver":5,"groupKey":null,"externalURL":{},"truncatedAlerts":1.5,"alerts":[
+            {"status":"resolved","labels":{"a":"b"},"startsAt":"2026-01-01T00:00:00Z","endsAt":12,
+             "annotations":{"value":7},"generatorURL":3,"fingerprint":[],"values":"many"},
+            {"status":"firing","labels":{"a":"b"},"startsAt":"2026-01-01T00:00:00Z","annotations":null}]}"#;
+        let notification = parse_text(body).unwrap();
+        assert_eq!(
+            (notification.receiver.as_str(), notification.group_key.as_str(), notification.truncated_alerts),
+            ("", "", 0)
+        );
+        let [over, fires] = notification.alerts.as_slice() else { panic!("there are two") };
+        assert_eq!(over.status, AlertStatus::Resolved { ended_at: at() });
+        assert_eq!(over.fingerprint, over.labels.fingerprint());
+        for alert in [over, fires] {
+            assert_eq!((alert.annotations.len(), alert.generator_url.as_str(), alert.value), (0, "", None));
+        }
     }
 
     #[test]

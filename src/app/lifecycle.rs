@@ -1,14 +1,20 @@
-//! Soft and hard stop: the first signal asks, the second or the end of the grace period insists.
+//! Soft and hard stop: the first signal asks, the second or the end of the grace period insists, the third ends the
+//! process at once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{info, warn};
 
 /// How long a soft stop may take.
 const GRACE: Duration = Duration::from_secs(20);
+
+/// How a process ends that was told three times.
+const IMPATIENT: i32 = 1;
 
 /// Tells the parts of the daemon to stop.
 #[derive(Debug, Clone)]
@@ -19,11 +25,13 @@ pub struct Stop {
     pub hard: CancellationToken,
     /// How long a soft stop may take before it becomes a hard one.
     pub grace: Duration,
+    /// Listens for signals, until the last clone is gone.
+    signals: Option<Arc<AbortOnDropHandle<()>>>,
 }
 
 impl Default for Stop {
     fn default() -> Self {
-        Self { soft: CancellationToken::new(), hard: CancellationToken::new(), grace: GRACE }
+        Self { soft: CancellationToken::new(), hard: CancellationToken::new(), grace: GRACE, signals: None }
     }
 }
 
@@ -34,20 +42,26 @@ impl Stop {
     ///
     /// Signals cannot be caught.
     pub fn on_signals() -> anyhow::Result<Self> {
-        let stop = Self::default();
+        let mut stop = Self::default();
         let mut interrupt = signal(SignalKind::interrupt()).context("catching SIGINT")?;
         let mut terminate = signal(SignalKind::terminate()).context("catching SIGTERM")?;
-        let told = stop.clone();
-        tokio::spawn(async move {
-            for token in [&told.soft, &told.hard] {
-                let name = tokio::select! {
+        let tokens = [stop.soft.clone(), stop.hard.clone()];
+        let listening = tokio::spawn(async move {
+            let mut next = async || {
+                tokio::select! {
                     _ = interrupt.recv() => "SIGINT",
                     _ = terminate.recv() => "SIGTERM",
-                };
-                info!("{name} received, stopping");
+                }
+            };
+            for token in tokens {
+                info!("{} received, stopping", next().await);
                 token.cancel();
             }
+            // whatever a hard stop still waits for: what is committed is safe, and the rest goes on at the next start
+            warn!("{} received for the third time, ending at once", next().await);
+            std::process::exit(IMPATIENT);
         });
+        stop.signals = Some(Arc::new(AbortOnDropHandle::new(listening)));
         Ok(stop)
     }
 

@@ -9,8 +9,6 @@ pub struct Notification {
     pub receiver: String,
     /// The group's key; stable over time and nodes, but not an identity.
     pub group_key: String,
-    /// Base URL of the sending node; differs between the nodes of an HA pair.
-    pub external_url: String,
     /// How many alerts of the group the sender left out.
     pub truncated_alerts: u64,
     /// The alerts, each with its own status: the only one to trust.

@@ -28,7 +28,7 @@ impl TryFrom<Row> for KnownServer {
     }
 }
 
-/// Remembers what a server said of itself.
+/// Remembers what was learnt of a server at `learnt_at`.
 ///
 /// # Errors
 ///
@@ -37,23 +37,23 @@ pub async fn save(
     conn: &mut Conn,
     server: &KnownServer,
     version: &str,
-    seen_at: Timestamp,
+    learnt_at: Timestamp,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO servers (cluster, url, server_id, server_name, version, seen_at)
+        "INSERT INTO servers (cluster, url, server_id, server_name, version, learnt_at)
          VALUES ($1, $2, $3, $4, $5, $6)
              ON CONFLICT (cluster, url) DO UPDATE
             SET server_id = excluded.server_id,
                 server_name = excluded.server_name,
                 version = excluded.version,
-                seen_at = excluded.seen_at",
+                learnt_at = excluded.learnt_at",
     )
     .bind(&server.cluster)
     .bind(server.url.as_str())
     .bind(server.server_id.as_deref().unwrap_or_default())
     .bind(server.server_name.as_deref().unwrap_or_default())
     .bind(version)
-    .bind(seen_at.as_microsecond())
+    .bind(learnt_at.as_microsecond())
     .execute(conn)
     .await?;
     Ok(())

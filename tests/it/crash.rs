@@ -7,12 +7,14 @@ use std::path::Path;
 
 use connwarden::store::Store;
 use serde_json::Value;
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
 
 use crate::harness::daemon::{Daemon, run};
 use crate::harness::document::{entries, groups, timeline};
 use crate::harness::fake::Gate;
 use crate::harness::nats::{NEWEST, NatsServer};
-use crate::harness::{eventually, fixture};
+use crate::harness::{eventually, fixture, http};
 use crate::swarm::{ClientSpec, Options, Population, Swarm};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,6 +127,34 @@ async fn a_second_daemon_on_the_same_directory_is_told_who_holds_it() {
         )
     );
     daemon.get("api/v1/incidents").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_third_signal_ends_what_a_hard_stop_waits_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = ["--log.level", "info,tower_http=debug"].map(str::to_owned);
+    let mut daemon = Daemon::start(directory.path(), &arguments).await;
+    let file = directory.path().join("data/connwarden.db");
+    let mut outsider = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut outsider).await.unwrap();
+    // it waits for the lock, and who closes the store waits for it
+    let body = fixture("alertmanager/single-firing.am-0.33.1.json");
+    let sending = tokio::spawn(http().post(daemon.webhook()).body(body).send());
+    let begun = |line: &str| (line.contains("started processing") && line.contains("POST")).then_some(());
+    daemon.process.logged("the notification", begun).await;
+
+    for count in 1..=2 {
+        daemon.process.terminate();
+        eventually("the signal", async || {
+            let log = daemon.process.log();
+            (log.matches("SIGTERM received, stopping").count() == count).then_some(())
+        })
+        .await;
+    }
+    daemon.process.terminate();
+    assert_eq!(daemon.process.ended().await.code(), Some(1));
+    assert!(daemon.process.log().contains("SIGTERM received for the third time"));
+    sending.abort();
 }
 
 /// A server with twenty connections, twelve of them of one application.

@@ -147,8 +147,11 @@ async fn what_will_never_be_a_notification_is_refused_in_one_line_and_not_kept()
         notification(&[firing(ALERT, "nats-1:7777"), alert]).into_bytes()
     };
     let brackets = "[".repeat(100_000);
-    let nested = format!(r#"{{"A":{brackets}{}}}"#, "]".repeat(100_000));
-    let nested = String::from_utf8(with("values", json!("?"))).unwrap().replace(r#""?""#, &nested);
+    let nested = |key: &str| {
+        let value = format!(r#"{{"A":{brackets}{}}}"#, "]".repeat(100_000));
+        String::from_utf8(with(key, json!("?"))).unwrap().replace(r#""?""#, &value).into_bytes()
+    };
+    assert_eq!(app.notify(nested("values")).await.status, 202, "what can be done without may be anything");
     let cases: Vec<(Vec<u8>, &str)> = vec![
         (Vec::new(), "the body is not JSON: EOF while parsing"),
         (b"firing!".to_vec(), "the body is not JSON: expected ident"),
@@ -165,7 +168,6 @@ async fn what_will_never_be_a_notification_is_refused_in_one_line_and_not_kept()
         (with("startsAt", json!("yesterday")), "alerts[1] is not an alert: "),
         (with("startsAt", json!("2026-02-30T00:00:00Z")), "alerts[1] is not an alert: "),
         (with("startsAt", json!("a\r\nb")), "alerts[1] is not an alert: "),
-        (with("endsAt", json!(12)), "alerts[1] is not an alert: invalid type: integer `12`"),
         (with("status", json!("pending")), "alerts[1] is not an alert: unknown variant `pending`"),
         (
             with("status", json!("a\nlevel=info b")),
@@ -173,8 +175,8 @@ async fn what_will_never_be_a_notification_is_refused_in_one_line_and_not_kept()
         ),
         (with("status", json!("x".repeat(MIB))), "alerts[1] is not an alert: unknown variant `xxx"),
         (with("labels", json!({ "alertname": 7 })), "alerts[1] is not an alert: invalid type: integer `7`"),
-        (brackets.into_bytes(), "the body is not JSON: EOF while parsing"),
-        (nested.into_bytes(), "alerts[1] is not an alert: recursion limit exceeded"),
+        (brackets.clone().into_bytes(), "the body is not JSON: EOF while parsing"),
+        (nested("labels"), "alerts[1] is not an alert: invalid type: sequence"),
     ];
     let count = cases.len();
     for (body, expected) in cases {
@@ -183,7 +185,7 @@ async fn what_will_never_be_a_notification_is_refused_in_one_line_and_not_kept()
         assert_one_line(&answer);
         assert!(answer.text.starts_with(expected), "{:?} does not begin with {expected:?}", answer.text);
     }
-    assert_eq!(notifications(&app).await, 0);
+    assert_eq!(notifications(&app).await, 1);
     assert_eq!(counted(&app, "hopeless").await, count);
     app.finish().await;
 }
