@@ -150,9 +150,14 @@ const MOST_CROSSINGS: usize = 4;
 impl By {
     /// What is counted of every stored look: each dimension, and the addresses and the servers of each application.
     pub fn standard() -> Vec<Self> {
-        let crossed = [Dimension::Ip, Dimension::Server]
-            .map(|second| Self { first: Dimension::Application, second: Some(second) });
+        let crossed =
+            [Dimension::Ip, Dimension::Server].map(|second| Self::crossed(Dimension::Application, second));
         Dimension::ALL.into_iter().map(Self::from).chain(crossed).collect()
+    }
+
+    /// Two different dimensions, crossed.
+    pub fn crossed(first: Dimension, second: Dimension) -> Self {
+        Self { first, second: (first != second).then_some(second) }
     }
 
     /// The dimensions, one or two.

@@ -1,6 +1,9 @@
 //! The headline: what there is to know of an incident in one line.
 
-use crate::model::breakdown::Dimension;
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::model::breakdown::{By, Dimension, Figures, Group, share};
 use crate::model::member::Member;
 use crate::model::printable::with_commas;
 use crate::model::snapshot::Snapshot;
@@ -36,24 +39,17 @@ pub fn headline<'a>(members: impl IntoIterator<Item = &'a Member>, snapshot: &Sn
         line.push_str(&format!(", not {said}: the alert's number is the length of one /connz page"));
     }
 
-    if let Some(breakdown) = snapshot.breakdowns.get(&Dimension::Application.into()) {
-        let largest = breakdown.groups.first().filter(|group| group.share >= WORTH_NAMING);
-        if let Some(group) = largest {
-            let what = if group.absent { "have no name" } else { "are " };
-            let name = if group.absent { "" } else { &group.key };
-            line.push_str(&format!("; {} {what}{name}", percent(group.share)));
-            let (idle, ips) = (group.figures.idle_without_traffic, group.figures.distinct_ips);
-            if ips == 1 {
-                line.push_str(" from one address");
-            }
-            if idle * 2 > group.figures.connections {
-                line.push_str(&format!(", {} of them idle and without traffic", with_commas(idle)));
-            }
-        }
-        let unnamed = breakdown.groups.iter().skip(usize::from(largest.is_some())).find(|group| group.absent);
-        if let Some(unnamed) = unnamed {
-            line.push_str(&format!("; {} have no name", with_commas(unnamed.figures.connections)));
-        }
+    let servers: BTreeSet<&str> = truths.iter().filter_map(|(_, truth)| truth.server.as_deref()).collect();
+    let one_of_several = servers.iter().next().filter(|_| servers.len() == 1 && coverage.servers.len() > 1);
+    if let Some(holder) = Holder::find(snapshot, one_of_several.copied()) {
+        line.push_str(&format!("; {holder}"));
+    }
+    let unnamed = snapshot.breakdowns.get(&Dimension::Application.into()).and_then(|breakdown| {
+        // said already, if they are the most
+        breakdown.groups.iter().skip(1).find(|group| group.absent)
+    });
+    if let Some(unnamed) = unnamed {
+        line.push_str(&format!("; {} have no name", with_commas(unnamed.figures.connections)));
     }
     if !coverage.complete {
         let seen = with_commas(coverage.seen);
@@ -66,7 +62,99 @@ pub fn headline<'a>(members: impl IntoIterator<Item = &'a Member>, snapshot: &Sn
     line
 }
 
-/// Writes a share as a percentage.
-fn percent(share: f64) -> String {
-    format!("{:.0} %", share * 100.0)
+/// The application that holds most connections: of one server, or of the cluster.
+struct Holder<'a> {
+    /// `None` for clients without a name.
+    application: Option<&'a str>,
+    figures: &'a Figures,
+    share: f64,
+    server: Option<&'a str>,
+}
+
+impl<'a> Holder<'a> {
+    /// Finds it, if it is worth naming.
+    fn find(snapshot: &'a Snapshot, server: Option<&'a str>) -> Option<Self> {
+        let by = match server {
+            None => By::from(Dimension::Application),
+            Some(_) => By::crossed(Dimension::Application, Dimension::Server),
+        };
+        let groups = &snapshot.breakdowns.get(&by)?.groups;
+        let is_meant = |group: &&Group| {
+            server.is_none_or(|server| group.keys.get(&Dimension::Server).is_some_and(|key| key == server))
+        };
+        let largest = groups.iter().find(is_meant)?;
+        let whole = groups.iter().filter(is_meant).map(|group| group.figures.connections).sum();
+        let share = server.map_or(largest.share, |_| share(largest.figures.connections, whole));
+        let key = largest.keys.get(&Dimension::Application).unwrap_or(&largest.key);
+        let application = (!largest.absent).then_some(key.as_str());
+        (share >= WORTH_NAMING).then_some(Self { application, figures: &largest.figures, share, server })
+    }
+}
+
+impl fmt::Display for Holder<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.0} % ", self.share * 100.0)?;
+        if let Some(server) = self.server {
+            write!(f, "of those on {server} ")?;
+        }
+        match self.application {
+            Some(application) => write!(f, "are {application}")?,
+            None => f.write_str("have no name")?,
+        }
+        if self.figures.distinct_ips == 1 {
+            f.write_str(" from one address")?;
+        }
+        let idle = self.figures.idle_without_traffic;
+        if idle * 2 > self.figures.connections {
+            write!(f, ", {} of them idle and without traffic", with_commas(idle))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::model::breakdown::{Breakdown, Other};
+    use crate::model::snapshot::Coverage;
+
+    fn group(key: &str, server: &str, connections: u64) -> Group {
+        let keys = BTreeMap::from([
+            (Dimension::Application, key.to_owned()),
+            (Dimension::Server, server.to_owned()),
+        ]);
+        Group {
+            key: if server.is_empty() { key.to_owned() } else { format!("{key} / {server}") },
+            keys: if server.is_empty() { BTreeMap::new() } else { keys },
+            absent: key == "(unnamed)",
+            label: None,
+            example: None,
+            undercount: 0,
+            share: share(connections, 100),
+            figures: Figures { connections, distinct_ips: 2, ..Figures::default() },
+        }
+    }
+
+    #[test]
+    fn the_holder_is_that_of_the_server_that_is_meant() {
+        let breakdown = |groups| Breakdown { groups, other: Other::default(), total: Figures::default() };
+        let whole = [group("orders", "", 60), group("reports", "", 31), group("(unnamed)", "", 9)];
+        let crossed = [group("orders", "a", 60), group("reports", "b", 31), group("(unnamed)", "b", 9)];
+        let snapshot = Snapshot {
+            cluster: "c".to_owned(),
+            taken_at: jiff::Timestamp::UNIX_EPOCH,
+            coverage: Coverage::of(Vec::new(), 0),
+            breakdowns: [
+                (By::from(Dimension::Application), breakdown(whole.to_vec())),
+                (By::crossed(Dimension::Application, Dimension::Server), breakdown(crossed.to_vec())),
+            ]
+            .into(),
+        };
+        let told = |server| Holder::find(&snapshot, server).map(|holder| holder.to_string());
+        assert_eq!(told(None).as_deref(), Some("60 % are orders"));
+        assert_eq!(told(Some("b")).as_deref(), Some("78 % of those on b are reports"));
+        assert_eq!(told(Some("elsewhere")), None);
+    }
 }
