@@ -295,7 +295,7 @@ fn alerts(alerts: &[AlertDocument], width: usize) -> String {
 
 /// Asks the daemon for a document.
 async fn get<T: DeserializeOwned>(server: &Url, path: &str, query: &[(&str, String)]) -> anyhow::Result<T> {
-    let mut url = server.join(path).with_context(|| format!("{server} is not the URL of a daemon"))?;
+    let mut url = below(server, path).with_context(|| format!("{server} is not the URL of a daemon"))?;
     url.query_pairs_mut().extend_pairs(query);
     let http = outgoing::client(|builder| builder.timeout(TIMEOUT));
     let answer =
@@ -311,6 +311,15 @@ async fn get<T: DeserializeOwned>(server: &Url, path: &str, query: &[(&str, Stri
         });
     }
     serde_json::from_slice(&body).with_context(|| format!("reading the document of {server}"))
+}
+
+/// A path below the URL of a daemon, which may be a prefix behind a reverse proxy.
+fn below(server: &Url, path: &str) -> Option<Url> {
+    let mut url = server.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    url.path_segments_mut().ok()?.pop_if_empty().extend(path.split('/'));
+    Some(url)
 }
 
 #[cfg(test)]
@@ -373,6 +382,19 @@ mod tests {
                      opened 2026-11-24 09:00:00Z (3d ago)\n";
         let text = shown(None);
         assert!(text.contains(state), "{text}");
+    }
+
+    #[test]
+    fn a_daemon_may_be_below_a_prefix() {
+        let cases = [
+            ("http://host:9480", "http://host:9480/api/v1/incidents"),
+            ("http://host/prefix", "http://host/prefix/api/v1/incidents"),
+            ("https://host/a/b/?x=y#z", "https://host/a/b/api/v1/incidents"),
+        ];
+        for (server, url) in cases {
+            assert_eq!(below(&server.parse().unwrap(), "api/v1/incidents").unwrap().as_str(), url);
+        }
+        assert_eq!(below(&"localhost:9480".parse().unwrap(), "api/v1/incidents"), None);
     }
 
     #[test]
