@@ -126,15 +126,14 @@ async fn list(server: &Url, arguments: ListArguments) -> anyhow::Result<String> 
     match arguments.output {
         Output::Json => Ok(serde_json::to_string_pretty(&page)? + "\n"),
         Output::Csv => list_as_csv(&page),
-        Output::Table => list_as_table(&page),
+        Output::Table => list_as_table(&page, Clock::system().now(), table_width(terminal())),
     }
 }
 
-fn list_as_table(page: &IncidentList) -> anyhow::Result<String> {
+fn list_as_table(page: &IncidentList, now: Timestamp, width: usize) -> anyhow::Result<String> {
     if page.incidents.is_empty() {
         return Ok("no incidents\n".to_owned());
     }
-    let now = Clock::system().now();
     let columns = [
         Column { heading: "WHAT", numeric: false, expendable: 0 },
         Column { heading: "STATE", numeric: false, expendable: 0 },
@@ -148,14 +147,19 @@ fn list_as_table(page: &IncidentList) -> anyhow::Result<String> {
         .map(|incident| {
             vec![
                 incident.headline.clone().unwrap_or_else(|| incident.alert_name.clone()),
-                incident.state.name().to_owned(),
+                match &incident.state {
+                    IncidentState::Triggered => incident.state.name().to_owned(),
+                    IncidentState::Resolved { resolved_at, .. } => {
+                        format!("{} {} ago", incident.state.name(), age(Some(*resolved_at), now))
+                    }
+                },
                 incident.cluster_name(),
                 format!("{} ago", age(Some(incident.opened_at), now)),
                 incident.id.to_string(),
             ]
         })
         .collect();
-    let mut text = draw(&columns, &rows, table_width(terminal()));
+    let mut text = draw(&columns, &rows, width);
     if let Some(next) = &page.next {
         writeln!(text, "\nthere are more: --before {next}")?;
     }
@@ -164,8 +168,12 @@ fn list_as_table(page: &IncidentList) -> anyhow::Result<String> {
 
 fn list_as_csv(page: &IncidentList) -> anyhow::Result<String> {
     let mut lines = csv::Writer::from_writer(Vec::new());
-    lines.write_record(["id", "state", "cluster", "alert_name", "opened_at", "headline"])?;
+    lines.write_record(["id", "state", "cluster", "alert_name", "opened_at", "headline", "resolved_at"])?;
     for incident in &page.incidents {
+        let resolved_at = match &incident.state {
+            IncidentState::Triggered => String::new(),
+            IncidentState::Resolved { resolved_at, .. } => resolved_at.to_string(),
+        };
         lines.write_record([
             &*incident.id.to_string(),
             incident.state.name(),
@@ -173,6 +181,7 @@ fn list_as_csv(page: &IncidentList) -> anyhow::Result<String> {
             &spreadsheet(&incident.alert_name),
             &incident.opened_at.to_string(),
             &spreadsheet(incident.headline.as_deref().unwrap_or_default()),
+            &resolved_at,
         ])?;
     }
     Ok(String::from_utf8(lines.into_inner()?)?)
@@ -382,6 +391,18 @@ mod tests {
                      opened 2026-11-24 09:00:00Z (3d ago)\n";
         let text = shown(None);
         assert!(text.contains(state), "{text}");
+    }
+
+    #[test]
+    fn a_list_says_when_an_incident_was_resolved() {
+        let page = IncidentList { incidents: vec![document().head], next: None };
+        let now = "2026-11-24T13:00:00Z".parse().unwrap();
+        insta::assert_snapshot!(list_as_table(&page, now, 120).unwrap(), @r"
+        WHAT                     STATE            CLUSTER  OPENED  ID
+        3 connections on nats-1  resolved 2h ago  nats     4h ago  019b8d7a-0000-7000-8000-00000000000a
+        ");
+        let text = list_as_csv(&page).unwrap();
+        assert!(text.ends_with(",3 connections on nats-1,2026-11-24T11:00:00Z\n"), "{text}");
     }
 
     #[test]
