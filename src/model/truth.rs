@@ -67,10 +67,7 @@ impl Truth {
 }
 
 /// Adds up what the servers say, if all of them say it.
-fn sum_of_all(
-    servers: &[ServerCoverage],
-    count: impl Fn(&ServerCoverage) -> Option<u64>,
-) -> Option<u64> {
+fn sum_of_all(servers: &[ServerCoverage], count: impl Fn(&ServerCoverage) -> Option<u64>) -> Option<u64> {
     let counts: Option<Vec<u64>> = servers.iter().map(count).collect();
     counts.filter(|counts| !counts.is_empty()).map(|counts| sum(counts.into_iter()))
 }
@@ -143,8 +140,14 @@ mod tests {
         ];
         for (servers, (connections, at_least, varz_connections, connz_total)) in cases {
             let truth = about(None, servers).unwrap();
-            let expected =
-                Truth { server: None, connections, at_least, varz_connections, connz_total, value_saturated: None };
+            let expected = Truth {
+                server: None,
+                connections,
+                at_least,
+                varz_connections,
+                connz_total,
+                value_saturated: None,
+            };
             assert_eq!(truth, expected);
         }
     }
