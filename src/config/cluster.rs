@@ -369,7 +369,15 @@ mod tests {
         ] {
             assert_eq!(parse_typed_monitor_url(text).map(String::from), Ok(url.to_owned()), "{text}");
         }
-        let refused = ["", "nats-1", "[::1]", "nats-1:port", "nats-1:8222/varz", "nats://nats-1:4222", "me:pw@nats-1:1"];
+        let refused = [
+            "",
+            "nats-1",
+            "[::1]",
+            "nats-1:port",
+            "nats-1:8222/varz",
+            "nats://nats-1:4222",
+            "me:pw@nats-1:1",
+        ];
         let report = refused.map(|text| parse_typed_monitor_url(text).unwrap_err());
         insta::assert_snapshot!(report.join("\n"), @r"
         expected a monitoring address such as `http://nats-1:8222`, found ``, write `http://` before it
