@@ -216,7 +216,9 @@ mod tests {
 
     /// What one object says and the other adds.
     fn with(mut more: Value, figures: Value) -> Value {
-        let (Value::Object(all), Value::Object(figures)) = (&mut more, figures) else { panic!("not objects") };
+        let (Value::Object(all), Value::Object(figures)) = (&mut more, figures) else {
+            panic!("not objects")
+        };
         all.extend(figures);
         more
     }
