@@ -126,15 +126,14 @@ async fn list(server: &Url, arguments: ListArguments) -> anyhow::Result<String> 
     match arguments.output {
         Output::Json => Ok(serde_json::to_string_pretty(&page)? + "\n"),
         Output::Csv => list_as_csv(&page),
-        Output::Table => list_as_table(&page),
+        Output::Table => list_as_table(&page, Clock::system().now(), table_width(terminal())),
     }
 }
 
-fn list_as_table(page: &IncidentList) -> anyhow::Result<String> {
+fn list_as_table(page: &IncidentList, now: Timestamp, width: usize) -> anyhow::Result<String> {
     if page.incidents.is_empty() {
         return Ok("no incidents\n".to_owned());
     }
-    let now = Clock::system().now();
     let columns = [
         Column { heading: "WHAT", numeric: false, expendable: 0 },
         Column { heading: "STATE", numeric: false, expendable: 0 },
@@ -148,14 +147,19 @@ fn list_as_table(page: &IncidentList) -> anyhow::Result<String> {
         .map(|incident| {
             vec![
                 incident.headline.clone().unwrap_or_else(|| incident.alert_name.clone()),
-                incident.state.name().to_owned(),
+                match &incident.state {
+                    IncidentState::Triggered => incident.state.name().to_owned(),
+                    IncidentState::Resolved { resolved_at, .. } => {
+                        format!("{} {} ago", incident.state.name(), age(Some(*resolved_at), now))
+                    }
+                },
                 incident.cluster_name(),
                 format!("{} ago", age(Some(incident.opened_at), now)),
                 incident.id.to_string(),
             ]
         })
         .collect();
-    let mut text = draw(&columns, &rows, table_width(terminal()));
+    let mut text = draw(&columns, &rows, width);
     if let Some(next) = &page.next {
         writeln!(text, "\nthere are more: --before {next}")?;
     }
@@ -164,8 +168,12 @@ fn list_as_table(page: &IncidentList) -> anyhow::Result<String> {
 
 fn list_as_csv(page: &IncidentList) -> anyhow::Result<String> {
     let mut lines = csv::Writer::from_writer(Vec::new());
-    lines.write_record(["id", "state", "cluster", "alert_name", "opened_at", "headline"])?;
+    lines.write_record(["id", "state", "cluster", "alert_name", "opened_at", "headline", "resolved_at"])?;
     for incident in &page.incidents {
+        let resolved_at = match &incident.state {
+            IncidentState::Triggered => String::new(),
+            IncidentState::Resolved { resolved_at, .. } => resolved_at.to_string(),
+        };
         lines.write_record([
             &*incident.id.to_string(),
             incident.state.name(),
@@ -173,6 +181,7 @@ fn list_as_csv(page: &IncidentList) -> anyhow::Result<String> {
             &spreadsheet(&incident.alert_name),
             &incident.opened_at.to_string(),
             &spreadsheet(incident.headline.as_deref().unwrap_or_default()),
+            &resolved_at,
         ])?;
     }
     Ok(String::from_utf8(lines.into_inner()?)?)
@@ -295,7 +304,7 @@ fn alerts(alerts: &[AlertDocument], width: usize) -> String {
 
 /// Asks the daemon for a document.
 async fn get<T: DeserializeOwned>(server: &Url, path: &str, query: &[(&str, String)]) -> anyhow::Result<T> {
-    let mut url = server.join(path).with_context(|| format!("{server} is not the URL of a daemon"))?;
+    let mut url = below(server, path).with_context(|| format!("{server} is not the URL of a daemon"))?;
     url.query_pairs_mut().extend_pairs(query);
     let http = outgoing::client(|builder| builder.timeout(TIMEOUT));
     let answer =
@@ -312,6 +321,15 @@ async fn get<T: DeserializeOwned>(server: &Url, path: &str, query: &[(&str, Stri
     }
     serde_json::from_slice(&body)
         .map_err(|error| anyhow::anyhow!("reading the document of {server}: {}", visible(&error.to_string())))
+}
+
+/// A path below the URL of a daemon, which may be a prefix behind a reverse proxy.
+fn below(server: &Url, path: &str) -> Option<Url> {
+    let mut url = server.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    url.path_segments_mut().ok()?.pop_if_empty().extend(path.split('/'));
+    Some(url)
 }
 
 #[cfg(test)]
@@ -378,12 +396,37 @@ mod tests {
     }
 
     #[test]
+    fn a_list_says_when_an_incident_was_resolved() {
+        let page = IncidentList { incidents: vec![document().head], next: None };
+        let now = "2026-11-24T13:00:00Z".parse().unwrap();
+        insta::assert_snapshot!(list_as_table(&page, now, 120).unwrap(), @r"
+        WHAT                     STATE            CLUSTER  OPENED  ID
+        3 connections on nats-1  resolved 2h ago  nats     4h ago  019b8d7a-0000-7000-8000-00000000000a
+        ");
+        let text = list_as_csv(&page).unwrap();
+        assert!(text.ends_with(",3 connections on nats-1,2026-11-24T11:00:00Z\n"), "{text}");
+    }
+
+    #[test]
+    fn a_daemon_may_be_below_a_prefix() {
+        let cases = [
+            ("http://host:9480", "http://host:9480/api/v1/incidents"),
+            ("http://host/prefix", "http://host/prefix/api/v1/incidents"),
+            ("https://host/a/b/?x=y#z", "https://host/a/b/api/v1/incidents"),
+        ];
+        for (server, url) in cases {
+            assert_eq!(below(&server.parse().unwrap(), "api/v1/incidents").unwrap().as_str(), url);
+        }
+        assert_eq!(below(&"localhost:9480".parse().unwrap(), "api/v1/incidents"), None);
+    }
+
+    #[test]
     fn only_a_terminal_has_its_lines_broken() {
         assert!(shown(None).contains(LONG));
         let timeline = |width| {
-            let text = shown(Some(width));
-            assert!(text.lines().all(|line| line.width() <= width.max(90)), "{text}");
-            text.split_once("TIMELINE\n").unwrap().1.to_owned()
+            let text = shown(Some(width)).split_once("TIMELINE\n").unwrap().1.to_owned();
+            assert!(text.lines().all(|line| line.width() <= width), "{text}");
+            text
         };
         insta::assert_snapshot!(timeline(100), @r"
         2026-11-24 09:00:00Z  connwarden    could not see everything: http://nats-2.example:8222/varz:

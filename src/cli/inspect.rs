@@ -10,7 +10,7 @@ use url::Url;
 use crate::app;
 use crate::cli::{FAILURE, Output, PARTIAL, print, render, table};
 use crate::clock::Clock;
-use crate::config::{self, Config, parse_monitor_url};
+use crate::config::{self, Config, parse_typed_monitor_url};
 use crate::http::api::DEFAULT_TOP;
 use crate::http::api::clusters::DEFAULT_BY;
 use crate::http::api::documents::BreakdownDocument;
@@ -23,8 +23,8 @@ const ROWS: usize = 20;
 /// Exits 0 if everything was seen, 3 if a part was, 1 if nothing was.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Monitoring URLs of NATS servers, such as http://nats-1:8222; those of one cluster together.
-    #[arg(required = true, value_name = "URL", value_parser = parse_monitor_url)]
+    /// Monitoring URLs of NATS servers, such as http://nats-1:8222 or nats-1:8222; those of one cluster together.
+    #[arg(required = true, value_name = "URL", value_parser = parse_typed_monitor_url)]
     servers: Vec<Url>,
     /// What to group by, a comma list: application, name, ip, subnet, account, user, library, kind, server;
     /// two crossed as in application/ip.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::cli::printable::spreadsheet;
 use crate::cli::table::{Column, draw};
 use crate::model::breakdown::{Breakdown, By, Dimension, Figures, Group};
-use crate::model::printable::{age, percent, size, visible, with_commas};
+use crate::model::printable::{age, limit, percent, size, visible, with_commas};
 use crate::model::snapshot::Coverage;
 
 /// Says how much was seen of which server, and what went wrong.
@@ -44,10 +44,6 @@ pub(super) fn coverage(coverage: &Coverage, width: usize) -> String {
         let _ = writeln!(text, "! {}", visible(error));
     }
     text
-}
-
-fn limit(connections: i64) -> String {
-    u64::try_from(connections).map_or_else(|_| connections.to_string(), with_commas)
 }
 
 /// Draws one breakdown; ages are told as of `then`, when the look began.

@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::app::{App, StartOptions, Stop};
 use crate::clock::Clock;
-use crate::config::{Config, LogFormat, parse_log_level, parse_monitor_url};
+use crate::config::{Config, LogFormat, parse_log_level, parse_typed_monitor_url};
 use crate::telemetry::logs::{self, LogStyle};
 
 /// Flags win over the file.
@@ -20,7 +20,7 @@ pub(super) struct Arguments {
     #[arg(long = "config.file", value_name = "FILE")]
     config_file: Option<PathBuf>,
     /// Monitoring URL of a NATS server; repeat it for the other servers of the same cluster.
-    #[arg(long = "nats.monitor", value_name = "URL", value_parser = parse_monitor_url, conflicts_with = "config_file")]
+    #[arg(long = "nats.monitor", value_name = "URL", value_parser = parse_typed_monitor_url, conflicts_with = "config_file")]
     monitors: Vec<Url>,
     /// Directory of the database; made if it is not there. [default: data]
     #[arg(long = "storage.path", value_name = "DIR")]

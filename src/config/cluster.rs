@@ -101,6 +101,27 @@ pub fn parse_monitor_url(text: &str) -> Result<Url, String> {
     }
 }
 
+/// Reads the address of a server's monitoring port as it is typed: `nats-1:8222` is `http://nats-1:8222`.
+///
+/// # Errors
+///
+/// As [`parse_monitor_url`]; without a scheme the port must be there.
+pub fn parse_typed_monitor_url(text: &str) -> Result<Url, String> {
+    let has_port = || {
+        let place = text.split('/').next().unwrap_or_default();
+        // the colons of an IPv6 address stand in brackets
+        place.rsplit(']').next().unwrap_or_default().contains(':')
+    };
+    if text.contains("://") || text.contains('@') || text.is_empty() {
+        parse_monitor_url(text)
+    } else if has_port() {
+        parse_monitor_url(&format!("http://{text}"))
+    } else {
+        let expected = "expected a monitoring address such as `http://nats-1:8222` or `nats-1:8222`";
+        Err(format!("{expected}, found {} without a port", quoted(text)))
+    }
+}
+
 /// Reads all clusters, and what is allowed about them but probably not meant.
 pub(super) fn read_all(root: &Section<'_>, read_secret: ReadSecret<'_>) -> (Vec<Cluster>, Vec<Problem>) {
     let mut names: HashMap<String, usize> = HashMap::new();
@@ -335,6 +356,38 @@ mod tests {
         ] {
             assert_eq!(parse_monitor_url(text).map(String::from), Ok(url.to_owned()), "{text}");
         }
+    }
+
+    #[test]
+    fn an_address_is_typed_without_its_scheme() {
+        for (text, url) in [
+            ("nats-1:8222", "http://nats-1:8222/"),
+            ("localhost:8222/", "http://localhost:8222/"),
+            ("10.0.0.1:80", "http://10.0.0.1/"),
+            ("[2001:DB8::1]:8222", "http://[2001:db8::1]:8222/"),
+            ("https://nats-1", "https://nats-1/"),
+        ] {
+            assert_eq!(parse_typed_monitor_url(text).map(String::from), Ok(url.to_owned()), "{text}");
+        }
+        let refused = [
+            "",
+            "nats-1",
+            "[::1]",
+            "nats-1:port",
+            "nats-1:8222/varz",
+            "nats://nats-1:4222",
+            "me:pw@nats-1:1",
+        ];
+        let report = refused.map(|text| parse_typed_monitor_url(text).unwrap_err());
+        insta::assert_snapshot!(report.join("\n"), @r"
+        expected a monitoring address such as `http://nats-1:8222`, found ``, write `http://` before it
+        expected a monitoring address such as `http://nats-1:8222` or `nats-1:8222`, found `nats-1` without a port
+        expected a monitoring address such as `http://nats-1:8222` or `nats-1:8222`, found `[::1]` without a port
+        expected a monitoring address such as `http://nats-1:8222`, found `http://nats-1:port`: invalid port number
+        expected a monitoring address without a path, found `http://nats-1:8222/varz`, write `http://nats-1:8222`
+        expected a monitoring address such as `http://nats-1:8222`, found `nats://nats-1:4222`: that is where clients connect, the monitoring port is another (`http_port`)
+        expected a monitoring address such as `http://nats-1:8222`, found a user or password in it, use `basic_auth` for that
+        ");
     }
 
     #[test]

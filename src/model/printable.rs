@@ -74,6 +74,14 @@ pub fn with_commas(count: u64) -> String {
     text
 }
 
+/// Writes the limit of a server. What 0 and below mean depends on its version, so it is not guessed.
+pub fn limit(max_connections: i64) -> String {
+    match u64::try_from(max_connections) {
+        Ok(limit) if limit > 0 => with_commas(limit),
+        _ => format!("{max_connections} (see docs)"),
+    }
+}
+
 /// Writes a share from 0 to 1 as a percentage.
 pub fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
@@ -105,6 +113,13 @@ mod tests {
         for (count, text) in cases {
             assert_eq!(with_commas(count), text);
         }
+    }
+
+    #[test]
+    fn a_limit_whose_meaning_depends_on_the_version_is_not_guessed() {
+        assert_eq!(limit(65_536), "65,536");
+        assert_eq!(limit(0), "0 (see docs)");
+        assert_eq!(limit(-1), "-1 (see docs)");
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub struct ServerCoverage {
     pub connz_total: Option<u64>,
     /// Clients `/varz` says it has: the true count behind the alert.
     pub varz_connections: Option<u64>,
-    /// Its configured limit.
+    /// Its configured limit; 0 and below mean different things in different versions of nats-server.
     pub max_connections: Option<i64>,
     /// How long it took to answer, in milliseconds.
     pub duration_ms: u64,

@@ -19,9 +19,8 @@ pub struct Varz {
     /// Clients connected now, sockets that have not authenticated yet among them; no leafnodes, no routes.
     #[serde(default)]
     pub connections: u64,
-    /// The configured limit. 0 and below mean different things in different versions.
-    #[serde(default)]
-    pub max_connections: i64,
+    /// The configured limit, if it is told. 0 and below mean different things in different versions.
+    pub max_connections: Option<i64>,
 }
 
 impl Varz {
@@ -38,6 +37,14 @@ impl Varz {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_that_is_not_told_is_not_0() {
+        let read = |json| serde_json::from_str::<Varz>(json).unwrap().max_connections;
+        assert_eq!(read(r#"{"server_id":"N","max_connections":0}"#), Some(0));
+        assert_eq!(read(r#"{"server_id":"N","max_connections":-1}"#), Some(-1));
+        assert_eq!(read(r#"{"server_id":"N"}"#), None);
+    }
 
     #[test]
     fn tokens_are_redacted_from_2_11_on() {

@@ -173,7 +173,7 @@ fn coverage(
         seen,
         connz_total: outcome.envelope.total,
         varz_connections: varz.as_ref().map(|varz| varz.connections),
-        max_connections: varz.as_ref().map(|varz| varz.max_connections),
+        max_connections: varz.as_ref().and_then(|varz| varz.max_connections),
         duration_ms: millis(duration),
         bytes: outcome.bytes,
         error: (!errors.is_empty()).then(|| errors.join("; ")),

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::model::breakdown::{Breakdown, By, Figures, Group};
-use crate::model::printable::{age, percent, size, with_commas};
+use crate::model::printable::{age, limit, percent, size, with_commas};
 use crate::model::snapshot::{Coverage, ServerCoverage};
 
 /// How many groups of a breakdown a page lists, unless it is asked for more or fewer.
@@ -95,8 +95,8 @@ impl CoverageView {
 impl ServerRow {
     fn new(server: &ServerCoverage) -> Self {
         let unknown = || "unknown".to_owned();
-        let limit = server.max_connections.and_then(|limit| u64::try_from(limit).ok());
-        let used = server.total().zip(limit).filter(|(_, limit)| *limit > 0);
+        let most = server.max_connections.and_then(|limit| u64::try_from(limit).ok());
+        let used = server.total().zip(most).filter(|(_, most)| *most > 0);
         Self {
             name: server.display_name().to_owned(),
             url: server.url.as_str().trim_end_matches('/').to_owned(),
@@ -105,10 +105,8 @@ impl ServerRow {
             version: server.version.clone().unwrap_or_else(unknown),
             seen: with_commas(server.seen),
             total: server.total().map_or_else(unknown, with_commas),
-            limit: server
-                .max_connections
-                .map_or_else(unknown, |count| limit.map_or_else(|| count.to_string(), with_commas)),
-            used: used.map(|(total, limit)| percent(total as f64 / limit as f64)),
+            limit: server.max_connections.map_or_else(unknown, limit),
+            used: used.map(|(total, most)| percent(total as f64 / most as f64)),
             took: format!("{} ms", with_commas(server.duration_ms)),
             error: server.error.clone(),
         }

@@ -52,6 +52,7 @@ struct Item {
     alert_name: String,
     cluster: String,
     opened: Moment,
+    resolved: Option<Moment>,
 }
 
 /// A configured cluster.
@@ -199,6 +200,10 @@ impl Item {
         Self {
             href: format!("/incidents/{}", incident.id),
             state: incident.state.name(),
+            resolved: match &incident.state {
+                IncidentState::Triggered => None,
+                IncidentState::Resolved { resolved_at, .. } => Some(Moment::new(*resolved_at, now)),
+            },
             cluster: incident.cluster_name(),
             headline: incident.headline,
             alert_name: incident.alert_name,

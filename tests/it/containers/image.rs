@@ -130,7 +130,7 @@ fn the_image_runs_the_daemon_as_a_user_without_rights() {
     let default = yaml::document(&read("connwarden.example.yml"));
     let port = default["web"]["listen_address"].as_str().unwrap().rsplit(':').next().unwrap();
     assert_eq!(only("EXPOSE").text, port);
-    // reqwest does not build a client without them
+    // without them, no monitoring address with https is trusted
     assert!(all("RUN").iter().any(|run| run.contains("ca-certificates")));
 }
 
