@@ -494,9 +494,9 @@ fn what_the_example_comments_out_would_work() {
     assert_snapshot!(
         parse(&everything).map(|_| ()).unwrap_err().to_string(),
         @r"
-    connwarden.yml:72:7: clusters[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:74:22: clusters[0].basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:77:24: clusters[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:75:7: clusters[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:77:22: clusters[0].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:80:24: clusters[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
     3 problems in connwarden.yml
     "
     );

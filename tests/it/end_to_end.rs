@@ -112,6 +112,8 @@ async fn an_alert_that_says_1024_gets_its_true_number_and_its_end_is_noted() {
     assert_eq!(alert["value"], json!(1024.0));
     let truth = json!({
         "server": "nats-test",
+        "connections": 3000,
+        "at_least": false,
         "varz_connections": 3000,
         "connz_total": 3000,
         "value_saturated": true,

@@ -137,7 +137,7 @@ async fn json_of_another_shape_is_not_taken_for_an_empty_list() {
 async fn a_long_value_of_the_wrong_type_is_repeated_only_in_part() {
     let long = format!("a\\nb{}", "x".repeat(30_000));
     let varz_text = format!(r#"{{"server_id":"N","connections":"{long}"}}"#);
-    let connz_text = format!(r#"{{"connections":[{{"cid":"{long}"}}]}}"#);
+    let connz_text = format!(r#"{{"connections":[{{"in_msgs":"{long}"}}]}}"#);
     let look = look_at(Answer::json(&varz_text), Answer::json(&connz_text), LONG).await;
     assert!(look.error.len() < 1000 && look.error.lines().count() == 1, "{} bytes", look.error.len());
     for said in

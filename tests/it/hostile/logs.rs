@@ -1,5 +1,6 @@
 //! The daemon's log, while everybody is hostile.
 
+use connwarden::model::printable::visible;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -39,7 +40,7 @@ async fn log_lines_for_machines_say_what_was_sent() {
     let name = documents
         .iter()
         .find_map(|document| document["nats.server"].as_str().filter(|it| it.starts_with("=cmd")));
-    assert_eq!(name, Some(HOSTILE));
+    assert_eq!(name, Some(&*visible(HOSTILE)));
 }
 
 /// Lets a daemon meet hostile servers, senders and requests; the lines of its log.
