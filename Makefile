@@ -12,7 +12,7 @@ PROFILE ?= release
 BIN_DIR = $(or $(CARGO_TARGET_DIR),target)/$(patsubst dev,debug,$(PROFILE))
 
 PYTHON_SCRIPTS := scripts/demo scripts/fetch-tools
-SHELL_SCRIPTS := .ci/run scripts/cargo-deny
+SHELL_SCRIPTS := .ci/run scripts/cargo-deny scripts/fuzz
 
 .PHONY: help
 help: ## list the targets
@@ -36,11 +36,12 @@ bench: tools ## what it costs, against floors of the same run; also in target/be
 	cargo bench --locked --bench bench
 
 .PHONY: check
-check: format-check lint doc deny architecture scripts-check ## everything but the tests: the six targets below
+check: format-check lint doc deny architecture scripts-check fuzz-briefly ## everything but the tests: the seven targets below
 
 .PHONY: format-check
 format-check: ## is every file formatted?
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 
 .PHONY: lint
 lint: ## clippy, warnings are errors
@@ -64,9 +65,21 @@ scripts-check: ## syntax of the scripts (and shellcheck, where it is installed)
 	@if command -v shellcheck >/dev/null; then (set -x; shellcheck $(SHELL_SCRIPTS)); fi
 	python3 -c 'import ast, sys; [ast.parse(open(name).read(), name) for name in sys.argv[1:]]' $(PYTHON_SCRIPTS)
 
+.PHONY: fuzz-briefly
+fuzz-briefly: ## fuzz what strangers can send, 20 s each (the first time cargo-fuzz and all dependencies are compiled)
+	scripts/fuzz 20
+
+# How long `make fuzz` tries each target, in seconds.
+FUZZ_SECONDS ?= 300
+
+.PHONY: fuzz
+fuzz: ## the same for longer: FUZZ_SECONDS=300 each
+	scripts/fuzz $(FUZZ_SECONDS)
+
 .PHONY: fmt
 fmt: ## format the sources
 	cargo fmt
+	cargo fmt --manifest-path fuzz/Cargo.toml
 
 .PHONY: advisories
 advisories: deny-tool ## known vulnerabilities among the dependencies (needs the network)

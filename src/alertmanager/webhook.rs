@@ -154,7 +154,10 @@ impl PayloadAlert {
 /// Cuts an instant to microseconds, the precision in which it is stored: Alertmanager sends nanoseconds, and what is
 /// sent again must be equal to what is known.
 fn as_stored(instant: Timestamp) -> Timestamp {
-    Timestamp::from_microsecond(instant.as_microsecond()).expect("it was a timestamp before it was cut")
+    let cut = Timestamp::from_microsecond(instant.as_microsecond());
+    // the last second of all has no microseconds
+    cut.or_else(|_| Timestamp::from_second(instant.as_second()))
+        .expect("a whole second of an instant is one too")
 }
 
 /// The content digest of a notification: equal for the same alerts in the same state, whichever node of an HA pair
@@ -256,6 +259,13 @@ mod tests {
         let alert = &parse_text(body).unwrap().alerts[0];
         assert_eq!(alert.starts_at.to_string(), "2026-11-23T08:28:27.875107Z");
         let ended_at = "2026-11-23T09:28:27.875107Z".parse().unwrap();
+        assert_eq!(alert.status, AlertStatus::Resolved { ended_at });
+
+        let body = r#"{"alerts":[{"status":"resolved","labels":{},
+            "startsAt":"-009999-01-02T01:59:59Z","endsAt":"9999-12-30T22:00:00.999999999Z"}]}"#;
+        let alert = &parse_text(body).unwrap().alerts[0];
+        assert_eq!(alert.starts_at, Timestamp::MIN);
+        let ended_at = "9999-12-30T22:00:00Z".parse().unwrap();
         assert_eq!(alert.status, AlertStatus::Resolved { ended_at });
     }
 

@@ -20,6 +20,7 @@ mod library;
 mod management;
 mod observation_faults;
 mod openapi;
+mod properties;
 mod screenshots;
 mod serve;
 mod sharing;

@@ -87,6 +87,26 @@ async fn an_alert_of_ten_thousand_labels_is_kept_with_all_of_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn instants_at_both_ends_of_time_are_kept() {
+    let app = TestApp::start().await;
+    for (sent, kept) in [
+        ("-009999-01-02T01:59:59Z", "-009999-01-02T01:59:59Z"),
+        ("0000-01-01T00:00:00+23:59", "-000001-12-31T00:01:00Z"),
+        ("9999-12-30T22:00:00.999999999Z", "9999-12-30T22:00:00Z"),
+    ] {
+        let mut alert = firing(sent, "nats-1:7777");
+        alert["startsAt"] = json!(sent);
+        let incident = accepted(&app, notification(std::slice::from_ref(&alert))).await;
+        assert_eq!(incident["alerts"][0]["starts_at"], kept);
+        alert["status"] = json!("resolved");
+        alert["endsAt"] = json!(sent);
+        let incident = accepted(&app, notification(&[alert])).await;
+        assert_eq!(incident["alerts"].as_array().unwrap().len(), 1, "{incident:#}");
+    }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn deep_nesting_is_ignored_where_nobody_looks_and_refused_where_somebody_does() {
     let deep = format!("{}{}", "[".repeat(1_000_000), "]".repeat(1_000_000));
     let alert = r#"{"status":"firing","labels":{"alertname":"A"},"startsAt":"2026-01-01T00:00:00Z""#;
