@@ -26,11 +26,14 @@ pub fn headline<'a>(members: impl IntoIterator<Item = &'a Member>, snapshot: &Sn
         .filter(|member| member.is_firing())
         .filter_map(|member| Some((member, Truth::about(member, coverage)?)))
         .collect();
-    let per_server = truths.iter().filter_map(|(_, truth)| {
-        let server = truth.server.as_deref().filter(|_| coverage.servers.len() > 1)?;
-        Some(format!("{server} {}", truth.count()?))
-    });
-    let per_server: Vec<String> = per_server.take(3).collect();
+    let per_server: BTreeSet<String> = truths
+        .iter()
+        .filter_map(|(_, truth)| {
+            let server = truth.server.as_deref().filter(|_| coverage.servers.len() > 1)?;
+            Some(format!("{server} {}", truth.count()?))
+        })
+        .collect();
+    let per_server: Vec<String> = per_server.into_iter().take(3).collect();
     if !per_server.is_empty() {
         line.push_str(&format!(" ({})", per_server.join(", ")));
     }

@@ -9,7 +9,7 @@ use insta::assert_snapshot;
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::harness::daemon::run;
+use crate::harness::daemon::{Daemon, run};
 use crate::harness::document::{assert_adds_up, entries, groups, timeline};
 use crate::harness::fake::{Answer, ClosedPort, FakeMonitor};
 use crate::harness::fixture;
@@ -136,15 +136,29 @@ async fn json_of_another_shape_is_not_taken_for_an_empty_list() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_value_of_the_wrong_type_is_repeated_only_in_part() {
     let long = format!("a\\nb{}", "x".repeat(30_000));
-    let varz_text = format!(r#"{{"server_id":"N","connections":"{long}"}}"#);
-    let connz_text = format!(r#"{{"connections":[{{"in_msgs":"{long}"}}]}}"#);
-    let look = look_at(Answer::json(&varz_text), Answer::json(&connz_text), LONG).await;
-    assert!(look.error.len() < 1000 && look.error.lines().count() == 1, "{} bytes", look.error.len());
-    for said in
-        [r#"/varz document: invalid type: string "a\nbxxx"#, r#"connection 1: invalid type: string "a\nbxxx"#]
-    {
-        assert!(look.error.contains(said), "no {said} in {}", look.error);
+    let of_varz = Answer::json(&format!(r#"{{"server_id":"N","connections":"{long}"}}"#));
+    let of_connz = Answer::json(&format!(r#"{{"connections":[{{"pending_bytes":"{long}"}}]}}"#));
+    for (varz_answer, connz_answer, said) in [
+        (of_varz, connz(), r#"/varz document: invalid type: string "a\nbxxx"#),
+        (varz(), of_connz, r#"connection 1: invalid type: string "a\nbxxx"#),
+    ] {
+        let error = look_at(varz_answer, connz_answer, LONG).await.error;
+        assert!(error.len() < 500 && error.lines().count() == 1 && error.contains(said), "{error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_name_of_a_server_forges_no_line_of_the_log() {
+    let name = format!("a\\nINFO b{}", "x".repeat(30_000));
+    let fake = FakeMonitor::start(move |_| {
+        Answer::json(&format!(r#"{{"server_id":"N","server_name":"{name}","version":"2.10\nINFO c"}}"#))
+    })
+    .await;
+    let directory = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::watching(directory.path(), [&fake.url]).await;
+    let learnt = |line: &str| line.contains(r"is a\nINFO bxxx").then(|| line.to_owned());
+    let line = daemon.process.logged("the name of the server", learnt).await;
+    assert!(line.contains(r"x… (2.10\nINFO c)") && line.len() < 1000, "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

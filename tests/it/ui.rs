@@ -1,5 +1,7 @@
 //! Pages: what they carry, show and link to. How they look is seen in `screenshots`.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use connwarden::http;
@@ -7,6 +9,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use url::Url;
 
+use crate::harness::fake::ClosedPort;
 use crate::harness::fixture;
 use crate::harness::nats::{ACCOUNTS, NEWEST, NatsServer};
 use crate::harness::test_app::{Answer, TestApp};
@@ -199,6 +202,36 @@ async fn an_incident_shows_every_breakdown_and_every_look() {
 
     let nothing = app.browse(&format!("{path}?snapshot={id}")).await;
     assert_eq!(nothing.status, 404);
+    app.finish().await;
+    swarm.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_of_which_a_server_is_missing_is_at_least_that() {
+    let nats = NatsServer::start(NEWEST, "").await;
+    let swarm =
+        Swarm::open([ClientSpec::new(nats.clients).name("billing")], Options::default()).await.unwrap();
+    let nobody = ClosedPort::new();
+    let app = TestApp::watching([&nats.monitor, &nobody.url]).await;
+    let id = incident(&app, firing("A")).await;
+    for _ in 0..5 {
+        app.advance(Duration::from_secs(300));
+        app.run_jobs().await;
+    }
+
+    let document = app.get(&format!("/api/v1/incidents/{id}")).await.json();
+    let truth = json!({
+        "server": null,
+        "connections": 1,
+        "at_least": true,
+        "varz_connections": null,
+        "connz_total": null,
+        "value_saturated": null,
+    });
+    assert_eq!(document["alerts"][0]["truth"], truth);
+    let page = app.browse(&format!("/incidents/{id}")).await.text;
+    assert!(page.contains(">at least 1<span class=\"note\">whole cluster</span>"), "{page}");
+    assert!(page.contains("1 of at least 1 connections seen"), "{page}");
     app.finish().await;
     swarm.close().await;
 }
