@@ -45,6 +45,7 @@ const NAMES: &[(&str, &str)] = &[
     ("prod/orders-api-7d4b9c8f6d-x2x4q", "prod/orders-api"),
     ("orders-api-7d4b9c8f6d-x2x4q-consumer-3", "orders-api-consumer"),
     ("orders-api-7d4b9c8f6d-x2x4q:4711", "orders-api"),
+    ("metrics-xftqtkmph-bzqgw", "metrics"),
     ("fluentd-x7k2p", "fluentd"),
     ("node-exporter-4wlk9", "node-exporter"),
     ("fluentd-bxzqk", "fluentd-bxzqk"),

@@ -147,7 +147,8 @@ impl Shapes<'_> {
             && let Some(suffix) = self.joined(at + 1, "-")
             && suffix.len() == 5
             && is_pod_text(suffix)
-            && (has_digit(word) || has_digit(suffix))
+            // one hash in fifteen has no digit; without one, two words of so many consonants and no vowel are none
+            && (has_digit(word) || has_digit(suffix) || word.len() >= 8)
         {
             return Some(2);
         }
