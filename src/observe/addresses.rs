@@ -27,26 +27,35 @@ pub struct Address {
 /// Works addresses out, each of them once.
 #[derive(Debug)]
 pub struct Addresses {
-    remembered: HashMap<Box<str>, Address>,
+    /// Where each text's address is; a place can be copied out of the map, so that a hit costs one look-up.
+    places: HashMap<Box<str>, usize>,
+    known: Vec<Address>,
     hashing: RandomState,
 }
 
 impl Addresses {
     /// Starts with no addresses. Address books that share `hashing` agree about hashes.
     pub fn new(hashing: RandomState) -> Self {
-        Self { remembered: HashMap::new(), hashing }
+        Self { places: HashMap::new(), known: Vec::new(), hashing }
     }
 
     /// Looks an address up as a server wrote it.
     pub fn get(&mut self, text: &str) -> &Address {
-        if !self.remembered.contains_key(text) {
-            if self.remembered.len() >= REMEMBERED {
-                self.remembered.clear();
-            }
-            let address = self.work_out(text);
-            self.remembered.insert(text.into(), address);
+        let place = match self.places.get(text) {
+            Some(place) => *place,
+            None => self.remember(text),
+        };
+        &self.known[place]
+    }
+
+    fn remember(&mut self, text: &str) -> usize {
+        if self.known.len() >= REMEMBERED {
+            self.places.clear();
+            self.known.clear();
         }
-        self.remembered.get(text).expect("it was just inserted")
+        self.known.push(self.work_out(text));
+        self.places.insert(text.into(), self.known.len() - 1);
+        self.known.len() - 1
     }
 
     fn work_out(&self, text: &str) -> Address {

@@ -61,7 +61,7 @@ pub struct Tally {
     dimensions: Vec<DimensionTally>,
     addresses: Addresses,
     budget: PairBudget,
-    applications: HashMap<Box<str>, Box<str>>,
+    applications: Applications,
     /// The dimensions whose keys cost something to work out.
     wanted: Vec<Dimension>,
     library: String,
@@ -79,7 +79,7 @@ impl Tally {
             dimensions: rules.by.iter().map(|by| DimensionTally::new(*by)).collect(),
             addresses: Addresses::new(rules.hashing.clone()),
             budget: PairBudget::default(),
-            applications: HashMap::new(),
+            applications: Applications::default(),
             wanted: rules.by.iter().flat_map(|by| by.dimensions()).collect(),
             library: String::new(),
             crossed: String::new(),
@@ -102,7 +102,7 @@ impl Tally {
         let name_tag = connection.name_tag.as_deref().map(clip);
         let application = name
             .filter(|_| self.wanted.contains(&Dimension::Application))
-            .map(|name| remember(&mut self.applications, name, &self.rules.applications));
+            .map(|name| self.applications.get(name, &self.rules.applications));
         let library = Some(&mut self.library)
             .filter(|_| self.wanted.contains(&Dimension::Library))
             .and_then(|buffer| library(connection, buffer));
@@ -155,19 +155,30 @@ impl Tally {
     }
 }
 
-/// The application of a name, worked out once per name.
-fn remember<'a>(
-    applications: &'a mut HashMap<Box<str>, Box<str>>,
-    name: &str,
-    rules: &ApplicationRules,
-) -> &'a str {
-    if !applications.contains_key(name) {
-        if applications.len() >= NAMES_REMEMBERED {
-            applications.clear();
-        }
-        applications.insert(name.into(), clip(&rules.application(name)).into());
+/// The applications of names, each worked out once.
+#[derive(Debug, Default)]
+struct Applications {
+    /// Where each name's application is; a place can be copied out of the map, so that a hit costs one look-up.
+    places: HashMap<Box<str>, usize>,
+    known: Vec<Box<str>>,
+}
+
+impl Applications {
+    fn get(&mut self, name: &str, rules: &ApplicationRules) -> &str {
+        let place = match self.places.get(name) {
+            Some(place) => *place,
+            None => {
+                if self.known.len() >= NAMES_REMEMBERED {
+                    self.places.clear();
+                    self.known.clear();
+                }
+                self.known.push(clip(&rules.application(name)).into());
+                self.places.insert(name.into(), self.known.len() - 1);
+                self.known.len() - 1
+            }
+        };
+        &self.known[place]
     }
-    applications.get(name).expect("it was just inserted")
 }
 
 /// Language and version of the client library; a leafnode's is the server at its other end.
