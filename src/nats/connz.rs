@@ -230,8 +230,8 @@ impl ConnzReader {
                 State::Element
             }
             (State::Element, Some(b'{')) => {
-                let mut stream = serde_json::Deserializer::from_slice(&self.buffer[*at..end])
-                    .into_iter::<Connection<'_>>();
+                let there = &self.buffer[*at..end];
+                let mut stream = serde_json::Deserializer::from_slice(there).into_iter::<Connection<'_>>();
                 match stream.next() {
                     Some(Ok(connection)) => {
                         self.envelope.read += 1;
@@ -239,7 +239,7 @@ impl ConnzReader {
                         *at += stream.byte_offset();
                         State::AfterElement
                     }
-                    Some(Err(error)) if !error.is_eof() => {
+                    Some(Err(error)) if is_certain(&error, there) => {
                         return Err(
                             self.malformed(*at, format!("connection {}: {error}", self.envelope.read + 1))
                         );
@@ -311,13 +311,14 @@ impl ConnzReader {
 
     /// Takes one value off the buffer; `None` when it is not all there before `end`.
     fn value<T: DeserializeOwned>(&self, at: &mut usize, end: usize) -> Result<Option<T>, Stop> {
-        let mut stream = serde_json::Deserializer::from_slice(&self.buffer[*at..end]).into_iter::<T>();
+        let there = &self.buffer[*at..end];
+        let mut stream = serde_json::Deserializer::from_slice(there).into_iter::<T>();
         match stream.next() {
             Some(Ok(value)) => {
                 *at += stream.byte_offset();
                 Ok(Some(value))
             }
-            Some(Err(error)) if !error.is_eof() => Err(self.malformed(*at, error.to_string())),
+            Some(Err(error)) if is_certain(&error, there) => Err(self.malformed(*at, error.to_string())),
             _ => Ok(None),
         }
     }
@@ -327,6 +328,14 @@ impl ConnzReader {
         let reason = excerpt(reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason));
         Stop::Failed(ConnzError::Malformed { reason, at: self.consumed + at as u64 })
     }
+}
+
+/// Whether more bytes would not change an error: it lies before the last of those that are there. (At the end, half a
+/// number looks like a number.)
+fn is_certain(error: &serde_json::Error, there: &[u8]) -> bool {
+    let mut lines = there.split(|byte| *byte == b'\n');
+    let before: usize = lines.by_ref().take(error.line().saturating_sub(1)).map(|line| line.len() + 1).sum();
+    !error.is_eof() && before + error.column() < there.len()
 }
 
 fn skip_white_space(buffer: &[u8], at: &mut usize) -> Option<u8> {
@@ -497,6 +506,26 @@ mod tests {
                     let split = read_with(ConnzReader::with_step(step), page.as_bytes().chunks(piece));
                     assert_eq!(split, whole, "in pieces of {piece} bytes");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_does_not_depend_on_the_split() {
+        let pages = [
+            r#"{"connections":[{"ip":66666666666666666666666666666666,"cid":1}]}"#,
+            "{\"connections\":[\n{\n\n\"ip\":\n6.5e3\n,\"cid\":1}]}",
+            r#"{"x":{"y":123456?},"connections":[]}"#,
+            r#"{"total":123x,"connections":[]}"#,
+            "{\"x\":\n\n[1\n2],\"connections\":[]}",
+            r#"{"connections":[{"name":"\ud800"},{}]}"#,
+        ];
+        for page in pages {
+            let whole = read([page.as_bytes()]);
+            assert!(matches!(whole.1, Err(ConnzError::Malformed { .. })), "{:?}", whole.1);
+            for step in 1..page.len() {
+                let split = read_with(ConnzReader::with_step(step), page.as_bytes().chunks(1));
+                assert_eq!(split, whole, "{step} bytes at a time");
             }
         }
     }
