@@ -29,6 +29,7 @@ demo: tools ## real servers on loopback, a connection leak, an alert and its inc
 
 .PHONY: test
 test: tools browser ## all tests, the ones against real servers and the ones in the documentation among them
+	cargo build --locked --example swarm
 	cargo test --locked
 
 .PHONY: bench
