@@ -3,6 +3,7 @@
 //! Connections are kept alive: at its descriptor limit a server no longer accepts new ones, but goes on answering
 //! those it has. Nothing here follows redirects: whoever answers must be the server that was asked.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -174,6 +175,8 @@ impl MonitoringClient {
         mut each: impl FnMut(&Envelope, &Connection<'_>),
     ) -> ConnzOutcome {
         let mut outcome = ConnzOutcome::default();
+        // for all pages together: a server that claims a page more each time comes to an end too
+        let mut deadline = pin!(tokio::time::sleep(self.settings.timeout));
         loop {
             let (limit, offset) = (PAGE_LIMIT.to_string(), outcome.envelope.read.to_string());
             let mut query = vec![("auth", "1"), ("limit", &limit)];
@@ -183,7 +186,10 @@ impl MonitoringClient {
             let url = endpoint(server, "connz", &query);
             let mut reader = ConnzReader::default();
             let page = self.connz_page(&url, auth, &mut reader, &mut outcome.bytes, &mut each);
-            let ended = within(self.settings.timeout, page).await;
+            let ended = tokio::select! {
+                ended = page => ended,
+                () = &mut deadline => Err(MonitoringCause::Timeout(self.settings.timeout)),
+            };
             let read_before = outcome.envelope.read;
             // what arrived in full stands, however the reply ended
             let whole = reader.finish(&mut each).map_err(MonitoringCause::Connz);
