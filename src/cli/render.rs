@@ -113,7 +113,7 @@ fn name(by: By, group: &Group) -> String {
     }
 }
 
-/// The columns of [`csv`]: which group, how many, what helps to recognise it, then all its counts.
+/// The columns of [`csv()`]: which group, how many, what helps to recognise it, then all its counts.
 const CSV_COLUMNS: [&str; 22] = [
     "dimension",
     "key",

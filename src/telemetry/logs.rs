@@ -1,6 +1,6 @@
 //! Logs: lines on standard error, for people or for machines.
 //!
-//! What strangers send may end up in a line. Whatever it is, a line stays a line of plain text: see [`Inert`].
+//! What strangers send may end up in a line. Whatever it is, a line stays a line of plain text: see `Inert`.
 
 use std::borrow::Cow;
 use std::io::Write;
