@@ -25,7 +25,7 @@ use crate::http::webhook::BodyLimits;
 use crate::http::{self, AppState};
 use crate::jobs::Worker;
 use crate::model::mapping::ClusterRoute;
-use crate::nats::monitoring::{MonitorAuth, MonitoringClient, MonitoringSettings};
+use crate::nats::monitoring::{MonitoringClient, MonitoringSettings};
 use crate::observe::sweep::{ClusterTargets, Observer};
 use crate::observe::users::UserMask;
 use crate::store::{self, Store};
@@ -203,13 +203,11 @@ pub fn observer(config: &Config, users: UserMask, clock: Clock) -> Observer {
 
 /// The servers that a configured cluster names.
 pub fn targets(cluster: &config::Cluster) -> ClusterTargets {
-    let auth = cluster.auth.as_ref().map(|auth| match auth {
-        config::MonitorAuth::Basic { username, password } => {
-            MonitorAuth::Basic { username: username.clone(), password: password.clone() }
-        }
-        config::MonitorAuth::Bearer(token) => MonitorAuth::Bearer(token.clone()),
-    });
-    ClusterTargets { name: cluster.name.clone(), servers: cluster.monitor.clone(), auth }
+    ClusterTargets {
+        name: cluster.name.clone(),
+        servers: cluster.monitor.clone(),
+        auth: cluster.auth.clone(),
+    }
 }
 
 /// A key that nobody else has.

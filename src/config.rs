@@ -25,7 +25,7 @@ use url::Url;
 
 use crate::model::application::{ApplicationRule, ApplicationRules, InstancePart};
 
-pub use cluster::{Cluster, MonitorAuth, parse_monitor_url, parse_typed_monitor_url};
+pub use cluster::{Cluster, parse_monitor_url, parse_typed_monitor_url};
 pub use problem::{Place, Problem, Problems};
 pub use scalar::{parse_duration, parse_log_level, parse_size};
 

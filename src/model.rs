@@ -14,6 +14,7 @@ pub mod labels;
 pub mod mapping;
 pub mod matcher;
 pub mod member;
+pub mod monitor_auth;
 pub mod notification;
 pub mod printable;
 pub mod snapshot;

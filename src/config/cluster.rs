@@ -11,6 +11,7 @@ use super::{
     section::Section,
 };
 use crate::model::matcher::{Matcher, Matchers};
+use crate::model::monitor_auth::MonitorAuth;
 
 /// The prefix that the exporter of NATS metrics puts before their names by default.
 const DEFAULT_METRIC_PREFIX: &str = "gnatsd";
@@ -49,20 +50,6 @@ impl Cluster {
             auth: None,
         }
     }
-}
-
-/// How to be let in by a monitoring address. Debug output does not show the secrets.
-#[derive(Debug, Clone)]
-pub enum MonitorAuth {
-    /// HTTP basic authentication.
-    Basic {
-        /// The user.
-        username: String,
-        /// The user's password.
-        password: SecretString,
-    },
-    /// A bearer token.
-    Bearer(SecretString),
 }
 
 /// Reads the address of a server's monitoring port, and normalizes it.

@@ -7,9 +7,10 @@ use std::pin::pin;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use url::Url;
 
+use crate::model::monitor_auth::MonitorAuth;
 use crate::nats::connz::{Connection, ConnzError, ConnzReader, Envelope};
 use crate::nats::text::excerpt;
 use crate::nats::varz::Varz;
@@ -34,20 +35,6 @@ pub struct MonitoringSettings {
     pub timeout: Duration,
     /// The largest `/connz` reply that is read, in bytes.
     pub max_reply_bytes: u64,
-}
-
-/// How a monitoring port behind a proxy wants to be asked.
-#[derive(Debug, Clone)]
-pub enum MonitorAuth {
-    /// HTTP basic authentication.
-    Basic {
-        /// The user name.
-        username: String,
-        /// The password.
-        password: SecretString,
-    },
-    /// A bearer token.
-    Bearer(SecretString),
 }
 
 /// Asks monitoring ports.

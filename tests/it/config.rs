@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeSet, fs, io, path::Path, time::Duration};
 
-use connwarden::config::{Config, KEYS, LogFormat, MAX_FILE_BYTES, MonitorAuth, Problems, parse_monitor_url};
+use connwarden::config::{Config, KEYS, LogFormat, MAX_FILE_BYTES, Problems, parse_monitor_url};
+use connwarden::model::monitor_auth::MonitorAuth;
 use connwarden::model::{application::InstancePart, labels::Labels};
 use insta::assert_snapshot;
 use proptest::prelude::*;
