@@ -6,6 +6,7 @@
 
 mod cluster;
 mod document;
+mod incidents;
 mod problem;
 mod scalar;
 mod section;
@@ -26,6 +27,7 @@ use url::Url;
 use crate::model::application::{ApplicationRule, ApplicationRules, InstancePart};
 
 pub use cluster::{Cluster, parse_monitor_url, parse_typed_monitor_url};
+pub use incidents::Incidents;
 pub use problem::{Place, Problem, Problems};
 pub use scalar::{parse_duration, parse_log_level, parse_size};
 
@@ -34,7 +36,7 @@ use section::Section;
 /// Every key of the file, as a dotted path; `[]` stands for each element of a list.
 ///
 /// The reader knows no other keys, and the documentation must explain each of these.
-pub const KEYS: [&str; 22] = [
+pub const KEYS: [&str; 28] = [
     "web.listen_address",
     "web.max_body",
     "storage.path",
@@ -44,6 +46,10 @@ pub const KEYS: [&str; 22] = [
     "observe.timeout",
     "observe.idle_after",
     "observe.max_reply",
+    "incidents.reopen_window",
+    "incidents.stale_timeout",
+    "incidents.verify_interval",
+    "incidents.connection_alerts",
     "applications.strip",
     "applications.rules[].pattern",
     "applications.rules[].application",
@@ -52,6 +58,8 @@ pub const KEYS: [&str; 22] = [
     "clusters[].match",
     "clusters[].metric_prefix",
     "clusters[].server_labels",
+    "clusters[].thresholds[].alert",
+    "clusters[].thresholds[].connections",
     "clusters[].basic_auth.username",
     "clusters[].basic_auth.password",
     "clusters[].basic_auth.password_file",
@@ -79,6 +87,8 @@ pub struct Config {
     pub log: Log,
     /// How NATS servers are looked at.
     pub observe: Observe,
+    /// When incidents are over.
+    pub incidents: Incidents,
     /// How client names become applications.
     pub applications: ApplicationRules,
     /// What is watched.
@@ -125,6 +135,7 @@ impl Config {
             config.storage = Storage::read(&root.section("storage"));
             config.log = Log::read(&root.section("log"));
             config.observe = Observe::read(&root.section("observe"));
+            config.incidents = Incidents::read(&root.section("incidents"));
             config.applications = read_applications(&root.section("applications"));
             (config.clusters, config.warnings) = cluster::read_all(&root, read_secret);
         }

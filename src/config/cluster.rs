@@ -1,6 +1,10 @@
 //! Clusters: what is watched, which alerts are about it, and how to be let in.
 
-use std::{collections::HashMap, io, path::Path};
+use std::{
+    collections::{BTreeMap, HashMap, btree_map::Entry},
+    io,
+    path::Path,
+};
 
 use secrecy::SecretString;
 use url::Url;
@@ -36,6 +40,8 @@ pub struct Cluster {
     pub server_labels: Vec<String>,
     /// How to be let in by its monitoring addresses.
     pub auth: Option<MonitorAuth>,
+    /// From how many connections of one server on each alert holds, where the alert itself does not say so.
+    pub thresholds: BTreeMap<String, u64>,
 }
 
 impl Cluster {
@@ -48,6 +54,7 @@ impl Cluster {
             metric_prefix: DEFAULT_METRIC_PREFIX.to_owned(),
             server_labels: DEFAULT_SERVER_LABELS.map(str::to_owned).to_vec(),
             auth: None,
+            thresholds: BTreeMap::new(),
         }
     }
 }
@@ -141,6 +148,7 @@ pub(super) fn read_all(root: &Section<'_>, read_secret: ReadSecret<'_>) -> (Vec<
                 .unwrap_or_else(|| DEFAULT_METRIC_PREFIX.to_owned()),
             server_labels: read_server_labels(&section),
             auth: read_auth(&section, read_secret),
+            thresholds: read_thresholds(&section),
             ..Cluster::new(&name, Vec::new())
         };
         if cluster.matchers.is_empty() {
@@ -224,6 +232,25 @@ fn read_server_labels(section: &Section<'_>) -> Vec<String> {
         }
     }
     labels
+}
+
+fn read_thresholds(section: &Section<'_>) -> BTreeMap<String, u64> {
+    let mut thresholds = BTreeMap::new();
+    for element in section.list("thresholds") {
+        let threshold = element.section();
+        let alert = threshold.required("alert", scalar::alert_name);
+        let connections = threshold.required("connections", scalar::connections);
+        let (Some(alert), Some(connections)) = (alert, connections) else { continue };
+        match thresholds.entry(alert) {
+            Entry::Vacant(place) => {
+                place.insert(connections);
+            }
+            Entry::Occupied(known) => {
+                threshold.problem("alert", format!("{} has a threshold already", quoted(known.key())));
+            }
+        }
+    }
+    thresholds
 }
 
 fn label_name(text: &str) -> Result<String, String> {

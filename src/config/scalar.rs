@@ -217,6 +217,17 @@ pub(super) fn cluster_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// Reads the name of an alert.
+pub(super) fn alert_name(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("expected the name of an alert".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// Reads a number of connections.
+pub(super) fn connections(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| format!("expected a number of connections such as `1000`, found {}", quoted(text)))
+}
+
 /// Quotes a text for a message, shortened and without control characters.
 pub(super) fn quoted(text: &str) -> String {
     const LONGEST: usize = 60;

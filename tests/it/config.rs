@@ -1,5 +1,6 @@
 //! The configuration file: what is read, and how every mistake is reported.
 
+use std::collections::BTreeMap;
 use std::{collections::BTreeSet, fs, io, path::Path, time::Duration};
 
 use connwarden::config::{Config, KEYS, LogFormat, MAX_FILE_BYTES, Problems, parse_monitor_url};
@@ -72,6 +73,14 @@ fn an_empty_file_means_all_defaults() {
             idle_after: 300s,
             max_reply_bytes: 2147483648,
         },
+        incidents: Incidents {
+            reopen_window: 900s,
+            stale_timeout: 600s,
+            verify_interval: 15s,
+            connection_alerts: [
+                "NatsHighNumberOfConnections",
+            ],
+        },
         applications: ApplicationRules {
             rules: [],
             strip: {
@@ -103,6 +112,10 @@ fn every_setting_is_read() {
     assert_eq!(config.observe.timeout, Duration::from_secs(90));
     assert_eq!(config.observe.idle_after, Duration::from_secs(3600));
     assert_eq!(config.observe.max_reply_bytes, 64 << 20);
+    assert_eq!(config.incidents.reopen_window, Duration::from_secs(1800));
+    assert_eq!(config.incidents.stale_timeout, Duration::from_secs(300));
+    assert_eq!(config.incidents.verify_interval, Duration::from_secs(1));
+    assert_eq!(config.incidents.connection_alerts, ["A", "B"]);
     let parts: Vec<InstancePart> = config.applications.parts().collect();
     assert_eq!(parts, [InstancePart::Uuid, InstancePart::Number]);
     assert_eq!(config.applications.application("legacy-orders-9"), "legacy-orders");
@@ -117,6 +130,7 @@ fn every_setting_is_read() {
     assert!(eu.matchers.matches(&Labels::from_iter([("cluster", "prod-eu"), ("env", "prod")])));
     assert_eq!(eu.metric_prefix, "nats");
     assert_eq!(eu.server_labels, ["node", "pod.name"]);
+    assert_eq!(eu.thresholds, BTreeMap::from([("A".to_owned(), 500), ("B".to_owned(), 70_000)]));
     let Some(MonitorAuth::Basic { username, password }) = &eu.auth else { panic!("{:?}", eu.auth) };
     assert_eq!((username.as_str(), password.expose_secret()), ("watcher", "hunter2"));
 
@@ -166,7 +180,7 @@ fn wrong_types_are_problems() {
     8 problems in connwarden.yml
     ");
     assert_snapshot!(problems("wrong-root"), @r"
-    connwarden.yml:1:1: expected a mapping of `web`, `storage`, `log`, `observe`, `applications`, `clusters`, found a list
+    connwarden.yml:1:1: expected a mapping of `web`, `storage`, `log`, `observe`, `incidents`, `applications`, `clusters`, found a list
     1 problem in connwarden.yml
     ");
 }
@@ -495,9 +509,9 @@ fn what_the_example_comments_out_would_work() {
     assert_snapshot!(
         parse(&everything).map(|_| ()).unwrap_err().to_string(),
         @r"
-    connwarden.yml:75:7: clusters[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:77:22: clusters[0].basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:80:24: clusters[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:92:7: clusters[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:94:22: clusters[0].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:97:24: clusters[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
     3 problems in connwarden.yml
     "
     );
