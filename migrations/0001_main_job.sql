@@ -14,57 +14,77 @@ CREATE TABLE notifications (
     truncated_alerts  BIGINT NOT NULL,
     digest            TEXT   NOT NULL,
     body_size_bytes   BIGINT NOT NULL,
-    body              BLOB   NOT NULL
+    body              BLOB   NOT NULL,
+    -- the same content is stored once and counted
+    seen_count        BIGINT NOT NULL,
+    last_seen_at      BIGINT NOT NULL
 );
 
+CREATE INDEX notifications_by_digest ON notifications (digest, notification_key);
+
 CREATE TABLE incidents (
-    incident_key  INTEGER PRIMARY KEY,
-    incident_id   TEXT   NOT NULL UNIQUE,
-    identity      TEXT   NOT NULL,
-    cluster       TEXT,
-    mapped_by     TEXT,
-    subject       TEXT,
-    alert_name    TEXT   NOT NULL,
-    state         TEXT   NOT NULL,
-    resolution    TEXT,
-    resolved_at   BIGINT,
-    opened_at     BIGINT NOT NULL,
-    updated_at    BIGINT NOT NULL,
-    headline      TEXT
+    incident_key      INTEGER PRIMARY KEY,
+    incident_id       TEXT   NOT NULL UNIQUE,
+    identity          TEXT   NOT NULL,
+    cluster           TEXT,
+    mapped_by         TEXT,
+    subject           TEXT,
+    alert_name        TEXT   NOT NULL,
+    state             TEXT   NOT NULL,
+    acknowledged_by   TEXT,
+    acknowledged_at   BIGINT,
+    recovering_since  BIGINT,
+    resolution        TEXT,
+    resolved_at       BIGINT,
+    resolved_by       TEXT,
+    reopened          BIGINT NOT NULL,
+    previous_id       TEXT,
+    verdict           TEXT,
+    opened_at         BIGINT NOT NULL,
+    updated_at        BIGINT NOT NULL,
+    headline          TEXT
 );
 
 -- at most one unresolved incident per identity
 CREATE UNIQUE INDEX incidents_unresolved ON incidents (identity) WHERE state <> 'resolved';
+-- the newest of an identity is the one that alerts are told to
+CREATE INDEX incidents_by_identity ON incidents (identity, incident_key);
 CREATE INDEX incidents_by_cluster ON incidents (cluster, incident_key);
 CREATE INDEX incidents_by_alert_name ON incidents (alert_name, incident_key);
 
 CREATE TABLE alerts (
-    alert_key       INTEGER PRIMARY KEY,
-    incident_key    BIGINT NOT NULL REFERENCES incidents (incident_key),
-    fingerprint     TEXT   NOT NULL,
-    generation      BIGINT NOT NULL,
-    status          TEXT   NOT NULL,
-    starts_at       BIGINT NOT NULL,
-    ended_at        BIGINT,
-    labels          TEXT   NOT NULL,
-    annotations     TEXT   NOT NULL,
-    generator_url   TEXT   NOT NULL,
-    value           TEXT,
-    value_source    TEXT,
-    server_url      TEXT,
-    server_matched_by TEXT,
-    first_seen_at   BIGINT NOT NULL,
-    last_seen_at    BIGINT NOT NULL,
+    alert_key          INTEGER PRIMARY KEY,
+    incident_key       BIGINT NOT NULL REFERENCES incidents (incident_key),
+    fingerprint        TEXT   NOT NULL,
+    generation         BIGINT NOT NULL,
+    flaps              BIGINT NOT NULL,
+    stale_since        BIGINT,
+    suppression        TEXT,
+    status             TEXT   NOT NULL,
+    starts_at          BIGINT NOT NULL,
+    ended_at           BIGINT,
+    labels             TEXT   NOT NULL,
+    annotations        TEXT   NOT NULL,
+    generator_url      TEXT   NOT NULL,
+    value              TEXT,
+    value_source       TEXT,
+    server_url         TEXT,
+    server_matched_by  TEXT,
+    first_seen_at      BIGINT NOT NULL,
+    last_seen_at       BIGINT NOT NULL,
     UNIQUE (incident_key, fingerprint)
 );
 
+CREATE INDEX alerts_firing ON alerts (incident_key) WHERE status = 'firing';
+
 CREATE TABLE entries (
-    entry_key     INTEGER PRIMARY KEY,
-    incident_key  BIGINT NOT NULL REFERENCES incidents (incident_key),
-    at            BIGINT NOT NULL,
-    actor         TEXT   NOT NULL,
-    kind          TEXT   NOT NULL,
-    text          TEXT   NOT NULL
+    entry_key        INTEGER PRIMARY KEY,
+    incident_key     BIGINT NOT NULL REFERENCES incidents (incident_key),
+    at               BIGINT NOT NULL,
+    actor            TEXT   NOT NULL,
+    kind             TEXT   NOT NULL,
+    text             TEXT   NOT NULL,
+    notification_id  TEXT
 );
 
 CREATE INDEX entries_by_incident ON entries (incident_key, entry_key);

@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::engine::{Cluster, ENRICH, Engine};
+use crate::engine::{Cluster, ENRICH, Engine, IncidentRules, VERIFY};
 use crate::http::management::Readiness;
 use crate::http::webhook::BodyLimits;
 use crate::http::{self, AppState};
@@ -150,7 +150,9 @@ pub async fn wire(config: &Config, store: Store, clock: Clock) -> anyhow::Result
     let mask = user_mask(&store).await.context("reading the key of user hashes")?;
     let observer = observer(config, mask, clock.clone());
     let clusters = config.clusters.iter().map(cluster).collect();
-    let engine = Engine::new(store.clone(), observer, clusters, clock.clone(), metrics.clone(), bell.clone())
+    let rules = rules(config);
+    let (clocked, counted, ringing) = (clock.clone(), metrics.clone(), bell.clone());
+    let engine = Engine::new(store.clone(), observer, clusters, rules, clocked, counted, ringing)
         .await
         .context("reading what is known of the servers")?;
 
@@ -159,6 +161,11 @@ pub async fn wire(config: &Config, store: Store, clock: Clock) -> anyhow::Result
     worker.register(ENRICH, move |job| {
         let engine = enriching.clone();
         async move { engine.enrich(&job).await }
+    });
+    let verifying = engine.clone();
+    worker.register(VERIFY, move |job| {
+        let engine = verifying.clone();
+        async move { engine.verify(&job).await }
     });
     let (readiness, body_limits) = (Readiness::default(), BodyLimits::new(config.web.max_body_bytes));
     Ok((AppState { engine, store, metrics, clock, readiness, body_limits }, worker))
@@ -199,6 +206,23 @@ pub fn observer(config: &Config, users: UserMask, clock: Clock) -> Observer {
         max_reply_bytes: config.observe.max_reply_bytes,
     });
     Observer::new(client, Arc::new(config.applications.clone()), users, config.observe.idle_after, clock)
+}
+
+/// The rules of the lifecycle that a configuration asks for.
+fn rules(config: &Config) -> IncidentRules {
+    let incidents = &config.incidents;
+    let thresholds = config.clusters.iter().flat_map(|cluster| {
+        let of_cluster =
+            |(alert, connections): (&String, &u64)| ((cluster.name.clone(), alert.clone()), *connections);
+        cluster.thresholds.iter().map(of_cluster)
+    });
+    IncidentRules {
+        reopen_window: incidents.reopen_window,
+        stale_timeout: incidents.stale_timeout,
+        verify_interval: incidents.verify_interval,
+        connection_alerts: incidents.connection_alerts.iter().cloned().collect(),
+        thresholds: thresholds.collect(),
+    }
 }
 
 /// The servers that a configured cluster names.

@@ -6,7 +6,9 @@
 mod enrich;
 mod intake;
 mod observe;
+mod rules;
 mod servers;
+mod verify;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, RwLock};
@@ -26,6 +28,8 @@ use crate::telemetry::metrics::Metrics;
 pub use crate::engine::enrich::ENRICH;
 pub use crate::engine::intake::{IntakeError, Receipt};
 pub use crate::engine::observe::LookError;
+pub use crate::engine::rules::IncidentRules;
+pub use crate::engine::verify::VERIFY;
 
 /// Who is named in the timeline for what connwarden does by itself.
 const SELF: &str = "connwarden";
@@ -49,6 +53,7 @@ struct Parts {
     observer: Observer,
     clock: Clock,
     metrics: Metrics,
+    rules: IncidentRules,
     routes: Vec<ClusterRoute>,
     clusters: Vec<WatchedCluster>,
     /// What `/varz` has last said of each configured server.
@@ -71,6 +76,7 @@ impl Engine {
         store: Store,
         observer: Observer,
         clusters: Vec<Cluster>,
+        rules: IncidentRules,
         clock: Clock,
         metrics: Metrics,
         jobs_bell: Arc<Notify>,
@@ -83,6 +89,7 @@ impl Engine {
             observer,
             clock,
             metrics,
+            rules,
             routes,
             clusters,
             servers: RwLock::new(servers),

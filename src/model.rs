@@ -18,4 +18,5 @@ pub mod monitor_auth;
 pub mod notification;
 pub mod printable;
 pub mod snapshot;
+pub mod threshold;
 pub mod truth;

@@ -147,11 +147,9 @@ fn list_as_table(page: &IncidentList, now: Timestamp, width: usize) -> anyhow::R
         .map(|incident| {
             vec![
                 incident.headline.clone().unwrap_or_else(|| incident.alert_name.clone()),
-                match &incident.state {
-                    IncidentState::Triggered => incident.state.name().to_owned(),
-                    IncidentState::Resolved { resolved_at, .. } => {
-                        format!("{} {} ago", incident.state.name(), age(Some(*resolved_at), now))
-                    }
+                match incident.state.since() {
+                    None => incident.state.name().to_owned(),
+                    Some(since) => format!("{} {} ago", incident.state.name(), age(Some(since), now)),
                 },
                 incident.cluster_name(),
                 format!("{} ago", age(Some(incident.opened_at), now)),
@@ -171,8 +169,8 @@ fn list_as_csv(page: &IncidentList) -> anyhow::Result<String> {
     lines.write_record(["id", "state", "cluster", "alert_name", "opened_at", "headline", "resolved_at"])?;
     for incident in &page.incidents {
         let resolved_at = match &incident.state {
-            IncidentState::Triggered => String::new(),
             IncidentState::Resolved { resolved_at, .. } => resolved_at.to_string(),
+            _ => String::new(),
         };
         lines.write_record([
             &*incident.id.to_string(),
@@ -225,12 +223,9 @@ fn show_as_text(
     writeln!(text, "alert     {}", visible(&head.alert_name))?;
     writeln!(text, "cluster   {}", visible(&head.cluster_name()))?;
     let ago = |at: Timestamp| format!("{} ({} ago)", at.strftime(INSTANT), age(Some(at), now));
-    let state = match &head.state {
-        IncidentState::Triggered => head.state.name().to_owned(),
-        IncidentState::Resolved { resolution, resolved_at } => {
-            format!("{} ({}) {}", head.state.name(), resolution.name(), ago(*resolved_at))
-        }
-    };
+    let note = head.state.note().map(|note| format!(" ({})", visible(&note))).unwrap_or_default();
+    let since = head.state.since().map(|since| format!(" {}", ago(since))).unwrap_or_default();
+    let state = format!("{}{note}{since}", head.state.name());
     writeln!(text, "state     {state}, opened {}", ago(head.opened_at))?;
     if let Some(taken_at) = document.taken_at {
         let place = document.snapshots.iter().position(|look| Some(look.id) == document.snapshot);

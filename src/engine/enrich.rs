@@ -115,7 +115,7 @@ impl Engine {
 }
 
 fn entry(at: Timestamp, kind: EntryKind, text: String) -> Entry {
-    Entry { at, actor: SELF.to_owned(), kind, text }
+    Entry { at, actor: SELF.to_owned(), kind, text, notification: None }
 }
 
 fn observed(coverage: &Coverage) -> String {

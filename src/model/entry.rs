@@ -4,35 +4,60 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::model::ids::NotificationId;
+
 /// One line of an incident's timeline. Entries are written once and never changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Entry {
     /// When it happened.
     pub at: Timestamp,
-    /// Who did it: `connwarden`, or the sender of the notification.
+    /// Who did it: `connwarden`, the sender of the notification, or the name of a person's credential.
     pub actor: String,
     /// What kind of thing happened.
     pub kind: EntryKind,
     /// What happened, for people. May hold text from strangers: escape it where it is shown.
     pub text: String,
+    /// The notification that caused it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notification: Option<NotificationId>,
 }
 
 /// The closed list of things that can happen to an incident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EntryKind {
-    /// The incident was opened by its first firing alert.
+    /// The incident was opened, by its first firing alert or by a person.
     Opened,
+    /// It was over and began anew.
+    Reopened,
     /// An alert became a member.
     AlertJoined,
-    /// A member fired again after it had been resolved, or with a newer start.
+    /// A member fired again after it had been resolved.
     AlertRefired,
+    /// A member began anew, and its end in between was never told.
+    AlertFlapped,
+    /// A member was said to fire although its end had been told; an old report, until somebody confirms it.
+    AlertStale,
     /// A member was resolved.
     AlertResolved,
-    /// All members were resolved, and with them the incident.
-    Resolved,
+    /// An alert was resolved that had never been reported to fire.
+    AlertResolvedUnheard,
     /// The sender left alerts out of the group.
     Truncated,
+    /// All members were reported resolved; NATS is asked before that is believed.
+    Recovering,
+    /// All members were reported resolved, but NATS says that it is not over.
+    FalseResolve,
+    /// The incident is over.
+    Resolved,
+    /// Somebody takes care of it.
+    Acknowledged,
+    /// Somebody wrote something down.
+    Note,
+    /// Somebody had a stored notification taken in once more.
+    Replayed,
+    /// Alertmanager was asked what it knows, and the answer changed something.
+    Reconciled,
     /// The cluster was looked at, in whole or in part.
     Observed,
     /// The cluster could not be looked at; it is tried again, or given up.
@@ -40,13 +65,23 @@ pub enum EntryKind {
 }
 
 impl EntryKind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 18] = [
         Self::Opened,
+        Self::Reopened,
         Self::AlertJoined,
         Self::AlertRefired,
+        Self::AlertFlapped,
+        Self::AlertStale,
         Self::AlertResolved,
-        Self::Resolved,
+        Self::AlertResolvedUnheard,
         Self::Truncated,
+        Self::Recovering,
+        Self::FalseResolve,
+        Self::Resolved,
+        Self::Acknowledged,
+        Self::Note,
+        Self::Replayed,
+        Self::Reconciled,
         Self::Observed,
         Self::ObservationFailed,
     ];
@@ -55,11 +90,21 @@ impl EntryKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Opened => "opened",
+            Self::Reopened => "reopened",
             Self::AlertJoined => "alert_joined",
             Self::AlertRefired => "alert_refired",
+            Self::AlertFlapped => "alert_flapped",
+            Self::AlertStale => "alert_stale",
             Self::AlertResolved => "alert_resolved",
-            Self::Resolved => "resolved",
+            Self::AlertResolvedUnheard => "alert_resolved_unheard",
             Self::Truncated => "truncated",
+            Self::Recovering => "recovering",
+            Self::FalseResolve => "false_resolve",
+            Self::Resolved => "resolved",
+            Self::Acknowledged => "acknowledged",
+            Self::Note => "note",
+            Self::Replayed => "replayed",
+            Self::Reconciled => "reconciled",
             Self::Observed => "observed",
             Self::ObservationFailed => "observation_failed",
         }

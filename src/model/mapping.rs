@@ -44,6 +44,8 @@ pub struct KnownServer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MappedBy {
+    /// A person said so.
+    Operator,
     /// The cluster's matchers hold for the alert.
     Matchers,
     /// The alert names a server of the cluster.
@@ -53,9 +55,12 @@ pub enum MappedBy {
 }
 
 impl MappedBy {
+    const ALL: [Self; 4] = [Self::Operator, Self::Matchers, Self::Server, Self::Assumed];
+
     /// The way as it is stored and shown.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Operator => "operator",
             Self::Matchers => "matchers",
             Self::Server => "server",
             Self::Assumed => "assumed",
@@ -64,7 +69,7 @@ impl MappedBy {
 
     /// Reads what [`MappedBy::name`] wrote.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Matchers, Self::Server, Self::Assumed].into_iter().find(|way| way.name() == name)
+        Self::ALL.into_iter().find(|way| way.name() == name)
     }
 }
 

@@ -1,9 +1,13 @@
 //! Member alerts: what an incident knows of each of its alerts.
 //!
-//! A member is identified by its fingerprint, which is the same each time the alert fires; its generation
-//! counts how often that was.
+//! A member is identified by its fingerprint, which is the same each time the alert fires; its generation counts how
+//! often that was. What is reported may be late: a healthy pair of Alertmanagers sends a firing after the resolved it
+//! belongs to, with the same start. Such a firing is *stale*: it is written down, and believed only when somebody else
+//! confirms it.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::model::alert::{Alert, AlertStatus};
 use crate::model::mapping::ServerMatch;
@@ -15,12 +19,27 @@ pub struct Member {
     pub alert: Alert,
     /// How often it has begun to fire within this incident, from 1.
     pub generation: u32,
+    /// How often it was over in between without anybody having said so.
+    pub flaps: u32,
+    /// Since when a firing stands against its end, unconfirmed and not taken back.
+    pub stale_since: Option<Timestamp>,
+    /// Who keeps Alertmanager from notifying about it, as far as Alertmanager has been asked.
+    pub suppression: Option<Suppression>,
     /// The server the alert is about, if one could be made out.
     pub server: Option<ServerMatch>,
     /// When it was first received.
     pub first_seen_at: Timestamp,
-    /// When it was last received.
+    /// When it was last received with anything new beside it; repetitions are counted with the notification.
     pub last_seen_at: Timestamp,
+}
+
+/// What keeps Alertmanager from notifying about an alert. While it lasts, Alertmanager sends no resolved either.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Suppression {
+    /// Ids of silences.
+    pub silenced_by: Vec<String>,
+    /// Fingerprints of alerts that inhibit it.
+    pub inhibited_by: Vec<String>,
 }
 
 /// What a report changed about a member.
@@ -28,52 +47,117 @@ pub struct Member {
 pub enum MemberChange {
     /// It still fires, or is still over: only the time it was last seen.
     SeenAgain,
-    /// It fires again, or began anew without the end of the last time having been heard of.
+    /// It fires again after it had been over.
     Refired,
+    /// It began anew, and the end in between was never told.
+    Flapped,
     /// It is over.
     Resolved,
+    /// It is said to fire although its end has been told: an old report, as far as anybody knows.
+    Stale,
+    /// A stale firing was taken back.
+    Settled,
 }
 
 impl Member {
     /// Takes a firing alert in.
     pub fn join(alert: Alert, server: Option<ServerMatch>, at: Timestamp) -> Self {
-        Self { alert, generation: 1, server, first_seen_at: at, last_seen_at: at }
+        Self {
+            alert,
+            generation: 1,
+            flaps: 0,
+            stale_since: None,
+            suppression: None,
+            server,
+            first_seen_at: at,
+            last_seen_at: at,
+        }
     }
 
-    /// Whether the alert fires, as far as anybody has said.
+    /// Whether the alert fires, as far as anybody has said who is to be believed.
     pub fn is_firing(&self) -> bool {
         self.alert.status == AlertStatus::Firing
     }
 
     /// Takes in what was reported about the same alert later.
     pub fn report(&mut self, alert: Alert, server: Option<ServerMatch>, at: Timestamp) -> MemberChange {
-        let change = match (self.alert.status, alert.status) {
-            (AlertStatus::Firing, AlertStatus::Firing) if alert.starts_at > self.alert.starts_at => {
-                MemberChange::Refired
-            }
-            (AlertStatus::Resolved { .. }, AlertStatus::Firing) => MemberChange::Refired,
-            (AlertStatus::Firing, AlertStatus::Resolved { ended_at }) if ended_at >= self.alert.starts_at => {
-                MemberChange::Resolved
+        let begins_anew = alert.starts_at > self.alert.starts_at;
+        self.last_seen_at = at;
+        match (self.alert.status, alert.status) {
+            (AlertStatus::Firing, AlertStatus::Firing) => {
+                if begins_anew {
+                    self.generation += 1;
+                    self.flaps += 1;
+                }
+                // nodes of a pair may disagree about the start: it never moves back, or each repetition would be a flap
+                let starts_at = self.alert.starts_at.max(alert.starts_at);
+                self.replace(Alert { starts_at, ..alert }, server);
+                if begins_anew { MemberChange::Flapped } else { MemberChange::SeenAgain }
             }
             // a late report of an older generation's end says nothing about this one
-            (AlertStatus::Firing, AlertStatus::Resolved { .. }) => {
-                self.last_seen_at = at;
-                return MemberChange::SeenAgain;
+            (AlertStatus::Firing, AlertStatus::Resolved { ended_at }) if ended_at < self.alert.starts_at => {
+                MemberChange::SeenAgain
             }
-            _ => MemberChange::SeenAgain,
-        };
-        if change == MemberChange::Refired {
+            (AlertStatus::Firing, AlertStatus::Resolved { .. }) => {
+                if begins_anew {
+                    self.generation += 1;
+                    self.flaps += 1;
+                }
+                self.replace(alert, server);
+                MemberChange::Resolved
+            }
+            (AlertStatus::Resolved { ended_at }, AlertStatus::Firing) => {
+                // it began before what has ended was over: this report is older than the end
+                if !begins_anew || alert.starts_at < ended_at {
+                    self.stale_since.get_or_insert(at);
+                    return MemberChange::Stale;
+                }
+                self.fire_again(alert, server);
+                MemberChange::Refired
+            }
+            (AlertStatus::Resolved { ended_at: known }, AlertStatus::Resolved { ended_at }) => {
+                if ended_at > known {
+                    self.replace(alert, server);
+                }
+                if self.stale_since.take().is_some() {
+                    MemberChange::Settled
+                } else {
+                    MemberChange::SeenAgain
+                }
+            }
+        }
+    }
+
+    /// Takes in a firing that somebody has confirmed, whatever had been said of its end.
+    pub fn confirm(&mut self, alert: Alert, server: Option<ServerMatch>, at: Timestamp) -> MemberChange {
+        match self.report(alert.clone(), server.clone(), at) {
+            MemberChange::Stale => {
+                self.fire_again(alert, server);
+                MemberChange::Refired
+            }
+            change => change,
+        }
+    }
+
+    /// Believes the stale firing that stands against its end; `false` if none does.
+    pub fn believe_stale(&mut self) -> bool {
+        let stale = self.stale_since.take().is_some();
+        if stale {
+            self.alert.status = AlertStatus::Firing;
             self.generation += 1;
         }
-        // nodes of a pair may disagree about the start: it never moves back, or each repetition would fire again
-        let starts_at = match (change, alert.status) {
-            (MemberChange::SeenAgain, AlertStatus::Firing) => self.alert.starts_at.max(alert.starts_at),
-            _ => alert.starts_at,
-        };
-        self.alert = Alert { starts_at, ..alert };
+        stale
+    }
+
+    fn fire_again(&mut self, alert: Alert, server: Option<ServerMatch>) {
+        self.generation += 1;
+        self.stale_since = None;
+        self.replace(alert, server);
+    }
+
+    fn replace(&mut self, alert: Alert, server: Option<ServerMatch>) {
+        self.alert = alert;
         self.server = server.or(self.server.take());
-        self.last_seen_at = at;
-        change
     }
 }
 
@@ -101,29 +185,35 @@ mod tests {
 
     #[test]
     fn each_report_has_one_meaning() {
-        use MemberChange::{Refired, Resolved, SeenAgain};
-        // (what is known, what is reported, what changed, generation afterwards)
+        use MemberChange::{Flapped, Refired, Resolved, SeenAgain, Stale};
+        // (what is known, what is reported, what changed, (generation, flaps) afterwards, whether it fires then)
         let cases = [
-            (alert(10, None), alert(10, None), SeenAgain, 1),
-            (alert(10, None), alert(20, None), Refired, 2),
-            (alert(10, None), alert(10, Some(15)), Resolved, 1),
-            (alert(10, None), alert(12, Some(15)), Resolved, 1),
-            (alert(10, None), alert(1, Some(5)), SeenAgain, 1),
-            (alert(10, Some(15)), alert(20, None), Refired, 2),
-            (alert(10, Some(15)), alert(10, Some(15)), SeenAgain, 1),
+            (alert(10, None), alert(10, None), SeenAgain, (1, 0), true),
+            (alert(10, None), alert(5, None), SeenAgain, (1, 0), true),
+            (alert(10, None), alert(20, None), Flapped, (2, 1), true),
+            (alert(10, None), alert(10, Some(15)), Resolved, (1, 0), false),
+            (alert(10, None), alert(12, Some(15)), Resolved, (2, 1), false),
+            (alert(10, None), alert(1, Some(5)), SeenAgain, (1, 0), true),
+            (alert(10, Some(15)), alert(20, None), Refired, (2, 0), true),
+            (alert(10, Some(15)), alert(15, None), Refired, (2, 0), true),
+            (alert(10, Some(15)), alert(10, None), Stale, (1, 0), false),
+            (alert(10, Some(15)), alert(12, None), Stale, (1, 0), false),
+            (alert(10, Some(15)), alert(5, None), Stale, (1, 0), false),
+            (alert(10, Some(15)), alert(10, Some(15)), SeenAgain, (1, 0), false),
+            (alert(10, Some(15)), alert(1, Some(5)), SeenAgain, (1, 0), false),
         ];
-        for (known, reported, change, generation) in cases {
+        for (known, reported, change, counts, fires) in cases {
             let mut member = Member::join(known.clone(), None, at(0));
             assert_eq!(member.report(reported.clone(), None, at(100)), change, "{known:?} {reported:?}");
-            assert_eq!(member.generation, generation, "{known:?} {reported:?}");
-            assert_eq!(member.last_seen_at, at(100));
+            let after = ((member.generation, member.flaps), member.is_firing(), member.last_seen_at);
+            assert_eq!(after, (counts, fires, at(100)), "{known:?} {reported:?}");
         }
     }
 
     #[test]
-    fn two_nodes_that_disagree_about_the_start_make_it_fire_again_once_at_most() {
+    fn two_nodes_that_disagree_about_the_start_make_it_flap_once_at_most() {
         let mut member = Member::join(alert(10, None), None, at(0));
-        assert_eq!(member.report(alert(20, None), None, at(1)), MemberChange::Refired);
+        assert_eq!(member.report(alert(20, None), None, at(1)), MemberChange::Flapped);
         for round in 2..6 {
             let starts_at = if round % 2 == 0 { 10 } else { 20 };
             assert_eq!(member.report(alert(starts_at, None), None, at(round)), MemberChange::SeenAgain);
@@ -137,5 +227,37 @@ mod tests {
         member.report(alert(1, Some(5)), None, at(100));
         assert!(member.is_firing());
         assert_eq!(member.alert.starts_at, at(10));
+    }
+
+    #[test]
+    fn a_late_report_of_an_older_end_does_not_move_the_end_back() {
+        let mut member = Member::join(alert(20, Some(30)), None, at(0));
+        member.report(alert(1, Some(5)), None, at(100));
+        assert_eq!(member.alert, alert(20, Some(30)));
+    }
+
+    #[test]
+    fn a_stale_firing_stands_until_it_is_taken_back_or_believed() {
+        let mut member = Member::join(alert(10, Some(15)), None, at(0));
+        member.report(alert(10, None), None, at(100));
+        member.report(alert(10, None), None, at(200));
+        assert_eq!((member.is_firing(), member.stale_since), (false, Some(at(100))));
+
+        let mut believed = member.clone();
+        assert!(believed.believe_stale());
+        assert!(!believed.believe_stale());
+        assert_eq!((believed.is_firing(), believed.generation, believed.stale_since), (true, 2, None));
+
+        assert_eq!(member.report(alert(10, Some(15)), None, at(300)), MemberChange::Settled);
+        assert_eq!(member.report(alert(10, Some(15)), None, at(400)), MemberChange::SeenAgain);
+        assert_eq!((member.is_firing(), member.stale_since), (false, None));
+    }
+
+    #[test]
+    fn a_confirmed_firing_is_believed_whatever_had_been_said_of_its_end() {
+        let mut member = Member::join(alert(10, Some(15)), None, at(0));
+        assert_eq!(member.confirm(alert(10, None), None, at(100)), MemberChange::Refired);
+        assert_eq!((member.is_firing(), member.generation, member.stale_since), (true, 2, None));
+        assert_eq!(member.confirm(alert(10, None), None, at(200)), MemberChange::SeenAgain);
     }
 }

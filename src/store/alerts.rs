@@ -15,10 +15,17 @@ use crate::store::{Conn, StoreError, corrupt, from_json, instant, parse, to_json
 /// Rows per statement.
 const CHUNK: usize = 64;
 
+/// Values per list in a query.
+const LIST: usize = 500;
+
 #[derive(sqlx::FromRow)]
 struct Row {
+    incident_id: String,
     fingerprint: String,
     generation: i64,
+    flaps: i64,
+    stale_since: Option<i64>,
+    suppression: Option<String>,
     status: String,
     starts_at: i64,
     ended_at: Option<i64>,
@@ -58,6 +65,7 @@ impl TryFrom<Row> for Member {
             }),
             _ => None,
         };
+        let count = |column, count: i64| u32::try_from(count).map_err(|_| corrupt("alerts", column, count));
         Ok(Self {
             alert: Alert {
                 fingerprint: parse("alerts", "fingerprint", &row.fingerprint, |text| text.parse().ok())?,
@@ -68,13 +76,24 @@ impl TryFrom<Row> for Member {
                 generator_url: row.generator_url,
                 value,
             },
-            generation: parse("alerts", "generation", &row.generation.to_string(), |text| text.parse().ok())?,
+            generation: count("generation", row.generation)?,
+            flaps: count("flaps", row.flaps)?,
+            stale_since: row.stale_since.map(|us| instant("alerts", "stale_since", us)).transpose()?,
+            suppression: row.suppression.map(|text| from_json("alerts", "suppression", &text)).transpose()?,
             server,
             first_seen_at: instant("alerts", "first_seen_at", row.first_seen_at)?,
             last_seen_at: instant("alerts", "last_seen_at", row.last_seen_at)?,
         })
     }
 }
+
+/// The columns of [`Row`]; every query that reads members begins with it.
+const SELECT: &str =
+    "SELECT incident_id, fingerprint, generation, flaps, stale_since, suppression, status, starts_at,
+        ended_at, labels, annotations, generator_url, value, value_source, server_url, server_matched_by,
+        first_seen_at, last_seen_at
+   FROM alerts
+   JOIN incidents ON incidents.incident_key = alerts.incident_key ";
 
 /// Lists the members of an incident by fingerprint.
 ///
@@ -85,35 +104,95 @@ pub async fn list(
     conn: &mut Conn,
     incident: IncidentId,
 ) -> Result<BTreeMap<Fingerprint, Member>, StoreError> {
-    let rows: Vec<Row> = sqlx::query_as(
-        "SELECT fingerprint, generation, status, starts_at, ended_at, labels, annotations, generator_url, value,
-                value_source, server_url, server_matched_by, first_seen_at, last_seen_at
-           FROM alerts
-          WHERE incident_key = (SELECT incident_key FROM incidents WHERE incident_id = $1)",
-    )
-    .bind(incident.to_string())
-    .fetch_all(conn)
-    .await?;
+    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+    query.push("WHERE incident_id = ").push_bind(incident.to_string());
+    let rows: Vec<Row> = query.build_query_as().fetch_all(conn).await?;
     rows.into_iter()
         .map(|row| Member::try_from(row).map(|member| (member.alert.fingerprint.clone(), member)))
         .collect()
 }
 
-/// Writes members of an incident, new ones and known ones.
+/// Lists those members of some incidents that have one of some fingerprints.
+///
+/// # Errors
+///
+/// The database refused, or holds what cannot be read.
+pub async fn list_some(
+    conn: &mut Conn,
+    incidents: &[IncidentId],
+    fingerprints: &[&Fingerprint],
+) -> Result<Vec<(IncidentId, Member)>, StoreError> {
+    let mut members = Vec::new();
+    for incidents in incidents.chunks(LIST) {
+        for fingerprints in fingerprints.chunks(LIST) {
+            let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+            query.push("WHERE incident_id IN (");
+            let mut list = query.separated(", ");
+            for incident in incidents {
+                list.push_bind(incident.to_string());
+            }
+            query.push(") AND fingerprint IN (");
+            let mut list = query.separated(", ");
+            for fingerprint in fingerprints {
+                list.push_bind(fingerprint.as_str());
+            }
+            query.push(")");
+            let rows: Vec<Row> = query.build_query_as().fetch_all(&mut *conn).await?;
+            for row in rows {
+                let id = parse("incidents", "incident_id", &row.incident_id, |id| id.parse().ok())?;
+                members.push((id, Member::try_from(row)?));
+            }
+        }
+    }
+    Ok(members)
+}
+
+/// Counts the members that fire, for each of some incidents that has any.
+///
+/// # Errors
+///
+/// The database refused, or holds what cannot be read.
+pub async fn count_firing(
+    conn: &mut Conn,
+    incidents: &[IncidentId],
+) -> Result<BTreeMap<IncidentId, usize>, StoreError> {
+    let mut counts = BTreeMap::new();
+    for incidents in incidents.chunks(LIST) {
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "SELECT incident_id, count(*)
+               FROM incidents
+               JOIN alerts ON alerts.incident_key = incidents.incident_key AND alerts.status = 'firing'
+              WHERE incident_id IN (",
+        );
+        let mut list = query.separated(", ");
+        for incident in incidents {
+            list.push_bind(incident.to_string());
+        }
+        query.push(") GROUP BY incident_id");
+        let rows: Vec<(String, i64)> = query.build_query_as().fetch_all(&mut *conn).await?;
+        for (id, count) in rows {
+            let id = parse("incidents", "incident_id", &id, |id| id.parse().ok())?;
+            counts.insert(id, usize::try_from(count).unwrap_or(0));
+        }
+    }
+    Ok(counts)
+}
+
+/// Writes members of incidents, new ones and known ones.
 ///
 /// # Errors
 ///
 /// The database refused.
-#[tracing::instrument(name = "store.alerts.save", skip_all, fields(incident.id = %incident))]
-pub async fn save(conn: &mut Conn, incident: IncidentId, members: &[&Member]) -> Result<(), StoreError> {
+#[tracing::instrument(name = "store.alerts.save", skip_all)]
+pub async fn save(conn: &mut Conn, members: &[(IncidentId, &Member)]) -> Result<(), StoreError> {
     for members in members.chunks(CHUNK) {
         let mut query = QueryBuilder::<Sqlite>::new(
             "INSERT INTO alerts
-                    (incident_key, fingerprint, generation, status, starts_at, ended_at, labels, annotations,
-                     generator_url, value, value_source, server_url, server_matched_by, first_seen_at,
-                     last_seen_at) ",
+                    (incident_key, fingerprint, generation, flaps, stale_since, suppression, status, starts_at,
+                     ended_at, labels, annotations, generator_url, value, value_source, server_url,
+                     server_matched_by, first_seen_at, last_seen_at) ",
         );
-        query.push_values(members, |mut row, member| {
+        query.push_values(members, |mut row, (incident, member)| {
             let alert = &member.alert;
             let (status, ended_at) = match alert.status {
                 AlertStatus::Firing => ("firing", None),
@@ -124,6 +203,9 @@ pub async fn save(conn: &mut Conn, incident: IncidentId, members: &[&Member]) ->
                 .push_unseparated(")")
                 .push_bind(alert.fingerprint.as_str())
                 .push_bind(i64::from(member.generation))
+                .push_bind(i64::from(member.flaps))
+                .push_bind(member.stale_since.map(jiff::Timestamp::as_microsecond))
+                .push_bind(member.suppression.as_ref().map(to_json))
                 .push_bind(status)
                 .push_bind(alert.starts_at.as_microsecond())
                 .push_bind(ended_at)
@@ -140,6 +222,9 @@ pub async fn save(conn: &mut Conn, incident: IncidentId, members: &[&Member]) ->
         query.push(
             " ON CONFLICT (incident_key, fingerprint) DO UPDATE
                 SET generation = excluded.generation,
+                    flaps = excluded.flaps,
+                    stale_since = excluded.stale_since,
+                    suppression = excluded.suppression,
                     status = excluded.status,
                     starts_at = excluded.starts_at,
                     ended_at = excluded.ended_at,

@@ -15,6 +15,7 @@ struct Row {
     actor: String,
     kind: String,
     text: String,
+    notification_id: Option<String>,
 }
 
 impl TryFrom<Row> for Entry {
@@ -26,6 +27,10 @@ impl TryFrom<Row> for Entry {
             actor: row.actor,
             kind: parse("entries", "kind", &row.kind, EntryKind::from_name)?,
             text: row.text,
+            notification: row
+                .notification_id
+                .map(|id| parse("entries", "notification_id", &id, |id| id.parse().ok()))
+                .transpose()?,
         })
     }
 }
@@ -36,16 +41,28 @@ impl TryFrom<Row> for Entry {
 ///
 /// The database refused.
 pub async fn insert(conn: &mut Conn, incident: IncidentId, entries: &[Entry]) -> Result<(), StoreError> {
+    let entries: Vec<_> = entries.iter().map(|entry| (incident, entry)).collect();
+    insert_all(conn, &entries).await
+}
+
+/// Adds entries to the timelines of several incidents, in the order given.
+///
+/// # Errors
+///
+/// The database refused.
+pub async fn insert_all(conn: &mut Conn, entries: &[(IncidentId, &Entry)]) -> Result<(), StoreError> {
     for entries in entries.chunks(CHUNK) {
-        let mut query = QueryBuilder::new("INSERT INTO entries (incident_key, at, actor, kind, text) ");
-        query.push_values(entries, |mut row, entry| {
+        let mut query =
+            QueryBuilder::new("INSERT INTO entries (incident_key, at, actor, kind, text, notification_id) ");
+        query.push_values(entries, |mut row, (incident, entry)| {
             row.push("(SELECT incident_key FROM incidents WHERE incident_id = ")
                 .push_bind_unseparated(incident.to_string())
                 .push_unseparated(")")
                 .push_bind(entry.at.as_microsecond())
                 .push_bind(&entry.actor)
                 .push_bind(entry.kind.name())
-                .push_bind(&entry.text);
+                .push_bind(&entry.text)
+                .push_bind(entry.notification.map(|id| id.to_string()));
         });
         query.build().execute(&mut *conn).await?;
     }
@@ -59,7 +76,7 @@ pub async fn insert(conn: &mut Conn, incident: IncidentId, entries: &[Entry]) ->
 /// The database refused, or holds what cannot be read.
 pub async fn list(conn: &mut Conn, incident: IncidentId) -> Result<Vec<Entry>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT at, actor, kind, text
+        "SELECT at, actor, kind, text, notification_id
            FROM entries
           WHERE incident_key = (SELECT incident_key FROM incidents WHERE incident_id = $1)
           ORDER BY entry_key",

@@ -4,9 +4,16 @@ use jiff::Timestamp;
 use sqlx::{QueryBuilder, Sqlite};
 
 use crate::model::ids::IncidentId;
-use crate::model::incident::{Incident, IncidentKey, IncidentState, Resolution};
+use crate::model::incident::{Acknowledgement, Incident, IncidentKey, IncidentState, Resolution};
 use crate::model::mapping::MappedBy;
+use crate::model::threshold::Verdict;
 use crate::store::{Conn, StoreError, corrupt, instant, parse};
+
+/// Rows per statement.
+const CHUNK: usize = 64;
+
+/// Values per list in a query.
+const LIST: usize = 500;
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -17,8 +24,15 @@ struct Row {
     subject: Option<String>,
     alert_name: String,
     state: String,
+    acknowledged_by: Option<String>,
+    acknowledged_at: Option<i64>,
+    recovering_since: Option<i64>,
     resolution: Option<String>,
     resolved_at: Option<i64>,
+    resolved_by: Option<String>,
+    reopened: i64,
+    previous_id: Option<String>,
+    verdict: Option<String>,
     opened_at: i64,
     updated_at: i64,
     headline: Option<String>,
@@ -41,18 +55,40 @@ impl TryFrom<Row> for Incident {
                 IncidentKey::Unmapped { subject: row.subject.unwrap_or_default(), alert_name: row.alert_name }
             }
         };
-        let state = match (row.state.as_str(), row.resolution, row.resolved_at) {
+        let acknowledgement = match (row.acknowledged_by, row.acknowledged_at) {
+            (Some(acknowledged_by), Some(at)) => Some(Acknowledgement {
+                acknowledged_by,
+                acknowledged_at: instant("incidents", "acknowledged_at", at)?,
+            }),
+            _ => None,
+        };
+        let state = match (row.state.as_str(), acknowledgement, row.recovering_since) {
             ("triggered", None, None) => IncidentState::Triggered,
-            ("resolved", Some(resolution), Some(resolved_at)) => IncidentState::Resolved {
-                resolution: parse("incidents", "resolution", &resolution, Resolution::from_name)?,
-                resolved_at: instant("incidents", "resolved_at", resolved_at)?,
+            ("acknowledged", Some(acknowledgement), None) => IncidentState::Acknowledged(acknowledgement),
+            ("recovering", acknowledgement, Some(since)) => IncidentState::Recovering {
+                recovering_since: instant("incidents", "recovering_since", since)?,
+                acknowledgement,
+            },
+            ("resolved", None, None) => match (row.resolution, row.resolved_at) {
+                (Some(resolution), Some(resolved_at)) => IncidentState::Resolved {
+                    resolution: parse("incidents", "resolution", &resolution, Resolution::from_name)?,
+                    resolved_at: instant("incidents", "resolved_at", resolved_at)?,
+                    resolved_by: row.resolved_by,
+                },
+                _ => return Err(corrupt("incidents", "resolution", row.state)),
             },
             _ => return Err(corrupt("incidents", "state", row.state)),
         };
+        let verdict = row.verdict.map(|name| parse("incidents", "verdict", &name, Verdict::from_name));
+        let previous = row.previous_id.map(|id| parse("incidents", "previous_id", &id, |id| id.parse().ok()));
         Ok(Self {
             id: parse("incidents", "incident_id", &row.incident_id, |id| id.parse().ok())?,
             key,
             state,
+            reopened: u32::try_from(row.reopened)
+                .map_err(|_| corrupt("incidents", "reopened", row.reopened))?,
+            previous: previous.transpose()?,
+            verdict: verdict.transpose()?,
             opened_at: instant("incidents", "opened_at", row.opened_at)?,
             updated_at: instant("incidents", "updated_at", row.updated_at)?,
             headline: row.headline,
@@ -64,46 +100,92 @@ impl TryFrom<Row> for Incident {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT incident_key, incident_id, cluster, mapped_by, subject, alert_name, state, resolution,
-                    resolved_at, opened_at, updated_at, headline
+            "SELECT incident_key, incident_id, cluster, mapped_by, subject, alert_name, state, acknowledged_by,
+                    acknowledged_at, recovering_since, resolution, resolved_at, resolved_by, reopened, previous_id,
+                    verdict, opened_at, updated_at, headline
                FROM incidents ",
             $rest
         )
     };
 }
 
-/// Adds a new incident.
+/// The columns of a state.
+#[derive(Default)]
+struct StateColumns<'a> {
+    acknowledged_by: Option<&'a str>,
+    acknowledged_at: Option<i64>,
+    recovering_since: Option<i64>,
+    resolution: Option<&'static str>,
+    resolved_at: Option<i64>,
+    resolved_by: Option<&'a str>,
+}
+
+impl<'a> StateColumns<'a> {
+    fn of(state: &'a IncidentState) -> Self {
+        let acknowledged = |by: Option<&'a Acknowledgement>| Self {
+            acknowledged_by: by.map(|by| by.acknowledged_by.as_str()),
+            acknowledged_at: by.map(|by| by.acknowledged_at.as_microsecond()),
+            ..Self::default()
+        };
+        match state {
+            IncidentState::Triggered => Self::default(),
+            IncidentState::Acknowledged(by) => acknowledged(Some(by)),
+            IncidentState::Recovering { recovering_since, acknowledgement } => Self {
+                recovering_since: Some(recovering_since.as_microsecond()),
+                ..acknowledged(acknowledgement.as_ref())
+            },
+            IncidentState::Resolved { resolution, resolved_at, resolved_by } => Self {
+                resolution: Some(resolution.name()),
+                resolved_at: Some(resolved_at.as_microsecond()),
+                resolved_by: resolved_by.as_deref(),
+                ..Self::default()
+            },
+        }
+    }
+}
+
+/// Adds new incidents.
 ///
 /// # Errors
 ///
 /// The database refused, also if an unresolved incident of the same identity is there.
-#[tracing::instrument(name = "store.incidents.insert", skip_all, fields(incident.id = %incident.id))]
-pub async fn insert(conn: &mut Conn, incident: &Incident) -> Result<(), StoreError> {
-    let (mapped_by, subject) = match &incident.key {
-        IncidentKey::Cluster { mapped_by, .. } => (Some(mapped_by.name()), None),
-        IncidentKey::Unmapped { subject, .. } => (None, Some(subject.as_str())),
-    };
-    let (resolution, resolved_at) = resolved_columns(&incident.state);
-    sqlx::query(
-        "INSERT INTO incidents
-                (incident_id, identity, cluster, mapped_by, subject, alert_name, state, resolution, resolved_at,
-                 opened_at, updated_at, headline)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-    )
-    .bind(incident.id.to_string())
-    .bind(incident.key.identity())
-    .bind(incident.key.cluster())
-    .bind(mapped_by)
-    .bind(subject)
-    .bind(incident.key.alert_name())
-    .bind(incident.state.name())
-    .bind(resolution)
-    .bind(resolved_at)
-    .bind(incident.opened_at.as_microsecond())
-    .bind(incident.updated_at.as_microsecond())
-    .bind(&incident.headline)
-    .execute(conn)
-    .await?;
+#[tracing::instrument(name = "store.incidents.insert", skip_all)]
+pub async fn insert(conn: &mut Conn, incidents: &[&Incident]) -> Result<(), StoreError> {
+    for incidents in incidents.chunks(CHUNK) {
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "INSERT INTO incidents
+                    (incident_id, identity, cluster, mapped_by, subject, alert_name, state, acknowledged_by,
+                     acknowledged_at, recovering_since, resolution, resolved_at, resolved_by, reopened, previous_id,
+                     verdict, opened_at, updated_at, headline) ",
+        );
+        query.push_values(incidents, |mut row, incident| {
+            let (mapped_by, subject) = match &incident.key {
+                IncidentKey::Cluster { mapped_by, .. } => (Some(mapped_by.name()), None),
+                IncidentKey::Unmapped { subject, .. } => (None, Some(subject.as_str())),
+            };
+            let state = StateColumns::of(&incident.state);
+            row.push_bind(incident.id.to_string())
+                .push_bind(incident.key.identity())
+                .push_bind(incident.key.cluster())
+                .push_bind(mapped_by)
+                .push_bind(subject)
+                .push_bind(incident.key.alert_name())
+                .push_bind(incident.state.name())
+                .push_bind(state.acknowledged_by)
+                .push_bind(state.acknowledged_at)
+                .push_bind(state.recovering_since)
+                .push_bind(state.resolution)
+                .push_bind(state.resolved_at)
+                .push_bind(state.resolved_by)
+                .push_bind(i64::from(incident.reopened))
+                .push_bind(incident.previous.map(|id| id.to_string()))
+                .push_bind(incident.verdict.map(Verdict::name))
+                .push_bind(incident.opened_at.as_microsecond())
+                .push_bind(incident.updated_at.as_microsecond())
+                .push_bind(incident.headline.as_deref());
+        });
+        query.build().execute(&mut *conn).await?;
+    }
     Ok(())
 }
 
@@ -114,31 +196,29 @@ pub async fn insert(conn: &mut Conn, incident: &Incident) -> Result<(), StoreErr
 /// [`StoreError::Conflict`] if another writer moved it first.
 #[tracing::instrument(name = "store.incidents.save", skip_all, fields(incident.id = %incident.id))]
 pub async fn save(conn: &mut Conn, incident: &Incident, was: &str) -> Result<(), StoreError> {
-    let (resolution, resolved_at) = resolved_columns(&incident.state);
+    let state = StateColumns::of(&incident.state);
     let done = sqlx::query(
         "UPDATE incidents
-            SET state = $1, resolution = $2, resolved_at = $3, updated_at = $4, headline = $5
-          WHERE incident_id = $6 AND state = $7",
+            SET state = $3, acknowledged_by = $4, acknowledged_at = $5, recovering_since = $6, resolution = $7,
+                resolved_at = $8, resolved_by = $9, reopened = $10, verdict = $11, updated_at = $12, headline = $13
+          WHERE incident_id = $1 AND state = $2",
     )
-    .bind(incident.state.name())
-    .bind(resolution)
-    .bind(resolved_at)
-    .bind(incident.updated_at.as_microsecond())
-    .bind(&incident.headline)
     .bind(incident.id.to_string())
     .bind(was)
+    .bind(incident.state.name())
+    .bind(state.acknowledged_by)
+    .bind(state.acknowledged_at)
+    .bind(state.recovering_since)
+    .bind(state.resolution)
+    .bind(state.resolved_at)
+    .bind(state.resolved_by)
+    .bind(i64::from(incident.reopened))
+    .bind(incident.verdict.map(Verdict::name))
+    .bind(incident.updated_at.as_microsecond())
+    .bind(&incident.headline)
     .execute(conn)
     .await?;
     if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Conflict("incident")) }
-}
-
-fn resolved_columns(state: &IncidentState) -> (Option<&'static str>, Option<i64>) {
-    match state {
-        IncidentState::Triggered => (None, None),
-        IncidentState::Resolved { resolution, resolved_at } => {
-            (Some(resolution.name()), Some(resolved_at.as_microsecond()))
-        }
-    }
 }
 
 /// Finds an incident by its id.
@@ -153,17 +233,30 @@ pub async fn find(conn: &mut Conn, id: IncidentId) -> Result<Option<Incident>, S
     row.map(Incident::try_from).transpose()
 }
 
-/// Finds the unresolved incident of a key; there is at most one.
+/// Finds the newest incident of each identity; if one is unresolved, it is that one.
 ///
 /// # Errors
 ///
 /// The database refused, or holds what cannot be read.
-pub async fn find_unresolved(conn: &mut Conn, key: &IncidentKey) -> Result<Option<Incident>, StoreError> {
-    let row: Option<Row> = sqlx::query_as(select!("WHERE identity = $1 AND state <> 'resolved'"))
-        .bind(key.identity())
-        .fetch_optional(conn)
-        .await?;
-    row.map(Incident::try_from).transpose()
+pub async fn find_newest(conn: &mut Conn, identities: &[&str]) -> Result<Vec<Incident>, StoreError> {
+    let mut found = Vec::new();
+    for identities in identities.chunks(LIST) {
+        let mut query = QueryBuilder::<Sqlite>::new(select!(
+            "WHERE incident_key IN (SELECT max(incident_key)
+                                      FROM incidents
+                                     WHERE identity IN ("
+        ));
+        let mut list = query.separated(", ");
+        for identity in identities {
+            list.push_bind(identity);
+        }
+        query.push(") GROUP BY identity)");
+        let rows: Vec<Row> = query.build_query_as().fetch_all(&mut *conn).await?;
+        for row in rows {
+            found.push(Incident::try_from(row)?);
+        }
+    }
+    Ok(found)
 }
 
 /// Which incidents to list. All conditions hold.

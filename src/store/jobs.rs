@@ -6,8 +6,12 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use sqlx::{QueryBuilder, Sqlite};
 
 use crate::store::{Conn, StoreError};
+
+/// Rows per statement.
+const CHUNK: usize = 64;
 
 /// A job, and the right to work on it until the lease runs out.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -24,25 +28,43 @@ pub struct LeasedJob {
     pub created_at: i64,
 }
 
-/// Queues a job. If the same work is waiting already, that begins anew, and no later than it was due.
+/// A job to queue.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NewJob {
+    /// What kind of work it is.
+    pub kind: &'static str,
+    /// What the work is about: the public id of something.
+    pub subject: String,
+    /// Not before this.
+    pub due_at: Timestamp,
+}
+
+/// Queues jobs. Where the same work is waiting already, that begins anew, and no later than it was due.
 ///
 /// # Errors
 ///
 /// The database refused.
-pub async fn insert(conn: &mut Conn, kind: &str, subject: &str, now: Timestamp) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO jobs (kind, subject, state, attempts, created_at, due_at)
-         VALUES ($1, $2, 'waiting', 0, $3, $3)
-             ON CONFLICT (kind, subject) WHERE state = 'waiting' DO UPDATE
-            SET attempts = 0,
-                created_at = excluded.created_at,
-                due_at = CASE WHEN jobs.due_at < excluded.due_at THEN jobs.due_at ELSE excluded.due_at END",
-    )
-    .bind(kind)
-    .bind(subject)
-    .bind(now.as_microsecond())
-    .execute(conn)
-    .await?;
+pub async fn insert(conn: &mut Conn, jobs: &[NewJob], now: Timestamp) -> Result<(), StoreError> {
+    for jobs in jobs.chunks(CHUNK) {
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "INSERT INTO jobs (kind, subject, state, attempts, created_at, due_at) ",
+        );
+        query.push_values(jobs, |mut row, job| {
+            row.push_bind(job.kind)
+                .push_bind(&job.subject)
+                .push("'waiting', 0")
+                .push_bind(now.as_microsecond())
+                .push_bind(job.due_at.as_microsecond());
+        });
+        query.push(
+            " ON CONFLICT (kind, subject) WHERE state = 'waiting' DO UPDATE
+                SET attempts = 0,
+                    created_at = excluded.created_at,
+                    due_at = CASE WHEN jobs.due_at < excluded.due_at THEN jobs.due_at
+                                  ELSE excluded.due_at END",
+        );
+        query.build().execute(&mut *conn).await?;
+    }
     Ok(())
 }
 

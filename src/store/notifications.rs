@@ -1,27 +1,38 @@
 //! Notifications as they were received, word for word.
 
-use jiff::Timestamp;
+use std::collections::BTreeMap;
 
-use crate::model::ids::NotificationId;
-use crate::model::notification::Notification;
-use crate::store::{Conn, StoreError, to_i64};
+use jiff::Timestamp;
+use sqlx::{QueryBuilder, Sqlite};
+
+use crate::model::ids::{IncidentId, NotificationId};
+use crate::store::{Conn, StoreError, corrupt, instant, parse, to_i64};
+
+/// Rows per statement.
+const CHUNK: usize = 64;
 
 /// How hard bodies are compressed; more gains little.
 const COMPRESSION_LEVEL: i32 = 3;
 
 /// One received POST, ready to be kept: the one connection that writes is not kept waiting by anything but SQL.
 #[derive(Debug)]
-pub struct Received<'a> {
+pub struct Received {
     /// Its id.
     pub id: NotificationId,
     /// When it came in.
     pub at: Timestamp,
     /// What the sender calls itself (its `User-Agent`).
-    pub sender: &'a str,
-    /// Its content digest: equal for the same alerts in the same state, whoever sent them.
-    pub digest: &'a str,
+    pub sender: String,
+    /// The receiver's name as the sender writes it.
+    pub receiver: String,
+    /// The group's key.
+    pub group_key: String,
     /// How many alerts it has.
     pub alert_count: usize,
+    /// How many alerts of the group the sender left out.
+    pub truncated_alerts: u64,
+    /// Its content digest: equal for the same alerts in the same state, whoever sent them.
+    pub digest: String,
     /// The body, word for word.
     pub body: PackedBody,
 }
@@ -42,36 +53,182 @@ impl PackedBody {
     }
 }
 
-/// Keeps a notification.
+/// A stored notification without its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotificationSummary {
+    /// Its id.
+    pub id: NotificationId,
+    /// When it first came in.
+    pub received_at: Timestamp,
+    /// What the sender calls itself.
+    pub sender: String,
+    /// The receiver's name as the sender writes it.
+    pub receiver: String,
+    /// How many alerts it has.
+    pub alert_count: u64,
+    /// How many alerts of the group the sender left out.
+    pub truncated_alerts: u64,
+    /// How often the same content came in, this time included.
+    pub seen_count: u64,
+    /// When it last came in.
+    pub last_seen_at: Timestamp,
+}
+
+#[derive(sqlx::FromRow)]
+struct SummaryRow {
+    notification_id: String,
+    received_at: i64,
+    sender: String,
+    receiver: String,
+    alert_count: i64,
+    truncated_alerts: i64,
+    seen_count: i64,
+    last_seen_at: i64,
+}
+
+impl TryFrom<SummaryRow> for NotificationSummary {
+    type Error = StoreError;
+
+    fn try_from(row: SummaryRow) -> Result<Self, Self::Error> {
+        let count =
+            |column, count: i64| u64::try_from(count).map_err(|_| corrupt("notifications", column, count));
+        Ok(Self {
+            id: parse("notifications", "notification_id", &row.notification_id, |id| id.parse().ok())?,
+            received_at: instant("notifications", "received_at", row.received_at)?,
+            sender: row.sender,
+            receiver: row.receiver,
+            alert_count: count("alert_count", row.alert_count)?,
+            truncated_alerts: count("truncated_alerts", row.truncated_alerts)?,
+            seen_count: count("seen_count", row.seen_count)?,
+            last_seen_at: instant("notifications", "last_seen_at", row.last_seen_at)?,
+        })
+    }
+}
+
+/// Keeps notifications.
 ///
 /// # Errors
 ///
 /// The database refused.
-#[tracing::instrument(name = "store.notifications.insert", skip_all, fields(notification.id = %received.id))]
-pub async fn insert(
+#[tracing::instrument(name = "store.notifications.insert", skip_all)]
+pub async fn insert(conn: &mut Conn, received: &[&Received]) -> Result<(), StoreError> {
+    for received in received.chunks(CHUNK) {
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "INSERT INTO notifications
+                    (notification_id, received_at, sender, receiver, group_key, alert_count, truncated_alerts,
+                     digest, body_size_bytes, body, seen_count, last_seen_at) ",
+        );
+        query.push_values(received, |mut row, received| {
+            row.push_bind(received.id.to_string())
+                .push_bind(received.at.as_microsecond())
+                .push_bind(&received.sender)
+                .push_bind(&received.receiver)
+                .push_bind(&received.group_key)
+                .push_bind(to_i64(received.alert_count as u64))
+                .push_bind(to_i64(received.truncated_alerts))
+                .push_bind(&received.digest)
+                .push_bind(to_i64(received.body.size_bytes as u64))
+                .push_bind(received.body.compressed.as_slice())
+                .push_bind(1_i64)
+                .push_bind(received.at.as_microsecond());
+        });
+        query.build().execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
+/// Counts the same content once more.
+///
+/// # Errors
+///
+/// The database refused.
+pub async fn count_again(
     conn: &mut Conn,
-    received: &Received<'_>,
-    notification: &Notification,
+    id: NotificationId,
+    times: u64,
+    at: Timestamp,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO notifications
-                (notification_id, received_at, sender, receiver, group_key, alert_count, truncated_alerts,
-                 digest, body_size_bytes, body)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        "UPDATE notifications
+            SET seen_count = seen_count + $2, last_seen_at = $3
+          WHERE notification_id = $1",
     )
-    .bind(received.id.to_string())
-    .bind(received.at.as_microsecond())
-    .bind(received.sender)
-    .bind(&notification.receiver)
-    .bind(&notification.group_key)
-    .bind(to_i64(received.alert_count as u64))
-    .bind(to_i64(notification.truncated_alerts))
-    .bind(received.digest)
-    .bind(to_i64(received.body.size_bytes as u64))
-    .bind(&received.body.compressed)
+    .bind(id.to_string())
+    .bind(to_i64(times))
+    .bind(at.as_microsecond())
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Finds notifications by their content digests; of several with the same the latest.
+///
+/// # Errors
+///
+/// The database refused, or holds what cannot be read.
+pub async fn find_by_digest(
+    conn: &mut Conn,
+    digests: &[&str],
+) -> Result<BTreeMap<String, NotificationId>, StoreError> {
+    let mut found = BTreeMap::new();
+    for digests in digests.chunks(CHUNK) {
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "SELECT digest, notification_id
+               FROM notifications
+              WHERE digest IN (",
+        );
+        let mut list = query.separated(", ");
+        for digest in digests {
+            list.push_bind(digest);
+        }
+        query.push(") ORDER BY notification_key");
+        let rows: Vec<(String, String)> = query.build_query_as().fetch_all(&mut *conn).await?;
+        for (digest, id) in rows {
+            found.insert(digest, parse("notifications", "notification_id", &id, |id| id.parse().ok())?);
+        }
+    }
+    Ok(found)
+}
+
+/// Finds a notification.
+///
+/// # Errors
+///
+/// The database refused, or holds what cannot be read.
+pub async fn find(conn: &mut Conn, id: NotificationId) -> Result<Option<NotificationSummary>, StoreError> {
+    let row: Option<SummaryRow> = sqlx::query_as(
+        "SELECT notification_id, received_at, sender, receiver, alert_count, truncated_alerts, seen_count,
+                last_seen_at
+           FROM notifications
+          WHERE notification_id = $1",
+    )
+    .bind(id.to_string())
+    .fetch_optional(conn)
+    .await?;
+    row.map(NotificationSummary::try_from).transpose()
+}
+
+/// Lists the notifications that the timeline of an incident names, oldest first.
+///
+/// # Errors
+///
+/// The database refused, or holds what cannot be read.
+pub async fn list_of(conn: &mut Conn, incident: IncidentId) -> Result<Vec<NotificationSummary>, StoreError> {
+    let rows: Vec<SummaryRow> = sqlx::query_as(
+        "SELECT notification_id, received_at, sender, receiver, alert_count, truncated_alerts, seen_count,
+                last_seen_at
+           FROM notifications
+          WHERE notification_id IN (SELECT notification_id
+                                      FROM entries
+                                     WHERE incident_key = (SELECT incident_key
+                                                             FROM incidents
+                                                            WHERE incident_id = $1))
+          ORDER BY notification_key",
+    )
+    .bind(incident.to_string())
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(NotificationSummary::try_from).collect()
 }
 
 /// Finds the body of a notification, word for word.
@@ -88,7 +245,7 @@ pub async fn find_body(conn: &mut Conn, id: NotificationId) -> Result<Option<Vec
     .bind(id.to_string())
     .fetch_optional(conn)
     .await?;
-    let unreadable = |error: std::io::Error| crate::store::corrupt("notifications", "body", error);
+    let unreadable = |error: std::io::Error| corrupt("notifications", "body", error);
     body.map(|body| zstd::decode_all(body.as_slice()).map_err(unreadable)).transpose()
 }
 

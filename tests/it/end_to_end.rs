@@ -31,7 +31,7 @@ struct Scene {
     daemon: Daemon,
     alertmanager: Alertmanager,
     starts_at: Timestamp,
-    _swarm: Swarm,
+    swarm: Option<Swarm>,
     _nats: NatsServer,
     _directory: TempDir,
 }
@@ -44,10 +44,18 @@ impl Scene {
         let swarm = Swarm::open(specs.clone(), Options::default()).await.unwrap();
         assert_eq!(nats.connections().await, connections as u64);
         let directory = tempfile::tempdir().unwrap();
-        let daemon = Daemon::watching(directory.path(), [&nats.monitor]).await;
+        let config = directory.path().join("connwarden.yml");
+        let text = format!(
+            "incidents: {{verify_interval: 1s}}\nclusters: [{{name: nats, monitor: \"{}\"}}]\n",
+            nats.monitor
+        );
+        std::fs::write(&config, text).unwrap();
+        let flags = ["--config.file", config.to_str().unwrap()].map(str::to_owned);
+        let daemon = Daemon::start(directory.path(), &flags).await;
         let alertmanager = Alertmanager::start(&daemon.webhook()).await;
         let starts_at = Clock::system().now() - SignedDuration::from_mins(10);
-        Self { specs, daemon, alertmanager, starts_at, _swarm: swarm, _nats: nats, _directory: directory }
+        let swarm = Some(swarm);
+        Self { specs, daemon, alertmanager, starts_at, swarm, _nats: nats, _directory: directory }
     }
 
     /// Lets the alert fire, and waits for the incident with all groups of its breakdowns.
@@ -60,10 +68,17 @@ impl Scene {
         self.daemon.get(&format!("api/v1/incidents/{id}?top=10000")).await
     }
 
-    /// Lets the alert end, and waits until the incident has heard of it.
-    async fn resolve(&self) -> Value {
+    /// Lets the alert end although the connections stay, and waits until the incident has seen through it.
+    async fn resolve_falsely(&self) -> Value {
         let ended_at = Clock::system().now() - SignedDuration::from_secs(1);
         self.alertmanager.push(&self.alert(Some(ended_at))).await;
+        let seen_through = |incident: &Value| timeline(incident).last() == Some(&"false_resolve");
+        self.daemon.incident("an incident that is not over", seen_through).await
+    }
+
+    /// Lets the connections end, and waits until the incident has noticed.
+    async fn end(&mut self) -> Value {
+        self.swarm.take().unwrap().close().await;
         self.daemon.incident("a resolved incident", |incident| incident["state"] == "resolved").await
     }
 
@@ -103,8 +118,8 @@ async fn an_older_server_shows_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_alert_that_says_1024_gets_its_true_number_and_its_end_is_noted() {
-    let scene = Scene::open(NEWEST, 3000).await;
+async fn an_alert_that_says_1024_gets_its_true_number_and_a_true_end() {
+    let mut scene = Scene::open(NEWEST, 3000).await;
     let incident = scene.fire().await;
     assert_is_what_was_opened(&incident, &scene.specs);
 
@@ -124,11 +139,20 @@ async fn an_alert_that_says_1024_gets_its_true_number_and_its_end_is_noted() {
         @"3,000 connections on nats-test, not 1024: the alert's number is the length of one /connz page; 40 % are orders-api; 150 have no name"
     );
 
-    let resolved = scene.resolve().await;
-    assert_eq!(resolved["id"], incident["id"]);
-    assert_eq!(resolved["resolution"], "unverified");
-    assert_eq!(resolved["alerts"][0]["status"], "resolved");
-    assert_eq!(timeline(&resolved), ["opened", "alert_joined", "observed", "alert_resolved", "resolved"]);
+    let not_over = scene.resolve_falsely().await;
+    assert_eq!((&not_over["id"], &not_over["state"]), (&incident["id"], &json!("triggered")));
+    assert_eq!(not_over["alerts"][0]["status"], "resolved");
+    insta::assert_snapshot!(
+        not_over["timeline"].as_array().unwrap().last().unwrap()["text"].as_str().unwrap(),
+        @"false resolve: all alerts are reported resolved, but nats-test has 3,000 connections (threshold 1000); is the exporter or Prometheus down?"
+    );
+
+    let resolved = scene.end().await;
+    assert_eq!((&resolved["id"], &resolved["resolution"]), (&incident["id"], &json!("verified")));
+    assert_eq!(
+        timeline(&resolved),
+        ["opened", "alert_joined", "observed", "alert_resolved", "recovering", "false_resolve", "resolved"]
+    );
     assert_eq!(resolved["breakdowns"]["application"], incident["breakdowns"]["application"]);
 }
 

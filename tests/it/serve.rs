@@ -183,7 +183,7 @@ async fn whoever_asks_in_vain_is_told_why() {
         (
             &["incidents", "list", "--server", server, "--state", "open"],
             1,
-            "connwarden: state: `open` is not triggered or resolved",
+            "connwarden: state: `open` is not one of triggered, acknowledged, recovering, resolved",
         ),
         (&["incidents", "show", unknown, "--server", server], 1, "connwarden: no incident 0190a1b2"),
         (&["incidents", "show", "latest", "--server", server], 2, "invalid value 'latest'"),

@@ -10,13 +10,14 @@ use utoipa::ToSchema;
 use crate::model::alert::{AlertStatus, ValueSource};
 use crate::model::breakdown::{Breakdown, Breakdowns, By};
 use crate::model::entry::Entry;
-use crate::model::ids::{IncidentId, SnapshotId};
+use crate::model::ids::{IncidentId, NotificationId, SnapshotId};
 use crate::model::incident::{Incident, IncidentKey, IncidentState};
 use crate::model::labels::Labels;
 use crate::model::mapping::MappedBy;
-use crate::model::member::Member;
+use crate::model::member::{Member, Suppression};
 use crate::model::snapshot::{Coverage, Snapshot};
 use crate::model::truth::Truth;
+use crate::store::notifications::NotificationSummary;
 use crate::store::snapshots::SnapshotSummary;
 
 /// `GET /api/v1/incidents`.
@@ -45,6 +46,11 @@ pub struct IncidentHead {
     /// Where it stands.
     #[serde(flatten)]
     pub state: IncidentState,
+    /// How often it was resolved and then opened again.
+    #[serde(default)]
+    pub reopened: u32,
+    /// The incident of the same cluster and alert name before it.
+    pub previous: Option<IncidentId>,
     /// When its first alert was received.
     pub opened_at: Timestamp,
     /// When anything about it last changed.
@@ -74,6 +80,30 @@ pub struct IncidentDocument {
     pub breakdowns: Breakdowns,
     /// What happened, oldest first.
     pub timeline: Vec<Entry>,
+    /// The notifications that the timeline names, oldest first.
+    #[serde(default)]
+    pub notifications: Vec<NotificationDocument>,
+}
+
+/// A stored notification.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct NotificationDocument {
+    /// Its id.
+    pub id: NotificationId,
+    /// When it first came in.
+    pub received_at: Timestamp,
+    /// When the same content last came in.
+    pub last_seen_at: Timestamp,
+    /// How often the same content came in.
+    pub seen_count: u64,
+    /// What the sender calls itself.
+    pub sender: String,
+    /// The receiver's name as the sender writes it.
+    pub receiver: String,
+    /// How many alerts it has.
+    pub alert_count: u64,
+    /// How many alerts of the group the sender left out.
+    pub truncated_alerts: u64,
 }
 
 /// A member alert.
@@ -85,6 +115,13 @@ pub struct AlertDocument {
     pub status: String,
     /// How often it has begun to fire within the incident.
     pub generation: u32,
+    /// How often it was over in between without anybody having said so.
+    #[serde(default)]
+    pub flaps: u32,
+    /// Since when it is said to fire against its end, unconfirmed.
+    pub stale_since: Option<Timestamp>,
+    /// What keeps Alertmanager from notifying about it, as far as Alertmanager has been asked.
+    pub suppression: Option<Suppression>,
     /// When it began to fire.
     pub starts_at: Timestamp,
     /// When it ended.
@@ -107,7 +144,7 @@ pub struct AlertDocument {
     pub generator_url: String,
     /// When it was first received.
     pub first_seen_at: Timestamp,
-    /// When it was last received.
+    /// When it was last received with anything new beside it; repetitions are counted with the notification.
     pub last_seen_at: Timestamp,
 }
 
@@ -178,6 +215,8 @@ impl From<Incident> for IncidentHead {
             subject,
             alert_name,
             state: incident.state,
+            reopened: incident.reopened,
+            previous: incident.previous,
             opened_at: incident.opened_at,
             updated_at: incident.updated_at,
             headline: incident.headline,
@@ -223,6 +262,9 @@ impl AlertDocument {
             fingerprint: member.alert.fingerprint.to_string(),
             status: status.to_owned(),
             generation: member.generation,
+            flaps: member.flaps,
+            stale_since: member.stale_since,
+            suppression: member.suppression,
             starts_at: member.alert.starts_at,
             ended_at,
             value: member.alert.value.map(|value| value.value),
@@ -235,6 +277,21 @@ impl AlertDocument {
             generator_url: member.alert.generator_url,
             first_seen_at: member.first_seen_at,
             last_seen_at: member.last_seen_at,
+        }
+    }
+}
+
+impl From<NotificationSummary> for NotificationDocument {
+    fn from(summary: NotificationSummary) -> Self {
+        Self {
+            id: summary.id,
+            received_at: summary.received_at,
+            last_seen_at: summary.last_seen_at,
+            seen_count: summary.seen_count,
+            sender: summary.sender,
+            receiver: summary.receiver,
+            alert_count: summary.alert_count,
+            truncated_alerts: summary.truncated_alerts,
         }
     }
 }

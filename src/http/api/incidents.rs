@@ -9,22 +9,21 @@ use utoipa::IntoParams;
 use crate::http::AppState;
 use crate::http::api::DEFAULT_TOP;
 use crate::http::api::documents::{
-    AlertDocument, IncidentDocument, IncidentHead, IncidentList, SnapshotDocument, top_of,
+    AlertDocument, IncidentDocument, IncidentHead, IncidentList, NotificationDocument, SnapshotDocument,
+    top_of,
 };
 use crate::http::error::{ApiError, Problem};
 use crate::model::breakdown::{By, InvalidBy};
 use crate::model::ids::{IncidentId, SnapshotId};
+use crate::model::incident::IncidentState;
 use crate::store::incidents::IncidentFilter;
-use crate::store::{alerts, entries, incidents, snapshots};
+use crate::store::{alerts, entries, incidents, notifications, snapshots};
 
 /// Incidents per page, unless it is asked for more or fewer.
 const DEFAULT_LIMIT: u32 = 50;
 
 /// Incidents per page at the most.
 const LARGEST_LIMIT: u32 = 500;
-
-/// The states that incidents may be listed by.
-pub const STATES: [&str; 2] = ["triggered", "resolved"];
 
 /// Which incidents to list.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -35,7 +34,7 @@ pub struct ListQuery {
     pub cluster: Option<String>,
     /// Only of this alert.
     pub alert_name: Option<String>,
-    /// Only in this state: `triggered` or `resolved`.
+    /// Only in this state: `triggered`, `acknowledged`, `recovering` or `resolved`.
     pub state: Option<String>,
     /// Continue behind the page whose `next` this is.
     pub before: Option<i64>,
@@ -117,9 +116,12 @@ impl ShowQuery {
 /// The query makes no sense, or the store failed.
 pub async fn list_page(state: &AppState, query: ListQuery) -> Result<IncidentList, ApiError> {
     if let Some(name) = &query.state
-        && !STATES.contains(&name.as_str())
+        && !IncidentState::NAMES.contains(&name.as_str())
     {
-        return Err(ApiError::BadRequest(format!("state: `{name}` is not triggered or resolved")));
+        return Err(ApiError::BadRequest(format!(
+            "state: `{name}` is not one of {}",
+            IncidentState::NAMES.join(", ")
+        )));
     }
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=LARGEST_LIMIT).contains(&limit) {
@@ -156,6 +158,7 @@ pub async fn get_document(
     let incident = incidents::find(&mut conn, id).await?.ok_or(ApiError::UnknownIncident(id))?;
     let members = alerts::list(&mut conn, id).await?;
     let timeline = entries::list(&mut conn, id).await?;
+    let notifications = notifications::list_of(&mut conn, id).await?;
     let snapshots = snapshots::list(&mut conn, id).await?;
     let shown = match query.snapshot {
         None => snapshots.last(),
@@ -183,5 +186,6 @@ pub async fn get_document(
         coverage,
         breakdowns: top_of(breakdowns, query.top.unwrap_or(usual_top)),
         timeline,
+        notifications: notifications.into_iter().map(NotificationDocument::from).collect(),
     })
 }

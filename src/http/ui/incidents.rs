@@ -10,13 +10,13 @@ use jiff::Timestamp;
 use crate::http::AppState;
 use crate::http::api::clusters::list_clusters;
 use crate::http::api::documents::{AlertDocument, IncidentDocument, IncidentHead};
-use crate::http::api::incidents::{ListQuery, STATES, ShowQuery, get_document, list_page};
+use crate::http::api::incidents::{ListQuery, ShowQuery, get_document, list_page};
 use crate::http::error::ApiError;
 use crate::http::ui::breakdowns::{CoverageView, DEFAULT_TOP, Section};
 use crate::http::ui::layout::{Choice, Layout, Moment, cluster_path, link, render};
 use crate::model::breakdown::Dimension;
 use crate::model::ids::IncidentId;
-use crate::model::incident::{IncidentState, Resolution};
+use crate::model::incident::IncidentState;
 use crate::model::mapping::MappedBy;
 use crate::model::printable::with_commas;
 use crate::model::truth::Truth;
@@ -52,7 +52,7 @@ struct Item {
     alert_name: String,
     cluster: String,
     opened: Moment,
-    resolved: Option<Moment>,
+    since: Option<Moment>,
 }
 
 /// A configured cluster.
@@ -71,7 +71,10 @@ struct ShowPage {
     cluster_href: Option<String>,
     is_assumed: bool,
     opened: Moment,
-    resolved: Option<Resolved>,
+    since: Option<Moment>,
+    note: Option<String>,
+    meaning: &'static str,
+    previous_href: Option<String>,
     alerts: Vec<AlertRow>,
     alerts_summary: String,
     alerts_open: bool,
@@ -82,13 +85,6 @@ struct ShowPage {
     by: Option<String>,
     top: usize,
     json: String,
-}
-
-/// How an incident ended.
-struct Resolved {
-    at: Moment,
-    resolution: &'static str,
-    meaning: &'static str,
 }
 
 /// The look at the cluster that is shown.
@@ -144,7 +140,7 @@ pub(super) async fn list(
     };
     let (wanted_state, wanted_cluster) = (query.state.as_deref(), query.cluster.as_deref());
 
-    let states = [None].into_iter().chain(STATES.map(Some)).map(|choice| Choice {
+    let states = [None].into_iter().chain(IncidentState::NAMES.map(Some)).map(|choice| Choice {
         text: choice.unwrap_or("all").to_owned(),
         href: at("/", choice, wanted_cluster, None),
         current: choice == wanted_state,
@@ -200,10 +196,7 @@ impl Item {
         Self {
             href: format!("/incidents/{}", incident.id),
             state: incident.state.name(),
-            resolved: match &incident.state {
-                IncidentState::Triggered => None,
-                IncidentState::Resolved { resolved_at, .. } => Some(Moment::new(*resolved_at, now)),
-            },
+            since: incident.state.since().map(|at| Moment::new(at, now)),
             cluster: incident.cluster_name(),
             headline: incident.headline,
             alert_name: incident.alert_name,
@@ -259,25 +252,16 @@ impl ShowPage {
             1 => format!("1 alert, {firing} firing"),
             count => format!("{count} alerts, {firing} firing"),
         };
-        let resolved = match &head.state {
-            IncidentState::Triggered => None,
-            IncidentState::Resolved { resolution, resolved_at } => Some(Resolved {
-                at: Moment::new(*resolved_at, now),
-                resolution: resolution.name(),
-                meaning: match resolution {
-                    Resolution::Unverified => {
-                        "the sender of the alert said so; nobody has looked at NATS itself"
-                    }
-                },
-            }),
-        };
         Self {
             layout: Layout::new(),
             cluster: head.cluster.clone().unwrap_or_else(|| "(none)".to_owned()),
             cluster_href: head.cluster.as_deref().map(cluster_path),
             is_assumed: head.mapped_by == Some(MappedBy::Assumed),
             opened: Moment::new(head.opened_at, now),
-            resolved,
+            since: head.state.since().map(|at| Moment::new(at, now)),
+            note: head.state.note(),
+            meaning: head.state.meaning(),
+            previous_href: head.previous.map(|id| format!("/incidents/{id}")),
             alerts_summary,
             alerts_open: document.alerts.len() < MANY_ALERTS,
             any_saturated: document.alerts.iter().any(AlertDocument::is_saturated),

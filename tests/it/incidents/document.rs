@@ -35,6 +35,8 @@ async fn the_document_tells_everything() {
       "mapped_by": "assumed",
       "alert_name": "NatsHighNumberOfConnections",
       "state": "triggered",
+      "reopened": 0,
+      "previous": null,
       "opened_at": "2026-11-24T09:00:00Z",
       "updated_at": "2026-11-24T09:00:00Z",
       "headline": "10 connections on labA; 20 % are orders; 1 have no name",
@@ -43,6 +45,9 @@ async fn the_document_tells_everything() {
           "fingerprint": "94fdb6a7190087da",
           "status": "firing",
           "generation": 1,
+          "flaps": 0,
+          "stale_since": null,
+          "suppression": null,
           "starts_at": "2026-11-23T08:28:27.875107Z",
           "ended_at": null,
           "value": 1024.0,
@@ -207,19 +212,33 @@ async fn the_document_tells_everything() {
           "at": "2026-11-24T09:00:00Z",
           "actor": "Alertmanager/0.33.1",
           "kind": "opened",
-          "text": "NatsHighNumberOfConnections on cluster nats; the cluster is assumed: nothing in the alert names it, but `nats` is the only one without matchers"
+          "text": "NatsHighNumberOfConnections on cluster nats; the cluster is assumed: nothing in the alert names it, but `nats` is the only one without matchers",
+          "notification": "01a20cc8-8e80-7000-8000-000000000001"
         },
         {
           "at": "2026-11-24T09:00:00Z",
           "actor": "Alertmanager/0.33.1",
           "kind": "alert_joined",
-          "text": "fires: server_id=\"nats-1\" instance=\"nats-1:7777\", value 1024"
+          "text": "fires: server_id=\"nats-1\" instance=\"nats-1:7777\", value 1024",
+          "notification": "01a20cc8-8e80-7000-8000-000000000001"
         },
         {
           "at": "2026-11-24T09:00:00Z",
           "actor": "connwarden",
           "kind": "observed",
           "text": "saw 10 of 10 connections on 1 of 1 servers in 0 ms"
+        }
+      ],
+      "notifications": [
+        {
+          "id": "01a20cc8-8e80-7000-8000-000000000001",
+          "received_at": "2026-11-24T09:00:00Z",
+          "last_seen_at": "2026-11-24T09:00:00Z",
+          "seen_count": 1,
+          "sender": "Alertmanager/0.33.1",
+          "receiver": "single",
+          "alert_count": 1,
+          "truncated_alerts": 0
         }
       ]
     }

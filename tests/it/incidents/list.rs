@@ -1,11 +1,13 @@
 //! The list of incidents: filters, pages, and what is refused.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::Method;
 use serde_json::{Value, json};
 
 use super::{monitor, show};
-use crate::harness::payload::{ALERT, firing, notification, resolved};
+use crate::harness::payload::{ALERT, firing, notification, resolved, restarted};
 use crate::harness::test_app::TestApp;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -13,9 +15,13 @@ async fn incidents_are_listed_by_cluster_alert_name_and_state() {
     let nats = monitor().await;
     let app = TestApp::watching([&nats.url]).await;
     let (high, slow) = (firing(ALERT, "nats-1:7777"), firing("NatsSlowConsumers", "nats-1:7777"));
-    for alert in [high.clone(), slow, resolved(high.clone(), "2026-11-24T09:00:00Z"), high] {
+    for alert in [high.clone(), slow, resolved(high.clone(), "2026-11-24T09:00:00Z")] {
         assert_eq!(app.notify(notification(&[alert])).await.status, 202);
     }
+    // so much later that it is another problem
+    app.advance(Duration::from_secs(901));
+    let again = restarted(high, "2026-11-24T09:15:00Z");
+    assert_eq!(app.notify(notification(&[again])).await.status, 202);
     app.run_jobs().await;
 
     let cases: [(&str, &[(&str, &str)]); 8] = [
@@ -83,7 +89,11 @@ async fn what_cannot_be_read_is_refused_with_its_reason() {
         ("/api/v1/incidents?limit=501", 400, "limit: 501 is not between 1 and 500"),
         ("/api/v1/incidents?limit=many", 400, "limit: invalid digit found in string"),
         ("/api/v1/incidents?before=first", 400, "before: invalid digit found in string"),
-        ("/api/v1/incidents?state=open", 400, "state: `open` is not triggered or resolved"),
+        (
+            "/api/v1/incidents?state=open",
+            400,
+            "state: `open` is not one of triggered, acknowledged, recovering, resolved",
+        ),
         ("/api/v1/incidents?clutser=nats", 400, "unknown field `clutser`"),
         ("/api/v1/incidents?limit=1&limit=2", 400, "duplicate field `limit`"),
         ("/api/v1/incidents/latest", 400, "UUID parsing failed"),

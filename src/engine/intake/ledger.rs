@@ -1,0 +1,121 @@
+//! The ledger: the incidents that some reports are about, as they are while the reports are taken in.
+//!
+//! It is read once, changed in memory, and written once, so that many notifications cost few statements. What is read
+//! are the newest incident of each key and those of its members that are reported on; of all others only how many fire.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::clock::Clock;
+use crate::engine::intake::case::Case;
+use crate::engine::intake::{Origin, Report};
+use crate::engine::rules::IncidentRules;
+use crate::model::entry::Entry;
+use crate::model::ids::IncidentId;
+use crate::model::incident::{Incident, IncidentState};
+use crate::model::labels::Fingerprint;
+use crate::model::member::Member;
+use crate::store::jobs::NewJob;
+use crate::store::{self, Conn, StoreError};
+
+/// The incidents that some reports are about.
+pub(super) struct Ledger<'a> {
+    rules: &'a IncidentRules,
+    clock: &'a Clock,
+    cases: Vec<Case>,
+    /// Where the newest incident of each identity is among the cases.
+    newest: BTreeMap<String, usize>,
+}
+
+impl<'a> Ledger<'a> {
+    /// Reads what the reports are about.
+    pub(super) async fn load<'r>(
+        conn: &mut Conn,
+        rules: &'a IncidentRules,
+        clock: &'a Clock,
+        reports: impl Iterator<Item = &'r Report> + Clone,
+    ) -> Result<Self, StoreError> {
+        let identities: BTreeSet<&str> = reports.clone().map(|report| report.identity.as_str()).collect();
+        let identities: Vec<&str> = identities.into_iter().collect();
+        let incidents = store::incidents::find_newest(conn, &identities).await?;
+
+        let (mut cases, mut newest, mut places) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        if !incidents.is_empty() {
+            let ids: Vec<IncidentId> = incidents.iter().map(|incident| incident.id).collect();
+            let firing = store::alerts::count_firing(conn, &ids).await?;
+            for incident in incidents {
+                newest.insert(incident.key.identity(), cases.len());
+                places.insert(incident.id, cases.len());
+                let fire = firing.get(&incident.id).copied().unwrap_or(0);
+                cases.push(Case::known(incident, fire));
+            }
+            let fingerprints: BTreeSet<&Fingerprint> =
+                reports.flat_map(|report| &report.alerts).map(|mapped| &mapped.alert.fingerprint).collect();
+            let fingerprints: Vec<&Fingerprint> = fingerprints.into_iter().collect();
+            for (id, member) in store::alerts::list_some(conn, &ids, &fingerprints).await? {
+                if let Some(place) = places.get(&id) {
+                    cases[*place].know(member);
+                }
+            }
+        }
+        Ok(Self { rules, clock, cases, newest })
+    }
+
+    /// Takes in what somebody says about one incident; `None` if it says nothing that opens or concerns one.
+    pub(super) fn report(&mut self, report: &Report, origin: &Origin) -> Option<IncidentId> {
+        let known = self.newest.get(&report.identity).copied();
+        let place = match known.map(|place| &self.cases[place]) {
+            Some(case) if !self.begins_another(case, report, origin) => known?,
+            previous => {
+                // resolved without having been open: kept as a notification, nothing to open
+                if !report.alerts.iter().any(|mapped| mapped.fires()) {
+                    return None;
+                }
+                let previous = previous.map(|case| case.incident.id);
+                let id = IncidentId(self.clock.new_id());
+                let incident = Incident::open(id, report.key.clone(), previous, origin.at);
+                self.cases.push(Case::opened(incident, origin));
+                self.newest.insert(report.identity.clone(), self.cases.len() - 1);
+                self.cases.len() - 1
+            }
+        };
+        let case = &mut self.cases[place];
+        case.report(&report.alerts, origin, self.rules);
+        Some(case.incident.id)
+    }
+
+    /// Whether a report begins an incident of its own: the last one was over long ago.
+    fn begins_another(&self, case: &Case, report: &Report, origin: &Origin) -> bool {
+        match case.incident.state {
+            IncidentState::Resolved { resolved_at, .. } => {
+                !self.rules.is_same_problem(resolved_at, origin.at) && case.is_news(&report.alerts, origin)
+            }
+            _ => false,
+        }
+    }
+
+    /// Writes what has changed.
+    pub(super) async fn save(self, conn: &mut Conn) -> Result<(), StoreError> {
+        let opened: Vec<&Incident> =
+            self.cases.iter().filter(|case| case.was.is_none()).map(|case| &case.incident).collect();
+        store::incidents::insert(conn, &opened).await?;
+        for case in &self.cases {
+            if let Some(was) = case.was.filter(|_| case.has_changed()) {
+                store::incidents::save(conn, &case.incident, was).await?;
+            }
+        }
+        let members: Vec<(IncidentId, &Member)> = self
+            .cases
+            .iter()
+            .flat_map(|case| case.touched().map(|member| (case.incident.id, member)))
+            .collect();
+        store::alerts::save(conn, &members).await?;
+        let entries: Vec<(IncidentId, &Entry)> = self
+            .cases
+            .iter()
+            .flat_map(|case| case.entries.iter().map(|entry| (case.incident.id, entry)))
+            .collect();
+        store::entries::insert_all(conn, &entries).await?;
+        let jobs: Vec<NewJob> = self.cases.into_iter().flat_map(Case::into_jobs).collect();
+        store::jobs::insert(conn, &jobs, self.clock.now()).await
+    }
+}

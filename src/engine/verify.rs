@@ -1,0 +1,323 @@
+//! Verification: NATS itself is asked whether what was reported about an alert is true.
+//!
+//! "Resolved" is often false (an exporter that goes down resolves the alert within one evaluation), and so is a
+//! "firing" behind it (a healthy pair of Alertmanagers sends such). Two looks in a row must agree before anything is
+//! concluded. Each alert is compared on its own server; the sum of a cluster says nothing about a rule on one server.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Context;
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+use url::Url;
+
+use crate::engine::intake::Origin;
+use crate::engine::rules::later;
+use crate::engine::{Engine, SELF};
+use crate::model::alert::{Alert, AlertStatus};
+use crate::model::entry::{Entry, EntryKind};
+use crate::model::ids::IncidentId;
+use crate::model::incident::{Incident, IncidentState, Resolution};
+use crate::model::labels::Fingerprint;
+use crate::model::member::Member;
+use crate::model::printable::with_commas;
+use crate::model::threshold::{Threshold, Verdict};
+use crate::nats::text::excerpt;
+use crate::observe::sweep::ClusterTargets;
+use crate::store::jobs::LeasedJob;
+use crate::store::{self, Tx};
+
+/// The kind of the job.
+pub const VERIFY: &str = "verify";
+
+/// How often NATS is looked at before an end is believed without its word.
+const MOST_LOOKS: i64 = 20;
+
+/// How many times slower an incident is looked at that NATS has said is not over.
+const PATIENCE: u32 = 4;
+
+/// What there is to find out about an incident.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Question {
+    /// Every member was reported resolved: is it over?
+    IsItOver,
+    /// It was over, and a member is said to fire with a start before its end: is that true?
+    DoesItFire {
+        /// Since when that stands.
+        since: Timestamp,
+    },
+}
+
+/// What NATS answered.
+#[derive(Debug)]
+struct Answer {
+    /// `None` where a server did not answer and no other is above the threshold, or there is nothing to compare with.
+    verdict: Option<Verdict>,
+    /// What was seen, for people.
+    seen: String,
+}
+
+type Members = BTreeMap<Fingerprint, Member>;
+
+impl Engine {
+    /// Finds out whether an incident is over, or begins anew, and moves it there.
+    ///
+    /// # Errors
+    ///
+    /// The store failed, or the process ends.
+    #[tracing::instrument(name = "job.verify", skip_all, fields(incident.id = %job.subject))]
+    pub async fn verify(&self, job: &LeasedJob) -> anyhow::Result<()> {
+        let id: IncidentId = job.subject.parse().context("reading the incident's id from the job")?;
+        let mut conn = self.0.store.read().await?;
+        let known = read(&mut conn, id).await?;
+        drop(conn);
+        let answer = match &known {
+            Some((incident, members)) if question(incident, members).is_some() => {
+                self.ask_nats(incident, members).await
+            }
+            _ => Answer { verdict: None, seen: String::new() },
+        };
+
+        let mut tx = self.0.store.write().await?;
+        // much may have been reported while NATS was asked
+        match read(&mut tx, id).await? {
+            Some((incident, members)) => match question(&incident, &members) {
+                Some(Question::IsItOver) => self.conclude_end(&mut tx, job, incident, &answer).await?,
+                Some(Question::DoesItFire { since }) => {
+                    self.conclude_firing(&mut tx, job, incident, members, since, &answer).await?;
+                }
+                None => store::jobs::finish(&mut tx, job).await?,
+            },
+            None => store::jobs::finish(&mut tx, job).await?,
+        }
+        store::commit(tx).await.context("storing what NATS says")
+    }
+
+    /// Every member was reported resolved.
+    async fn conclude_end(
+        &self,
+        tx: &mut Tx,
+        job: &LeasedJob,
+        mut incident: Incident,
+        answer: &Answer,
+    ) -> anyhow::Result<()> {
+        let (now, interval) = (self.0.clock.now(), self.0.rules.verify_interval);
+        let was = incident.state.name();
+        let recovers = matches!(incident.state, IncidentState::Recovering { .. });
+        let agreed = answer.verdict.filter(|_| incident.verdict == answer.verdict);
+        incident.verdict = answer.verdict;
+
+        let (entry, again) = match agreed {
+            Some(Verdict::Below) => {
+                incident.state = incident.state.resolve(Resolution::Verified, now)?;
+                (Some((EntryKind::Resolved, format!("NATS agrees that it is over: {}", answer.seen))), None)
+            }
+            Some(Verdict::Above) if recovers => {
+                incident.state = incident.state.relapse()?;
+                let text = format!(
+                    "false resolve: all alerts are reported resolved, but {}; is the exporter or Prometheus down?",
+                    answer.seen
+                );
+                (Some((EntryKind::FalseResolve, text)), Some(interval * PATIENCE))
+            }
+            _ if recovers && job.attempts >= MOST_LOOKS => {
+                incident.state = incident.state.resolve(Resolution::Unverified, now)?;
+                let text = format!(
+                    "all alerts are reported resolved; NATS gave no clear answer in {MOST_LOOKS} looks: {}",
+                    answer.seen
+                );
+                (Some((EntryKind::Resolved, text)), None)
+            }
+            _ if recovers => (None, Some(interval)),
+            _ => (None, Some(interval * PATIENCE)),
+        };
+        if let Some((kind, text)) = entry {
+            incident.updated_at = now;
+            incident.verdict = incident.verdict.filter(|_| again.is_some());
+            let entry = Entry { at: now, actor: SELF.to_owned(), kind, text, notification: None };
+            store::entries::insert(tx, incident.id, &[entry]).await?;
+        }
+        store::incidents::save(tx, &incident, was).await?;
+        match again {
+            Some(pause) => store::jobs::retry(tx, job, later(now, pause), &answer.seen).await?,
+            None => store::jobs::finish(tx, job).await?,
+        }
+        Ok(())
+    }
+
+    /// A member is said to fire although its end was told.
+    async fn conclude_firing(
+        &self,
+        tx: &mut Tx,
+        job: &LeasedJob,
+        mut incident: Incident,
+        members: Members,
+        since: Timestamp,
+        answer: &Answer,
+    ) -> anyhow::Result<()> {
+        let (now, rules) = (self.0.clock.now(), &self.0.rules);
+        let was = incident.state.name();
+        let agreed = answer.verdict.filter(|_| incident.verdict == answer.verdict);
+        let stands_for_long = now >= rules.stale_until(since);
+        match (agreed, answer.verdict) {
+            (Some(Verdict::Above), _) => self.believe(tx, incident.id, members, &answer.seen).await?,
+            (Some(Verdict::Below), _) => {
+                self.settle(tx, &mut incident, members).await?;
+                store::incidents::save(tx, &incident, was).await?;
+            }
+            (_, None) if stands_for_long => {
+                let why = "nobody has taken it back";
+                self.believe(tx, incident.id, members, why).await?;
+            }
+            (_, verdict) => {
+                incident.verdict = verdict;
+                store::incidents::save(tx, &incident, was).await?;
+                let due_at = match verdict {
+                    None => rules.stale_until(since).min(later(now, rules.stale_timeout)),
+                    Some(_) => later(now, rules.verify_interval),
+                };
+                store::jobs::retry(tx, job, due_at, &answer.seen).await?;
+                return Ok(());
+            }
+        }
+        store::jobs::finish(tx, job).await?;
+        Ok(())
+    }
+
+    /// Takes stale firings for true, as if they had just been reported by somebody who knows.
+    async fn believe(&self, tx: &mut Tx, id: IncidentId, members: Members, why: &str) -> anyhow::Result<()> {
+        let now = self.0.clock.now();
+        let stale = members.into_values().filter(|member| member.stale_since.is_some());
+        let alerts: Vec<Alert> =
+            stale.map(|member| Alert { status: AlertStatus::Firing, ..member.alert }).collect();
+        let text = format!("what was said to fire does: {why}");
+        let entry =
+            Entry { at: now, actor: SELF.to_owned(), kind: EntryKind::Reconciled, text, notification: None };
+        store::entries::insert(tx, id, &[entry]).await?;
+        self.take_in_findings(tx, alerts, &Origin::confirmed(now)).await?;
+        self.0.jobs_bell.notify_one();
+        Ok(())
+    }
+
+    /// Drops stale firings: NATS says that it is over.
+    async fn settle(&self, tx: &mut Tx, incident: &mut Incident, members: Members) -> anyhow::Result<()> {
+        incident.verdict = None;
+        let stale = members.into_values().filter(|member| member.stale_since.is_some());
+        let settled: Vec<Member> = stale.map(|member| Member { stale_since: None, ..member }).collect();
+        let settled: Vec<(IncidentId, &Member)> =
+            settled.iter().map(|member| (incident.id, member)).collect();
+        store::alerts::save(tx, &settled).await?;
+        Ok(())
+    }
+
+    /// Asks the servers that an incident is about how many connections they have.
+    async fn ask_nats(&self, incident: &Incident, members: &Members) -> Answer {
+        let nothing = |seen: &str| Answer { verdict: None, seen: seen.to_owned() };
+        let cluster = self.clusters().find(|targets| Some(targets.name.as_str()) == incident.key.cluster());
+        let Some(cluster) = cluster else {
+            return nothing("the cluster is not configured any more");
+        };
+        let mut questions: BTreeSet<(Url, Threshold)> = BTreeSet::new();
+        for member in members.values() {
+            let Some(threshold) = self.0.rules.threshold(&incident.key, member) else { continue };
+            let own = member.server.as_ref().map(|server| &server.url);
+            // an alert that names no server may be about any
+            let servers = cluster.servers.iter().filter(|url| own.is_none_or(|own| own == *url));
+            questions.extend(servers.map(|url| (url.clone(), threshold)));
+        }
+        if questions.is_empty() {
+            return nothing("there is no threshold to compare with");
+        }
+        self.count_connections(cluster, questions).await
+    }
+
+    async fn count_connections(
+        &self,
+        cluster: &ClusterTargets,
+        questions: BTreeSet<(Url, Threshold)>,
+    ) -> Answer {
+        let mut asked = JoinSet::new();
+        for url in questions.iter().map(|(url, _)| url).collect::<BTreeSet<_>>() {
+            let (observer, url, auth) = (self.0.observer.clone(), url.clone(), cluster.auth.clone());
+            asked.spawn(async move {
+                let answer = observer.varz(&url, auth.as_ref()).await;
+                (url, answer)
+            });
+        }
+        let answers: BTreeMap<Url, _> = asked.join_all().await.into_iter().collect();
+
+        let (mut verdicts, mut seen) = (Vec::new(), Vec::new());
+        for (url, threshold) in questions {
+            match &answers[&url] {
+                Ok(varz) => {
+                    verdicts.push(Some(threshold.judge(varz.connections)));
+                    let name = Some(excerpt(&varz.server_name)).filter(|name| !name.is_empty());
+                    seen.push(format!(
+                        "{} has {} connections (threshold {})",
+                        name.unwrap_or_else(|| url.to_string()),
+                        with_commas(varz.connections),
+                        threshold.connections
+                    ));
+                }
+                Err(error) => {
+                    verdicts.push(None);
+                    seen.push(error.to_string());
+                }
+            }
+        }
+        Answer { verdict: summed_up(&verdicts), seen: seen.join("; ") }
+    }
+}
+
+/// What the answers of several servers come to: one above is enough, and all must be below.
+fn summed_up(verdicts: &[Option<Verdict>]) -> Option<Verdict> {
+    if verdicts.contains(&Some(Verdict::Above)) {
+        Some(Verdict::Above)
+    } else if verdicts.contains(&None) {
+        None
+    } else {
+        verdicts.iter().copied().flatten().max()
+    }
+}
+
+async fn read(conn: &mut store::Conn, id: IncidentId) -> anyhow::Result<Option<(Incident, Members)>> {
+    let Some(incident) = store::incidents::find(conn, id).await.context("finding the incident")? else {
+        return Ok(None);
+    };
+    let members = store::alerts::list(conn, id).await.context("listing its members")?;
+    Ok(Some((incident, members)))
+}
+
+/// What there is to find out about an incident, if anything.
+fn question(incident: &Incident, members: &Members) -> Option<Question> {
+    match &incident.state {
+        // what a person has ended is over
+        IncidentState::Resolved { resolution: Resolution::Manual, .. } => None,
+        IncidentState::Resolved { .. } => {
+            let since = members.values().filter_map(|member| member.stale_since).min()?;
+            Some(Question::DoesItFire { since })
+        }
+        _ if members.is_empty() || members.values().any(Member::is_firing) => None,
+        _ => Some(Question::IsItOver),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_server_above_is_enough_and_all_must_be_below() {
+        use Verdict::{Above, Below, Near};
+        let cases = [
+            (vec![Some(Below), Some(Below)], Some(Below)),
+            (vec![Some(Below), Some(Near)], Some(Near)),
+            (vec![Some(Below), Some(Above)], Some(Above)),
+            (vec![None, Some(Above)], Some(Above)),
+            (vec![None, Some(Below)], None),
+        ];
+        for (verdicts, expected) in cases {
+            assert_eq!(summed_up(&verdicts), expected, "{verdicts:?}");
+        }
+    }
+}
