@@ -3,6 +3,7 @@
 //! A use case takes its change, the timeline entries of it and the jobs it causes into one transaction, and
 //! never holds that across a network call.
 
+mod acts;
 mod enrich;
 mod intake;
 mod observe;
@@ -25,6 +26,7 @@ use crate::observe::sweep::{ClusterTargets, Observer};
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
+pub use crate::engine::acts::{ActError, LONGEST_TEXT, MANUAL_ALERT_NAME};
 pub use crate::engine::enrich::ENRICH;
 pub use crate::engine::intake::{IntakeError, Receipt};
 pub use crate::engine::observe::LookError;
