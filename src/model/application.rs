@@ -9,11 +9,12 @@
 mod part;
 mod strip;
 
-use std::{borrow::Cow, collections::BTreeSet, fmt};
+use std::{borrow::Cow, fmt};
 
 use regex::{Regex, RegexBuilder};
 
 pub use part::InstancePart;
+use part::Parts;
 
 /// The application of clients that gave no name.
 pub const UNNAMED: &str = "<unnamed>";
@@ -25,7 +26,7 @@ const PATTERN_SIZE_LIMIT: usize = 1 << 20;
 #[derive(Debug, Clone)]
 pub struct ApplicationRules {
     rules: Vec<ApplicationRule>,
-    strip: BTreeSet<InstancePart>,
+    strip: Parts,
 }
 
 impl ApplicationRules {
@@ -45,7 +46,7 @@ impl ApplicationRules {
         let mut rest = Cow::Borrowed(name);
         // Taking one part off can bring another to light: each turn makes the name shorter.
         loop {
-            match strip::strip(&rest, &self.strip) {
+            match strip::strip(&rest, self.strip) {
                 strip::Stripped::Nothing => return named(rest),
                 strip::Stripped::Rest(shorter) => rest = Cow::Owned(shorter),
                 strip::Stripped::Everything(part) => return Cow::Borrowed(part.placeholder()),
@@ -55,7 +56,7 @@ impl ApplicationRules {
 
     /// Lists the parts that are stripped, in a fixed order.
     pub fn parts(&self) -> impl Iterator<Item = InstancePart> {
-        self.strip.iter().copied()
+        self.strip.iter()
     }
 
     /// Lists the user's rules in the order they are tried.
@@ -75,7 +76,7 @@ impl ApplicationRules {
     }
 
     fn application_of_example(&self, example: &str) -> String {
-        Self { rules: Vec::new(), strip: self.strip.clone() }.application(example).into_owned()
+        Self { rules: Vec::new(), strip: self.strip }.application(example).into_owned()
     }
 }
 

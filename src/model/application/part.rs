@@ -97,6 +97,35 @@ impl FromStr for InstancePart {
     }
 }
 
+/// A set of kinds, asked about for every word of every name.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Parts([bool; InstancePart::ALL.len()]);
+
+impl Parts {
+    pub(super) fn contain(self, part: InstancePart) -> bool {
+        self.0[part as usize]
+    }
+
+    /// Lists them in their order.
+    pub(super) fn iter(self) -> impl Iterator<Item = InstancePart> {
+        InstancePart::ALL.into_iter().filter(move |part| self.contain(*part))
+    }
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+impl FromIterator<InstancePart> for Parts {
+    fn from_iter<I: IntoIterator<Item = InstancePart>>(parts: I) -> Self {
+        let mut set = Self::default();
+        parts.into_iter().for_each(|part| set.0[part as usize] = true);
+        set
+    }
+}
+
 /// Says that a text names no kind of instance part.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no kind of instance part")]

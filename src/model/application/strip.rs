@@ -5,9 +5,8 @@
 
 mod shape;
 
-use std::collections::BTreeSet;
-
 use super::InstancePart;
+use super::part::Parts;
 use shape::Shapes;
 
 /// What is left of a name.
@@ -30,16 +29,22 @@ pub(super) struct Word<'a> {
 }
 
 /// Takes every part of the kinds in `kinds` off `name`.
-pub(super) fn strip(name: &str, kinds: &BTreeSet<InstancePart>) -> Stripped {
+pub(super) fn strip(name: &str, kinds: Parts) -> Stripped {
     let (words, tail) = words(name);
     let shapes = Shapes { words: &words, tail };
-    let mut output = Output::default();
+    // most names come by once more, with nothing left to take off: nothing is put together for those
+    let Some((first, found)) = (0..words.len()).find_map(|at| Some((at, find(&shapes, at, kinds)?))) else {
+        return Stripped::Nothing;
+    };
+    let mut found = Some(found);
+    let mut output = Output { text: String::with_capacity(name.len()), ..Output::default() };
+    words[..first].iter().for_each(|word| output.keep(word.gap, word.text));
     let mut most_telling: Option<InstancePart> = None;
 
-    let mut position = 0;
+    let mut position = first;
     while position < words.len() {
         let word = words[position];
-        match find(&shapes, position, kinds) {
+        match found.take().or_else(|| find(&shapes, position, kinds)) {
             None => {
                 output.keep(word.gap, word.text);
                 position += 1;
@@ -81,11 +86,7 @@ enum Found {
     TailOfWord(usize),
 }
 
-fn find(
-    shapes: &Shapes<'_>,
-    position: usize,
-    kinds: &BTreeSet<InstancePart>,
-) -> Option<(InstancePart, Found)> {
+fn find(shapes: &Shapes<'_>, position: usize, kinds: Parts) -> Option<(InstancePart, Found)> {
     // Ordered so that what is longer comes before what could be a piece of it.
     const ORDER: [InstancePart; 7] = [
         InstancePart::Uuid,
@@ -96,7 +97,7 @@ fn find(
         InstancePart::Hex,
         InstancePart::Number,
     ];
-    ORDER.into_iter().filter(|part| kinds.contains(part)).find_map(|part| {
+    ORDER.into_iter().filter(|part| kinds.contain(*part)).find_map(|part| {
         let words = match part {
             InstancePart::Uuid => shapes.uuid(position),
             InstancePart::Ip => shapes.ip(position),
@@ -115,22 +116,25 @@ fn find(
     })
 }
 
-/// Tells whether `c` separates words.
-fn is_separator(c: char) -> bool {
-    matches!(c, '-' | '_' | '.' | ':' | '/' | '@' | '#' | '[' | ']' | '(' | ')' | ',' | ';' | ' ')
+/// Tells whether `byte` separates words. No byte of a character outside ASCII does.
+fn is_separator(byte: u8) -> bool {
+    matches!(
+        byte,
+        b'-' | b'_' | b'.' | b':' | b'/' | b'@' | b'#' | b'[' | b']' | b'(' | b')' | b',' | b';' | b' '
+    )
 }
 
 /// Cuts `name` into words, and the separators behind the last one.
 fn words(name: &str) -> (Vec<Word<'_>>, &str) {
-    let mut words = Vec::new();
+    let mut words = Vec::with_capacity(8);
     let mut rest = name;
     loop {
-        let start = rest.find(|c| !is_separator(c)).unwrap_or(rest.len());
+        let start = rest.bytes().position(|byte| !is_separator(byte)).unwrap_or(rest.len());
         let (gap, from_word) = rest.split_at(start);
         if from_word.is_empty() {
             return (words, gap);
         }
-        let end = from_word.find(is_separator).unwrap_or(from_word.len());
+        let end = from_word.bytes().position(is_separator).unwrap_or(from_word.len());
         let (text, behind) = from_word.split_at(end);
         words.push(Word { gap, text });
         rest = behind;
@@ -141,17 +145,17 @@ fn words(name: &str) -> (Vec<Word<'_>>, &str) {
 ///
 /// A dropped word takes the separators before it along. Brackets stay only in pairs.
 #[derive(Debug, Default)]
-struct Output {
+struct Output<'a> {
     text: String,
     /// The closing brackets that are still owed, innermost last.
     open: Vec<char>,
     /// The separators before the first of the words dropped since the last kept one.
-    dropped: Option<String>,
+    dropped: Option<&'a str>,
     /// Whether any word was dropped so far.
     any_dropped: bool,
 }
 
-impl Output {
+impl<'a> Output<'a> {
     fn keep(&mut self, gap: &str, word: &str) {
         match self.dropped.take() {
             Some(_) if self.text.is_empty() => {}
@@ -169,11 +173,11 @@ impl Output {
         self.text.push_str(word);
     }
 
-    fn drop(&mut self, gap: &str) {
+    fn drop(&mut self, gap: &'a str) {
         self.any_dropped = true;
         self.close(gap);
         if self.dropped.is_none() {
-            self.dropped = Some(gap.to_owned());
+            self.dropped = Some(gap);
         }
     }
 

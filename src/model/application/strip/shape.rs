@@ -6,9 +6,6 @@ use std::net::Ipv6Addr;
 
 use super::Word;
 
-/// The letters and digits of names that Kubernetes makes up: no vowels, nothing to misread.
-const POD_ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-
 /// Words of that alphabet that name a technology when a digit follows them.
 const POD_LOOKALIKES: [&str; 14] = [
     "html", "http", "grpc", "mqtt", "smtp", "xmpp", "sftp", "nntp", "rtmp", "rtsp", "snmp", "sql", "rs",
@@ -85,7 +82,7 @@ impl Shapes<'_> {
 
     pub(super) fn version(&self, at: usize) -> Option<usize> {
         let first = self.text(at)?;
-        if matches!(first.to_ascii_lowercase().as_str(), "version" | "v" | "ver")
+        if ["version", "v", "ver"].iter().any(|word| first.eq_ignore_ascii_case(word))
             && matches!(self.gap_or_tail(at + 1), " " | "-" | "_" | ":" | "/")
         {
             return self.bare_version(at + 1).map(|count| count + 1);
@@ -176,9 +173,10 @@ impl Shapes<'_> {
             let found = digits.len() >= 4 && digits.bytes().all(|b| b.is_ascii_hexdigit());
             return found.then_some(1);
         }
-        let one_case =
-            !(word.bytes().any(|b| b.is_ascii_lowercase()) && word.bytes().any(|b| b.is_ascii_uppercase()));
-        if word.len() < 6 || !one_case || !word.bytes().all(|b| b.is_ascii_hexdigit()) {
+        if word.len() < 6 || !word.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return None;
+        }
+        if word.bytes().any(|b| b.is_ascii_lowercase()) && word.bytes().any(|b| b.is_ascii_uppercase()) {
             return None;
         }
         let letters = word.bytes().filter(u8::is_ascii_alphabetic).count();
@@ -208,8 +206,8 @@ impl Shapes<'_> {
     /// Finds where 4 or more digits at the end of a word begin.
     pub(super) fn glued_number(&self, at: usize) -> Option<usize> {
         let word = self.text(at)?;
-        let kept = word.trim_end_matches(|c: char| c.is_ascii_digit()).len();
-        let digits = word.len() - kept;
+        let digits = word.bytes().rev().take_while(u8::is_ascii_digit).count();
+        let kept = word.len() - digits;
         let is_pid = word[..kept].eq_ignore_ascii_case("pid");
         (kept > 0 && digits >= 4 && !is_pid).then_some(kept)
     }
@@ -267,8 +265,11 @@ fn has_digit(word: &str) -> bool {
     word.bytes().any(|b| b.is_ascii_digit())
 }
 
+/// The letters and digits of names that Kubernetes makes up: no vowels, nothing to misread.
 fn is_pod_text(word: &str) -> bool {
-    word.bytes().all(|b| POD_ALPHABET.contains(&b))
+    word.bytes().all(|b| {
+        matches!(b, b'b'..=b'd' | b'f'..=b'h' | b'j'..=b'n' | b'p'..=b't' | b'v'..=b'x' | b'z' | b'2' | b'4'..=b'9')
+    })
 }
 
 fn is_pod_lookalike(word: &str) -> bool {
