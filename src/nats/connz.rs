@@ -176,13 +176,18 @@ impl ConnzReader {
 
     fn advance(&mut self, each: &mut impl FnMut(&Envelope, &Connection<'_>)) -> Result<(), ConnzError> {
         let mut at = 0;
+        let mut buffer = std::mem::take(&mut self.buffer);
+        // checked once for all texts in it: looking at each of them alone costs more
+        let text = str::from_utf8(&buffer).or_else(|error| str::from_utf8(&buffer[..error.valid_up_to()]));
+        let text = text.unwrap_or_default();
         let outcome = loop {
-            if let Err(stop) = self.step(&mut at, each) {
+            if let Err(stop) = self.step(&buffer, text, &mut at, each) {
                 break stop;
             }
         };
-        let waiting = self.buffer.len() - at;
-        self.buffer.drain(..at);
+        let waiting = buffer.len() - at;
+        buffer.drain(..at);
+        self.buffer = buffer;
         self.consumed += at as u64;
         match outcome {
             Stop::Failed(error) => Err(error),
@@ -195,15 +200,18 @@ impl ConnzReader {
         }
     }
 
-    /// Takes one thing off the buffer, from `at` on; `at` moves only over what is done with.
+    /// Takes one thing off the buffer, from `at` on; `at` moves only over what is done with. `text` is as much of the
+    /// buffer as is UTF-8.
     fn step(
         &mut self,
+        buffer: &[u8],
+        text: &str,
         at: &mut usize,
         each: &mut impl FnMut(&Envelope, &Connection<'_>),
     ) -> Result<(), Stop> {
-        let byte = skip_white_space(&self.buffer, at);
+        let byte = skip_white_space(buffer, at);
         // never further than anything may reach, or it would depend on how much is there what is too long
-        let end = self.buffer.len().min(*at + LONGEST_ELEMENT);
+        let end = buffer.len().min(*at + LONGEST_ELEMENT);
         self.state = match (self.state, byte) {
             (_, None) => return Err(Stop::Starved),
             (State::Start, Some(b'{')) => {
@@ -220,7 +228,7 @@ impl ConnzReader {
                 *at += 1;
                 State::Key
             }
-            (State::Key, Some(b'"')) => self.member(at, end)?,
+            (State::Key, Some(b'"')) => self.member(buffer, at, end)?,
             (State::Element | State::AfterElement, Some(b']')) => {
                 *at += 1;
                 State::AfterValue
@@ -230,13 +238,23 @@ impl ConnzReader {
                 State::Element
             }
             (State::Element, Some(b'{')) => {
-                let there = &self.buffer[*at..end];
-                let mut stream = serde_json::Deserializer::from_slice(there).into_iter::<Connection<'_>>();
-                match stream.next() {
+                let there = &buffer[*at..end];
+                let valid = text.get(*at..end.min(text.len())).unwrap_or_default();
+                let mut stream = serde_json::Deserializer::from_str(valid).into_iter::<Connection<'_>>();
+                let mut stream_of_bytes;
+                let (next, length) = match stream.next() {
+                    Some(Ok(connection)) => (Some(Ok(connection)), stream.byte_offset()),
+                    // what is wrong, or missing, is for the bytes to say
+                    _ => {
+                        stream_of_bytes = serde_json::Deserializer::from_slice(there).into_iter();
+                        (stream_of_bytes.next(), stream_of_bytes.byte_offset())
+                    }
+                };
+                match next {
                     Some(Ok(connection)) => {
                         self.envelope.read += 1;
                         each(&self.envelope, &connection);
-                        *at += stream.byte_offset();
+                        *at += length;
                         State::AfterElement
                     }
                     Some(Err(error)) if is_certain(&error, there) => {
@@ -257,18 +275,18 @@ impl ConnzReader {
     }
 
     /// Takes one key and, unless it is one to step into, its value, none of it beyond `end`.
-    fn member(&mut self, at: &mut usize, end: usize) -> Result<State, Stop> {
+    fn member(&mut self, buffer: &[u8], at: &mut usize, end: usize) -> Result<State, Stop> {
         let mut here = *at;
-        let Some(key) = self.value::<String>(&mut here, end)? else { return Err(Stop::Starved) };
+        let Some(key) = self.value::<String>(buffer, &mut here, end)? else { return Err(Stop::Starved) };
         if key.len() > LONGEST_KEY {
             return Err(self.malformed(*at, format!("a key of {} bytes", key.len())));
         }
-        match skip_white_space(&self.buffer[..end], &mut here) {
+        match skip_white_space(&buffer[..end], &mut here) {
             None => return Err(Stop::Starved),
             Some(b':') => here += 1,
             Some(_) => return Err(self.malformed(here, "a key without `:`".to_owned())),
         }
-        let Some(first) = skip_white_space(&self.buffer[..end], &mut here) else { return Err(Stop::Starved) };
+        let Some(first) = skip_white_space(&buffer[..end], &mut here) else { return Err(Stop::Starved) };
 
         let state = match (key.as_str(), first) {
             ("connections", b'[') => {
@@ -283,20 +301,20 @@ impl ConnzReader {
             }
             _ => {
                 let known = match key.as_str() {
-                    "server_id" => self.value::<Lenient<String>>(&mut here, end)?.map(|id| {
+                    "server_id" => self.value::<Lenient<String>>(buffer, &mut here, end)?.map(|id| {
                         self.envelope.server_id = id.0.map(|id| clip(&id).to_owned());
                     }),
-                    "now" => {
-                        self.value::<Lenient<String>>(&mut here, end)?.map(|now| self.envelope.now = now.0)
-                    }
-                    "total" => self.value::<Lenient<Count>>(&mut here, end)?.map(|total| {
+                    "now" => self
+                        .value::<Lenient<String>>(buffer, &mut here, end)?
+                        .map(|now| self.envelope.now = now.0),
+                    "total" => self.value::<Lenient<Count>>(buffer, &mut here, end)?.map(|total| {
                         self.envelope.total = total.0.map(|total| total.0);
                     }),
                     // an unknown account has `null` for a list
-                    "connections" => {
-                        self.value::<IgnoredAny>(&mut here, end)?.map(|_| self.listed |= first == b'n')
-                    }
-                    _ => self.value::<IgnoredAny>(&mut here, end)?.map(|_| ()),
+                    "connections" => self
+                        .value::<IgnoredAny>(buffer, &mut here, end)?
+                        .map(|_| self.listed |= first == b'n'),
+                    _ => self.value::<IgnoredAny>(buffer, &mut here, end)?.map(|_| ()),
                 };
                 // a bare number at the end of what is there looks complete and may not be
                 if known.is_none() || here >= end {
@@ -310,8 +328,13 @@ impl ConnzReader {
     }
 
     /// Takes one value off the buffer; `None` when it is not all there before `end`.
-    fn value<T: DeserializeOwned>(&self, at: &mut usize, end: usize) -> Result<Option<T>, Stop> {
-        let there = &self.buffer[*at..end];
+    fn value<T: DeserializeOwned>(
+        &self,
+        buffer: &[u8],
+        at: &mut usize,
+        end: usize,
+    ) -> Result<Option<T>, Stop> {
+        let there = &buffer[*at..end];
         let mut stream = serde_json::Deserializer::from_slice(there).into_iter::<T>();
         match stream.next() {
             Some(Ok(value)) => {
@@ -527,6 +550,22 @@ mod tests {
                 let split = read_with(ConnzReader::with_step(step), page.as_bytes().chunks(1));
                 assert_eq!(split, whole, "{step} bytes at a time");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_not_utf_8_is_refused_only_where_it_is_looked_at() {
+        let page = b"{\"connections\":[{\"name\":\"\xc3\xbc\"},{\"jwt\":\"\xff\",\"name\":\"b\"},{\"name\":\"c\xff\"},{}]}";
+        let whole = read([page.as_slice()]);
+        assert_eq!(whole.0.len(), 2);
+        let reason = "connection 3: invalid unicode code point".to_owned();
+        assert_eq!(whole.1, Err(ConnzError::Malformed { reason, at: 53 }));
+        for step in 1..page.len() {
+            assert_eq!(
+                read_with(ConnzReader::with_step(step), page.chunks(1)),
+                whole,
+                "{step} bytes at a time"
+            );
         }
     }
 
