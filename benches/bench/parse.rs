@@ -16,7 +16,7 @@ use connwarden::observe::users::UserMask;
 use crate::report::{PAIRS, Report, Target, median};
 
 /// Pages read for one of the pairs.
-const PAGES: u32 = 5;
+pub const PAGES: u32 = 5;
 
 pub fn measure(report: &mut Report) {
     let page = page();
@@ -72,11 +72,12 @@ fn instructions(report: &mut Report, bytes: usize) {
     }
 }
 
-fn default_by() -> Vec<By> {
+pub fn default_by() -> Vec<By> {
     By::parse_list("application,ip").unwrap()
 }
 
-fn count(page: &[u8], by: &[By]) -> u64 {
+/// Counts a page that is in memory.
+pub fn count(page: &[u8], by: &[By]) -> u64 {
     let rules = TallyRules {
         by: by.to_vec(),
         applications: Arc::new(ApplicationRules::default()),
@@ -89,7 +90,8 @@ fn count(page: &[u8], by: &[By]) -> u64 {
     tally.into_breakdowns().values().map(|breakdown| breakdown.total.connections).max().unwrap_or(0)
 }
 
-fn sum(page: &[u8]) -> u64 {
+/// Reads a page that is in memory, and counts nothing.
+pub fn sum(page: &[u8]) -> u64 {
     let mut sum = 0;
     read(page, &mut |_, connection| sum += connection.subscriptions);
     sum
@@ -102,7 +104,8 @@ fn read(page: &[u8], each: &mut impl FnMut(&Envelope, &Connection<'_>)) {
     reader.finish(each).unwrap();
 }
 
-fn timed(mut work: impl FnMut() -> u64) -> Duration {
+/// How long [`PAGES`] pages take.
+pub fn timed(mut work: impl FnMut() -> u64) -> Duration {
     let begun = Instant::now();
     (0..PAGES).for_each(|_| {
         std::hint::black_box(work());

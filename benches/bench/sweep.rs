@@ -13,6 +13,7 @@ use connwarden::observe::users::UserMask;
 use url::Url;
 
 use crate::harness::nats::{NEWEST, NatsServer};
+use crate::parse::{self, PAGES, timed};
 use crate::report::{PAIRS, Report, Target, median, ms};
 use crate::swarm::{ClientSpec, Options, Population, Swarm};
 
@@ -29,14 +30,17 @@ pub async fn measure(report: &mut Report) {
     let observer = observer();
     let one = targets(std::slice::from_ref(&server));
 
-    let (mut ours, mut curls) = (Vec::new(), Vec::new());
+    let (mut ours, mut curls, mut waits) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..PAIRS {
         ours.push(look(&observer, &one, connections).await);
-        curls.push(curl(&server.monitor));
+        let curl = Curl::start(&server.monitor).times();
+        curls.push(curl.total);
+        waits.push(curl.first_byte);
     }
     let (ours, floor) = (median(ours), median(curls));
     let name = format!("sweep and breakdown of {connections} connections / curl");
     report.add(&name, ms(ours), ms(floor), ours.as_secs_f64() / floor.as_secs_f64(), Target::AtMost(1.5));
+    where_it_goes(report, &observer, &server.monitor, median(waits), floor).await;
     nats_cli(report, floor);
     drop((clients, server));
 
@@ -51,14 +55,20 @@ pub async fn measure(report: &mut Report) {
     let all = targets(&servers);
     let singles: Vec<_> = servers.iter().map(|server| targets(std::slice::from_ref(server))).collect();
     let (mut together, mut alone) = (Vec::new(), vec![Vec::new(); 3]);
+    let (mut curls_together, mut curls_alone) = (Vec::new(), vec![Vec::new(); 3]);
     for _ in 0..PAIRS {
         together.push(look(&observer, &all, 3 * each).await);
         for (single, times) in singles.iter().zip(&mut alone) {
             times.push(look(&observer, single, each).await);
         }
+        let curls: Vec<_> = servers.iter().map(|server| Curl::start(&server.monitor)).collect();
+        curls_together.push(curls.into_iter().map(|curl| curl.times().total).max().unwrap());
+        for (server, times) in servers.iter().zip(&mut curls_alone) {
+            times.push(Curl::start(&server.monitor).times().total);
+        }
     }
-    let together = median(together);
-    let slowest = alone.into_iter().map(median).max().unwrap();
+    let slowest_of = |times: Vec<Vec<_>>| times.into_iter().map(median).max().unwrap();
+    let (together, slowest) = (median(together), slowest_of(alone));
     let name = format!("sweep of three servers with {each} each / the slowest alone");
     report.add(
         &name,
@@ -67,6 +77,44 @@ pub async fn measure(report: &mut Report) {
         together.as_secs_f64() / slowest.as_secs_f64(),
         Target::AtMost(1.3),
     );
+    let (together, slowest) = (median(curls_together), slowest_of(curls_alone));
+    report.note(&format!(
+        "three curls at once / the slowest alone: {} / {} = {:.2}",
+        ms(together),
+        ms(slowest),
+        together.as_secs_f64() / slowest.as_secs_f64()
+    ));
+}
+
+/// Says what a sweep of one server is made of: what is asked first, what curl waits for, what is done with the page.
+async fn where_it_goes(
+    report: &mut Report,
+    observer: &Observer,
+    monitor: &Url,
+    wait: Duration,
+    floor: Duration,
+) {
+    let page = reqwest::get(page_of(monitor)).await.unwrap().bytes().await.unwrap();
+    let (mut asked, mut counted, mut read) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..PAIRS {
+        let begun = Instant::now();
+        observer.varz(monitor, None).await.unwrap();
+        asked.push(begun.elapsed());
+        counted.push(timed(|| parse::count(&page, &parse::default_by())) / PAGES);
+        read.push(timed(|| parse::sum(&page)) / PAGES);
+    }
+    report.note(&format!(
+        "/varz {}; curl waits {} for the first byte and reads for {}",
+        ms(median(asked)),
+        ms(wait),
+        ms(floor.saturating_sub(wait))
+    ));
+    report.note(&format!(
+        "the same page from memory, {:.1} MB: parsed in {}, parsed and counted in {}",
+        page.len() as f64 / 1e6,
+        ms(median(read)),
+        ms(median(counted))
+    ));
 }
 
 /// Holds connections until it is killed: a process of its own, because each of them takes a descriptor.
@@ -116,14 +164,36 @@ async fn look(observer: &Observer, cluster: &ClusterTargets, expected: u64) -> D
     took
 }
 
-/// `curl` of the same page; what it measures itself, so that its start is not counted.
-fn curl(monitor: &Url) -> Duration {
-    let url = monitor.join("connz?auth=1&limit=1000000").unwrap();
-    let output = Command::new("curl")
-        .args(["--silent", "--output", "/dev/null", "--write-out", "%{time_total}", url.as_str()])
-        .output()
-        .expect("curl is here");
-    Duration::from_secs_f64(String::from_utf8(output.stdout).unwrap().parse().unwrap())
+/// `curl` of the same page.
+struct Curl(Child);
+
+/// What `curl` measures itself, so that its start is not counted.
+struct CurlTimes {
+    first_byte: Duration,
+    total: Duration,
+}
+
+impl Curl {
+    fn start(monitor: &Url) -> Self {
+        let figures = "%{time_starttransfer} %{time_total}";
+        let child = Command::new("curl")
+            .args(["--silent", "--output", "/dev/null", "--write-out", figures, page_of(monitor).as_str()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("curl is here");
+        Self(child)
+    }
+
+    fn times(self) -> CurlTimes {
+        let output = self.0.wait_with_output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let mut seconds = text.split(' ').map(|text| Duration::from_secs_f64(text.parse().unwrap()));
+        CurlTimes { first_byte: seconds.next().unwrap(), total: seconds.next().unwrap() }
+    }
+}
+
+fn page_of(monitor: &Url) -> Url {
+    monitor.join("connz?auth=1&limit=1000000").unwrap()
 }
 
 /// What the `nats` command makes of the same server, where it is here.
