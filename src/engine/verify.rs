@@ -5,6 +5,7 @@
 //! concluded. Each alert is compared on its own server; the sum of a cluster says nothing about a rule on one server.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -82,7 +83,9 @@ impl Engine {
         // much may have been reported while NATS was asked
         match read(&mut tx, id).await? {
             Some((incident, members)) => match question(&incident, &members) {
-                Some(Question::IsItOver) => self.conclude_end(&mut tx, job, incident, &answer).await?,
+                Some(Question::IsItOver) => {
+                    self.conclude_end(&mut tx, job, incident, members, &answer).await?;
+                }
                 Some(Question::DoesItFire { since }) => {
                     self.conclude_firing(&mut tx, job, incident, members, since, &answer).await?;
                 }
@@ -99,6 +102,7 @@ impl Engine {
         tx: &mut Tx,
         job: &LeasedJob,
         mut incident: Incident,
+        members: Members,
         answer: &Answer,
     ) -> anyhow::Result<()> {
         let (now, interval) = (self.0.clock.now(), self.0.rules.verify_interval);
@@ -110,6 +114,7 @@ impl Engine {
         let (entry, again) = match agreed {
             Some(Verdict::Below) => {
                 incident.state = incident.state.resolve(Resolution::Verified, now)?;
+                self.settle(tx, &mut incident, &members).await?;
                 (Some((EntryKind::Resolved, format!("NATS agrees that it is over: {}", answer.seen))), None)
             }
             Some(Verdict::Above) if recovers => {
@@ -126,7 +131,10 @@ impl Engine {
                     "all alerts are reported resolved; NATS gave no clear answer in {MOST_LOOKS} looks: {}",
                     answer.seen
                 );
-                (Some((EntryKind::Resolved, text)), None)
+                // what stands against the end that is believed now is a question of its own
+                let stale = members.values().filter_map(|member| member.stale_since).min();
+                let pause = stale.map(|since| until(now, self.0.rules.stale_until(since)));
+                (Some((EntryKind::Resolved, text)), pause)
             }
             _ if recovers => (None, Some(interval)),
             _ => (None, Some(interval * PATIENCE)),
@@ -162,7 +170,7 @@ impl Engine {
         match (agreed, answer.verdict) {
             (Some(Verdict::Above), _) => self.believe(tx, incident.id, members, &answer.seen).await?,
             (Some(Verdict::Below), _) => {
-                self.settle(tx, &mut incident, members).await?;
+                self.settle(tx, &mut incident, &members).await?;
                 store::incidents::save(tx, &incident, was).await?;
             }
             (_, None) if stands_for_long => {
@@ -200,10 +208,10 @@ impl Engine {
     }
 
     /// Drops stale firings: NATS says that it is over.
-    async fn settle(&self, tx: &mut Tx, incident: &mut Incident, members: Members) -> anyhow::Result<()> {
+    async fn settle(&self, tx: &mut Tx, incident: &mut Incident, members: &Members) -> anyhow::Result<()> {
         incident.verdict = None;
-        let stale = members.into_values().filter(|member| member.stale_since.is_some());
-        let settled: Vec<Member> = stale.map(|member| Member { stale_since: None, ..member }).collect();
+        let stale = members.values().filter(|member| member.stale_since.is_some());
+        let settled: Vec<Member> = stale.map(|member| Member { stale_since: None, ..member.clone() }).collect();
         let settled: Vec<(IncidentId, &Member)> =
             settled.iter().map(|member| (incident.id, member)).collect();
         store::alerts::save(tx, &settled).await?;
@@ -278,6 +286,11 @@ fn summed_up(verdicts: &[Option<Verdict>]) -> Option<Verdict> {
     } else {
         verdicts.iter().copied().flatten().max()
     }
+}
+
+/// How long it is until then; nothing if it is past.
+fn until(now: Timestamp, then: Timestamp) -> Duration {
+    Duration::try_from(then.duration_since(now)).unwrap_or_default()
 }
 
 async fn read(conn: &mut store::Conn, id: IncidentId) -> anyhow::Result<Option<(Incident, Members)>> {

@@ -22,6 +22,7 @@ mod observation_faults;
 mod openapi;
 mod properties;
 mod screenshots;
+mod sequences;
 mod serve;
 mod sharing;
 mod ui;
