@@ -211,7 +211,8 @@ impl Engine {
     async fn settle(&self, tx: &mut Tx, incident: &mut Incident, members: &Members) -> anyhow::Result<()> {
         incident.verdict = None;
         let stale = members.values().filter(|member| member.stale_since.is_some());
-        let settled: Vec<Member> = stale.map(|member| Member { stale_since: None, ..member.clone() }).collect();
+        let settled: Vec<Member> =
+            stale.map(|member| Member { stale_since: None, ..member.clone() }).collect();
         let settled: Vec<(IncidentId, &Member)> =
             settled.iter().map(|member| (incident.id, member)).collect();
         store::alerts::save(tx, &settled).await?;

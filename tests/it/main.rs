@@ -17,6 +17,7 @@ mod incidents;
 mod inspect;
 mod intake;
 mod library;
+mod lifecycle;
 mod management;
 mod observation_faults;
 mod openapi;

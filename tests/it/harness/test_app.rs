@@ -24,6 +24,7 @@ pub struct TestApp {
     pub clock: Clock,
     pub state: AppState,
     worker: Worker,
+    config: Config,
     finished: bool,
     pub directory: TempDir,
 }
@@ -71,12 +72,24 @@ impl TestApp {
     /// A daemon of a configuration; its storage is a directory of its own.
     pub async fn with(config: Config) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let directory = tempfile::tempdir().unwrap();
-        let clock = Clock::manual(START.parse().unwrap());
+        Self::at(tempfile::tempdir().unwrap(), config, Clock::manual(START.parse().unwrap())).await
+    }
+
+    async fn at(directory: TempDir, config: Config, clock: Clock) -> Self {
         let store = Store::open(directory.path()).await.unwrap();
         let (state, worker) = app::wire(&config, store, clock.clone()).await.unwrap();
         state.readiness.set(true);
-        Self { clock, state, worker, finished: false, directory }
+        Self { clock, state, worker, config, finished: false, directory }
+    }
+
+    /// Ends the daemon, with its jobs left over, and starts another on the same storage.
+    pub async fn restart(mut self) -> Self {
+        self.finished = true;
+        self.state.store.close().await;
+        let directory = std::mem::replace(&mut self.directory, tempfile::tempdir().unwrap());
+        let (config, clock) = (self.config.clone(), self.clock.clone());
+        drop(self);
+        Self::at(directory, config, clock).await
     }
 
     /// Asks for a path.
