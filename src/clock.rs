@@ -85,6 +85,13 @@ impl Clock {
             manual.now_us.fetch_add(by_us, Ordering::SeqCst);
         }
     }
+
+    /// Sets a manual clock, forward or back, as a machine's clock is when it is corrected.
+    pub fn set(&self, to: Timestamp) {
+        if let Source::Manual(manual) = &self.0 {
+            manual.now_us.store(to.as_microsecond(), Ordering::SeqCst);
+        }
+    }
 }
 
 /// Measures how long something takes, whatever the wall clock does meanwhile.

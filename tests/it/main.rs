@@ -22,6 +22,7 @@ mod management;
 mod observation_faults;
 mod openapi;
 mod properties;
+mod recovery;
 mod screenshots;
 mod sequences;
 mod serve;
