@@ -4,6 +4,7 @@
 //! key is a problem, and all problems of a file are reported together, each with its place. No
 //! text of a secret is ever repeated in a problem, a warning or debug output.
 
+mod access;
 mod cluster;
 mod document;
 mod incidents;
@@ -26,6 +27,7 @@ use url::Url;
 
 use crate::model::application::{ApplicationRule, ApplicationRules, InstancePart};
 
+pub use access::{Access, RateLimit, Tls, TlsVersion};
 pub use cluster::{Cluster, parse_monitor_url, parse_typed_monitor_url};
 pub use incidents::Incidents;
 pub use problem::{Place, Problem, Problems};
@@ -36,9 +38,30 @@ use section::Section;
 /// Every key of the file, as a dotted path; `[]` stands for each element of a list.
 ///
 /// The reader knows no other keys, and the documentation must explain each of these.
-pub const KEYS: [&str; 28] = [
+pub const KEYS: [&str; 49] = [
     "web.listen_address",
     "web.max_body",
+    "web.credentials[].name",
+    "web.credentials[].role",
+    "web.credentials[].bearer_token",
+    "web.credentials[].bearer_token_file",
+    "web.credentials[].basic_auth.username",
+    "web.credentials[].basic_auth.password",
+    "web.credentials[].basic_auth.password_file",
+    "web.credentials[].client_certificate.common_name",
+    "web.credentials[].client_certificate.dns_name",
+    "web.credentials[].client_certificate.uri",
+    "web.credentials[].hmac.secret",
+    "web.credentials[].hmac.secret_file",
+    "web.credentials[].hmac.header",
+    "web.credentials[].hmac.timestamp_header",
+    "web.tls.cert_file",
+    "web.tls.key_file",
+    "web.tls.client_ca_file",
+    "web.tls.min_version",
+    "web.allowed_hosts",
+    "web.rate_limit.requests_per_second",
+    "web.rate_limit.burst",
     "storage.path",
     "log.level",
     "log.format",
@@ -131,7 +154,7 @@ impl Config {
         let mut config = Self::default();
         if let Some(document) = &document {
             let root = Section::root(&report, document);
-            config.web = Web::read(&root.section("web"));
+            config.web = Web::read(&root.section("web"), read_secret);
             config.storage = Storage::read(&root.section("storage"));
             config.log = Log::read(&root.section("log"));
             config.observe = Observe::read(&root.section("observe"));
@@ -157,22 +180,28 @@ impl Config {
 }
 
 /// The HTTP server that receives notifications and shows incidents.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Web {
     /// Where it listens.
     pub listen_address: SocketAddr,
     /// The largest notification it accepts, in bytes.
     pub max_body_bytes: u64,
+    /// Who is let in.
+    pub access: Access,
 }
 
 impl Default for Web {
     fn default() -> Self {
-        Self { listen_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9480)), max_body_bytes: 16 << 20 }
+        Self {
+            listen_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9480)),
+            max_body_bytes: 16 << 20,
+            access: Access::default(),
+        }
     }
 }
 
 impl Web {
-    fn read(section: &Section<'_>) -> Self {
+    fn read(section: &Section<'_>, read_secret: &dyn Fn(&Path) -> io::Result<String>) -> Self {
         let default = Self::default();
         let max_body = |text: &str| scalar::size_between(text, 1 << 10, 1 << 30);
         Self {
@@ -180,6 +209,7 @@ impl Web {
                 .value("listen_address", scalar::socket_address)
                 .unwrap_or(default.listen_address),
             max_body_bytes: section.value("max_body", max_body).unwrap_or(default.max_body_bytes),
+            access: Access::read(section, read_secret),
         }
     }
 }

@@ -178,7 +178,7 @@ impl<'a> Section<'a> {
             self.report.add(key.place, &path, "merging is not supported, write the keys out");
         } else if !hint.is_empty() {
             self.report.add(key.place, &path, format!("unknown key{hint}"));
-        } else if let Some(elsewhere) = elsewhere(typed) {
+        } else if let Some(elsewhere) = elsewhere(typed, &self.schema) {
             let message = format!("unknown key here, did you mean `{elsewhere}`?");
             self.report.add(key.place, &path, message);
         } else {
@@ -212,7 +212,7 @@ impl<'a> Section<'a> {
     }
 
     fn holds_secrets(&self) -> bool {
-        self.known_keys().iter().any(|key| closest(key, ["password", "bearer_token"]).is_some())
+        self.known_keys().iter().any(|key| closest(key, ["password", "bearer_token", "secret"]).is_some())
     }
 }
 
@@ -276,9 +276,12 @@ fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
-/// Finds the key of another section that was probably meant.
-fn elsewhere(typed: &str) -> Option<&'static str> {
+/// Finds the key of another section that was probably meant, the nearest to the section `here`.
+fn elsewhere(typed: &str, here: &str) -> Option<&'static str> {
     let last = |path: &'static str| path.rsplit('.').next().unwrap_or(path);
     let meant = closest(typed, KEYS.into_iter().map(last))?;
-    KEYS.into_iter().find(|path| last(path) == meant)
+    let shared =
+        |path: &str| path.split('.').zip(here.split('.')).take_while(|(one, other)| one == other).count();
+    // of equally near ones the first
+    KEYS.into_iter().rev().filter(|path| last(path) == meant).max_by_key(|path| shared(path))
 }
