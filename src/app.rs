@@ -5,7 +5,6 @@
 
 mod lifecycle;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +19,9 @@ use tracing::{error, info, warn};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::engine::{Cluster, ENRICH, Engine, IncidentRules, VERIFY};
+use crate::http::auth::{Access, Rules};
 use crate::http::management::Readiness;
+use crate::http::peer::Peer;
 use crate::http::webhook::BodyLimits;
 use crate::http::{self, AppState};
 use crate::jobs::Worker;
@@ -67,26 +68,22 @@ impl App {
     /// The store cannot be opened, the address cannot be bound, or it must not be.
     pub async fn start(config: &Config, clock: Clock, options: StartOptions) -> anyhow::Result<Self> {
         let address = config.web.listen_address;
-        if !address.ip().is_loopback() && !options.insecure_no_auth {
-            anyhow::bail!(
-                "web.listen_address {address} is not loopback, and there is no authentication: everybody who \
-                 reaches it could read and write incidents; listen on 127.0.0.1, or pass --web.insecure-no-auth \
-                 if something in front of it keeps strangers out"
-            );
-        }
+        check_exposure(config, options)?;
         let store = Store::open(&config.storage.path).await.map_err(explain)?;
-        let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
         let (state, worker) = wire(config, store, clock).await?;
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.with_context(|| format!("listening on {address}"))?;
         Ok(Self { listener, state, worker: Arc::new(worker) })
     }
 
-    /// The address that was bound.
+    /// The URL of the address that was bound.
     ///
     /// # Errors
     ///
     /// The operating system does not say.
-    pub fn address(&self) -> anyhow::Result<SocketAddr> {
-        self.listener.local_addr().context("asking for the bound address")
+    pub fn url(&self) -> anyhow::Result<String> {
+        let address = self.listener.local_addr().context("asking for the bound address")?;
+        Ok(format!("http://{address}"))
     }
 
     /// Runs until told to stop.
@@ -105,8 +102,9 @@ impl App {
             tasks.spawn(async move { worker.run(soft).await });
         }
         tasks.spawn(learn_now_and_then(state.engine.clone(), soft.clone()));
-        let served = axum::serve(listener, http::router(state.clone()))
-            .with_graceful_shutdown(soft.clone().cancelled_owned());
+        let service = http::router(state.clone()).into_make_service_with_connect_info::<Peer>();
+        let served =
+            axum::serve(listener, service).with_graceful_shutdown(soft.clone().cancelled_owned());
         tasks.spawn(async move {
             if let Err(error) = served.await {
                 warn!(%error, "the listener failed: {error}");
@@ -168,7 +166,40 @@ pub async fn wire(config: &Config, store: Store, clock: Clock) -> anyhow::Result
         async move { engine.verify(&job).await }
     });
     let (readiness, body_limits) = (Readiness::default(), BodyLimits::new(config.web.max_body_bytes));
-    Ok((AppState { engine, store, metrics, clock, readiness, body_limits }, worker))
+    let access = access(&config.web.access, clock.clone(), metrics.clone())?;
+    Ok((AppState { engine, store, metrics, clock, readiness, body_limits, access }, worker))
+}
+
+/// Refuses to be reached by strangers who have to prove nothing, unless that is meant.
+fn check_exposure(config: &Config, options: StartOptions) -> anyhow::Result<()> {
+    let (address, access) = (config.web.listen_address, &config.web.access);
+    if address.ip().is_loopback() {
+        return Ok(());
+    }
+    if access.credentials.is_empty() && !options.insecure_no_auth {
+        anyhow::bail!(
+            "web.listen_address {address} is not loopback, and there is no authentication: everybody who \
+             reaches it could read and write incidents; listen on 127.0.0.1, configure web.credentials, or pass \
+             --web.insecure-no-auth if something in front of it keeps strangers out"
+        );
+    }
+    if !access.credentials.is_empty() && access.tls.is_none() {
+        warn!(
+            "credentials are sent to {address} in the clear: set web.tls, or put a proxy with TLS before it"
+        );
+    }
+    Ok(())
+}
+
+/// Who is let in, as a configuration says.
+fn access(config: &config::Access, clock: Clock, metrics: Metrics) -> anyhow::Result<Access> {
+    let rules = Rules {
+        credentials: config.credentials.clone(),
+        allowed_hosts: config.allowed_hosts.clone(),
+        requests_per_second: config.rate_limit.requests_per_second,
+        burst: config.rate_limit.burst,
+    };
+    Ok(Access::new(rules, &random_key()?, clock, metrics))
 }
 
 /// The storage directory is ours alone, so whoever held a lease is dead.

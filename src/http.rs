@@ -3,9 +3,12 @@
 //! Handlers extract, call the engine or read the store, and answer. Statuses are decided in [`error`] alone.
 
 pub mod api;
+pub mod auth;
 pub mod error;
 pub mod management;
 pub mod openapi;
+pub mod peer;
+mod rate;
 mod request_id;
 pub mod ui;
 pub mod webhook;
@@ -18,6 +21,7 @@ use utoipa_axum::routes;
 
 use crate::clock::Clock;
 use crate::engine::Engine;
+use crate::http::auth::Access;
 use crate::http::error::ApiError;
 use crate::http::management::Readiness;
 use crate::http::webhook::BodyLimits;
@@ -39,6 +43,8 @@ pub struct AppState {
     pub readiness: Readiness,
     /// How large webhook bodies may be.
     pub body_limits: BodyLimits,
+    /// Who is let in.
+    pub access: Access,
 }
 
 /// Every route there is.
@@ -50,6 +56,7 @@ pub fn router(state: AppState) -> Router {
         .fallback(|| async { ApiError::NoSuchPath })
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
         .with_state(state.clone())
+        .layer(axum::middleware::from_fn_with_state(state.access, auth::guard))
         .layer(CatchPanicLayer::custom(error::after_panic))
         // who handles a failure logs it
         .layer(TraceLayer::new_for_http().make_span_with(request_id::span).on_failure(()))

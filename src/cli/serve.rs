@@ -56,12 +56,12 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
     let stop = Stop::on_signals()?;
     let app = App::start(&config, Clock::system(), options).await?;
-    let address = app.address()?;
+    let url = app.url()?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         storage = %config.storage.path.display(),
         clusters = config.clusters.len(),
-        "listening on http://{address}; let Alertmanager post to http://{address}/api/v1/webhook/alertmanager",
+        "listening on {url}; let Alertmanager post to {url}/api/v1/webhook/alertmanager",
     );
     app.run(stop).await?;
     Ok(ExitCode::SUCCESS)

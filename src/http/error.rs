@@ -3,6 +3,8 @@
 //! An answer is an RFC 9457 problem document, or a page with the same words for somebody with a browser. An internal
 //! failure says no more than that; the log has the whole chain.
 
+mod access;
+
 use std::any::Any;
 use std::time::Duration;
 
@@ -16,6 +18,8 @@ use crate::engine::{IntakeError, LookError};
 use crate::model::breakdown::InvalidBy;
 use crate::model::ids::{IncidentId, SnapshotId};
 use crate::store::StoreError;
+
+pub use crate::http::error::access::{AccessError, Challenge};
 
 /// Why a request was not answered as its sender hoped.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +51,9 @@ pub enum ApiError {
     /// A page could not be written.
     #[error("internal error")]
     Page(#[from] askama::Error),
+    /// They were not let in.
+    #[error(transparent)]
+    Access(#[from] AccessError),
 }
 
 /// The body of an error answer (RFC 9457).
@@ -74,12 +81,16 @@ impl ApiError {
             Self::Look(LookError::CutShort(_)) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(error) if error.is_temporary() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(_) | Self::Page(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Access(error) => error.status(),
         }
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        if let Self::Access(error) = self {
+            return error.into_response();
+        }
         let status = self.status();
         let mut detail = self.to_string();
         if status == StatusCode::INTERNAL_SERVER_ERROR {
@@ -124,6 +135,9 @@ pub enum WebhookError {
     /// It will never be taken.
     #[error(transparent)]
     Intake(#[from] IntakeError),
+    /// Its sender was not let in.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// It is larger than what is read.
     #[error("the body is larger than {0} bytes (web.max_body)")]
     TooLarge(u64),
@@ -144,6 +158,7 @@ pub enum WebhookError {
 impl WebhookError {
     fn status(&self) -> StatusCode {
         match self {
+            Self::Access(error) => error.status(),
             // 4xx is never tried again before the next interval, and not at all once the alert is over: only for
             // what will never be taken
             Self::Intake(IntakeError::Hopeless(_)) => StatusCode::BAD_REQUEST,
@@ -159,6 +174,7 @@ impl WebhookError {
 impl IntoResponse for WebhookError {
     fn into_response(self) -> Response {
         match &self {
+            Self::Access(error) => return error.clone().into_line(),
             Self::Intake(IntakeError::Store(_)) => {
                 tracing::error!(error = &self as &dyn std::error::Error, "{}", chain(&self));
             }

@@ -26,7 +26,13 @@ impl Readiness {
 }
 
 /// The process answers.
-#[utoipa::path(get, path = "/-/healthy", tag = "management", responses((status = 200, body = String, content_type = "text/plain")))]
+#[utoipa::path(
+    get,
+    path = "/-/healthy",
+    tag = "management",
+    security(()),
+    responses((status = 200, body = String, content_type = "text/plain")),
+)]
 pub async fn healthy() -> &'static str {
     "connwarden is healthy.\n"
 }
@@ -36,6 +42,7 @@ pub async fn healthy() -> &'static str {
     get,
     path = "/-/ready",
     tag = "management",
+    security(()),
     responses(
         (status = 200, body = String, content_type = "text/plain"),
         (status = 503, description = "Requests should not come here now", body = String, content_type = "text/plain"),

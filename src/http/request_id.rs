@@ -1,7 +1,7 @@
 //! Request ids: one per request, in the answer, in the log, and in every problem document.
 
 use axum::extract::{Request, State};
-use axum::http::HeaderValue;
+use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use tracing::{Span, error_span};
@@ -24,11 +24,18 @@ pub(super) async fn set(State(clock): State<Clock>, mut request: Request, next: 
     let mut response = next.run(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let status = response.status();
+        let headers = std::mem::take(response.headers_mut());
         response = if wants_page {
             ui::errors::page(&problem, status, &id)
         } else {
             problem.into_response_of(status, &id)
         };
+        // what else the client was told, such as what to show
+        for name in [header::WWW_AUTHENTICATE, header::RETRY_AFTER] {
+            for value in headers.get_all(&name) {
+                response.headers_mut().append(name.clone(), value.clone());
+            }
+        }
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(HEADER, value);

@@ -19,8 +19,12 @@ use tokio_stream::StreamExt;
 
 use crate::engine::{IntakeError, Receipt};
 use crate::http::AppState;
+use crate::http::auth::Identity;
 use crate::http::error::WebhookError;
 use crate::telemetry::metrics::IntakeResult;
+
+/// Where it is.
+pub const PATH: &str = "/api/v1/webhook/alertmanager";
 
 /// How long a sender may take to deliver the body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -60,22 +64,30 @@ impl BodyLimits {
     method(post, put),
     path = "/api/v1/webhook/alertmanager",
     tag = "webhook",
+    security(("bearer" = []), ("basic" = []), ("certificate" = []), ("signature" = [])),
     request_body(content = serde_json::Value, description = "A webhook payload: `alerts[]`, each with `status`, `labels` and `startsAt`"),
     responses(
         (status = 202, description = "Stored, with everything that follows from it", body = Receipt),
         (status = 400, description = "It will never be a notification", body = String, content_type = "text/plain"),
+        (status = 401, description = "Its sender is not known", body = String, content_type = "text/plain"),
+        (status = 403, description = "Its sender may not deliver", body = String, content_type = "text/plain"),
         (status = 413, description = "The body is too large", body = String, content_type = "text/plain"),
         (status = 415, description = "The body is compressed", body = String, content_type = "text/plain"),
         (status = 503, description = "It could not be stored now: send it again", body = String, content_type = "text/plain"),
     ),
 )]
-pub async fn receive(State(state): State<AppState>, request: Request) -> Response {
+pub async fn receive(State(state): State<AppState>, mut request: Request) -> Response {
+    let identity = request.extensions_mut().remove::<Identity>();
     let sender = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     let sender = sender.unwrap_or_default().to_owned();
     let length =
         request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let encoding = encoding(request.headers());
-    let outcome = take(&state, request.into_body(), length, encoding, &sender).await;
+    let outcome = take(&state, request.into_body(), length, encoding, &sender, identity).await;
+    if let Err(refusal @ WebhookError::Access(_)) = outcome {
+        // who is not let in is counted elsewhere
+        return refusal.into_response();
+    }
     state.metrics.notification(match &outcome {
         Ok(_) => IntakeResult::Accepted,
         Err(WebhookError::Intake(IntakeError::Hopeless(_)) | WebhookError::Compressed(_)) => {
@@ -84,6 +96,7 @@ pub async fn receive(State(state): State<AppState>, request: Request) -> Respons
         Err(WebhookError::TooLarge(_)) => IntakeResult::TooLarge,
         Err(
             WebhookError::Intake(IntakeError::Store(_))
+            | WebhookError::Access(_)
             | WebhookError::Incomplete(_)
             | WebhookError::Slow(_)
             | WebhookError::TooMany,
@@ -108,9 +121,11 @@ async fn take(
     announced: Option<u64>,
     encoding: Option<String>,
     sender: &str,
+    identity: Option<Identity>,
 ) -> Result<Receipt, WebhookError> {
     let mut arriving = Arriving::new(&state.body_limits, announced);
     let body = arriving.read(body, BODY_TIMEOUT).await?;
+    state.access.confirm(identity, &body)?;
     // only now: a sender that is cut off while it writes would not see the answer
     if let Some(encoding) = encoding {
         return Err(WebhookError::Compressed(encoding));

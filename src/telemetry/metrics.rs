@@ -26,6 +26,8 @@ pub struct Metrics {
     unresolved_incidents: Gauge,
     queued_jobs: Gauge,
     store_up: Gauge,
+    http_auth: Family<AuthLabels, Counter>,
+    tls_certificate_refused: Gauge,
 }
 
 /// What became of a webhook POST.
@@ -48,6 +50,60 @@ pub enum JobResult {
     Done,
     /// To be tried again.
     Retried,
+}
+
+/// Who sent a request, or why they were not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AuthResult {
+    /// Somebody who has proved who they are, and may.
+    Accepted,
+    /// Anybody, because nobody has to prove anything.
+    Anonymous,
+    /// Nothing was shown.
+    Missing,
+    /// What was shown is not known.
+    Wrong,
+    /// They may do less than that.
+    Forbidden,
+    /// The request named a host that is not known.
+    UnknownHost,
+    /// A page of another site made a browser send it.
+    CrossSite,
+    /// One source asks or guesses too often.
+    RateLimited,
+    /// It could not be found out for now.
+    Unavailable,
+}
+
+impl AuthResult {
+    const ALL: [Self; 9] = [
+        Self::Accepted,
+        Self::Anonymous,
+        Self::Missing,
+        Self::Wrong,
+        Self::Forbidden,
+        Self::UnknownHost,
+        Self::CrossSite,
+        Self::RateLimited,
+        Self::Unavailable,
+    ];
+}
+
+impl EncodeLabelValue for AuthResult {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Accepted => "accepted",
+            Self::Anonymous => "anonymous",
+            Self::Missing => "missing",
+            Self::Wrong => "wrong",
+            Self::Forbidden => "forbidden",
+            Self::UnknownHost => "unknown_host",
+            Self::CrossSite => "cross_site",
+            Self::RateLimited => "rate_limited",
+            Self::Unavailable => "unavailable",
+        };
+        name.encode(encoder)
+    }
 }
 
 // not derived: that would write the variants' names in Rust's spelling
@@ -76,6 +132,11 @@ impl EncodeLabelValue for JobResult {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct IntakeLabels {
     result: IntakeResult,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AuthLabels {
+    result: AuthResult,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -116,6 +177,8 @@ impl Metrics {
         let connections_seen = Family::<ClusterLabels, Gauge>::default();
         let (unresolved_incidents, queued_jobs) = (Gauge::default(), Gauge::default());
         let store_up = Gauge::default();
+        let http_auth = Family::<AuthLabels, Counter>::default();
+        let tls_certificate_refused = Gauge::default();
 
         registry.register(
             "build",
@@ -161,6 +224,19 @@ impl Metrics {
             "Connections seen when the cluster was last looked at",
             connections_seen.clone(),
         );
+        registry.register(
+            "http_auth",
+            "Requests by whether their sender was let in, or why not; probes and assets are not counted",
+            http_auth.clone(),
+        );
+        registry.register(
+            "tls_certificate_refused",
+            "Whether the certificate files cannot be used as they are, so that what they held before is served",
+            tls_certificate_refused.clone(),
+        );
+        for result in AuthResult::ALL {
+            let _ = http_auth.get_or_create(&AuthLabels { result });
+        }
         for result in
             [IntakeResult::Accepted, IntakeResult::Hopeless, IntakeResult::TooLarge, IntakeResult::Failed]
         {
@@ -178,6 +254,8 @@ impl Metrics {
             unresolved_incidents,
             queued_jobs,
             store_up,
+            http_auth,
+            tls_certificate_refused,
         }
     }
 
@@ -212,6 +290,16 @@ impl Metrics {
     /// Tells that the store does not answer; what was last counted in it stays.
     pub fn store_fails(&self) {
         self.store_up.set(0);
+    }
+
+    /// Counts a request by whether its sender was let in.
+    pub fn auth(&self, result: AuthResult) {
+        self.http_auth.get_or_create(&AuthLabels { result }).inc();
+    }
+
+    /// Tells whether the certificate files cannot be used as they are.
+    pub fn tls_certificate_refused(&self, refused: bool) {
+        self.tls_certificate_refused.set(refused.into());
     }
 
     /// Writes everything as OpenMetrics text.

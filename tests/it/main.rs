@@ -4,6 +4,7 @@
 //! (`make browser`). A fake stands in only for what a real one cannot be made to do: garbage, hanging, lying.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
+mod access;
 mod architecture;
 mod clusters;
 mod config;

@@ -17,7 +17,7 @@ use sqlx::{ConnectOptions, SqliteConnection};
 use tower::ServiceExt;
 
 use crate::harness::fixture;
-use crate::harness::test_app::TestApp;
+use crate::harness::test_app::{OPERATOR_TOKEN, TestApp};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_ready_as_long_as_the_store_answers_and_healthy_as_long_as_it_lives() {
@@ -83,6 +83,7 @@ async fn metrics_are_open_metrics_with_help_and_bounded_labels() {
     let expected = [
         "connwarden_build",
         "connwarden_cluster_connections_seen",
+        "connwarden_http_auth",
         "connwarden_jobs",
         "connwarden_notifications",
         "connwarden_queued_jobs",
@@ -90,6 +91,7 @@ async fn metrics_are_open_metrics_with_help_and_bounded_labels() {
         "connwarden_sweep_duration_seconds",
         "connwarden_sweep_received_bytes",
         "connwarden_sweeps",
+        "connwarden_tls_certificate_refused",
         "connwarden_unresolved_incidents",
     ];
     assert!(families.keys().copied().eq(expected), "{:?}", families.keys());
@@ -218,8 +220,11 @@ fn families(text: &str) -> BTreeMap<&str, BTreeSet<&str>> {
     families
 }
 
+/// Asks as an operator.
 async fn ask(state: &AppState, method: Method, path: &str) -> (StatusCode, HeaderMap, String) {
-    let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+    let request = Request::builder().method(method).uri(path);
+    let request = request.header("Authorization", format!("Bearer {OPERATOR_TOKEN}"));
+    let request = request.body(Body::empty()).unwrap();
     let response = http::router(state.clone()).oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();

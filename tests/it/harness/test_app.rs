@@ -10,6 +10,7 @@ use connwarden::config::Config;
 use connwarden::http::error::Problem;
 use connwarden::http::{self, AppState};
 use connwarden::jobs::Worker;
+use connwarden::model::credential::Secret;
 use connwarden::store::{self, Store};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -18,6 +19,9 @@ use url::Url;
 
 /// The moment at which every test begins.
 pub const START: &str = "2026-11-24T09:00:00Z";
+
+/// What an operator shows to a daemon inside the test.
+pub const OPERATOR_TOKEN: &str = "the-token-of-the-operator-in-tests";
 
 /// A daemon without a listener. [`TestApp::finish`] must be its end.
 pub struct TestApp {
@@ -70,7 +74,9 @@ impl TestApp {
     }
 
     /// A daemon of a configuration; its storage is a directory of its own.
-    pub async fn with(config: Config) -> Self {
+    pub async fn with(mut config: Config) -> Self {
+        // where browsers find it
+        config.web.access.allowed_hosts.push("warden.example".to_owned());
         let _ = rustls::crypto::ring::default_provider().install_default();
         Self::at(tempfile::tempdir().unwrap(), config, Clock::manual(START.parse().unwrap())).await
     }
@@ -78,6 +84,7 @@ impl TestApp {
     async fn at(directory: TempDir, config: Config, clock: Clock) -> Self {
         let store = Store::open(directory.path()).await.unwrap();
         let (state, worker) = app::wire(&config, store, clock.clone()).await.unwrap();
+        state.access.trust_local_operator(Secret::Text(OPERATOR_TOKEN.into()));
         state.readiness.set(true);
         Self { clock, state, worker, config, finished: false, directory }
     }
@@ -104,14 +111,32 @@ impl TestApp {
 
     /// Sends any request, as Alertmanager would.
     pub async fn request(&self, method: Method, path: &str, body: Body) -> Answer {
-        let request = Request::builder()
+        self.request_with(method, path, &[], body).await
+    }
+
+    /// Sends any request as an operator.
+    pub async fn act(&self, method: Method, path: &str, body: impl Into<Body>) -> Answer {
+        let shown = format!("Bearer {OPERATOR_TOKEN}");
+        self.request_with(method, path, &[("Authorization", &shown)], body.into()).await
+    }
+
+    /// Sends any request with some headers of its own.
+    pub async fn request_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Body,
+    ) -> Answer {
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header("User-Agent", "Alertmanager/0.33.1")
-            .header("Content-Type", "application/json")
-            .body(body)
-            .unwrap();
-        self.send(request).await
+            .header("Content-Type", "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(body).unwrap()).await
     }
 
     /// Asks for a page, as a browser would.

@@ -94,6 +94,8 @@ async fn lines_of_a_hostile_day(format: &str) -> Vec<String> {
         request("GET", "/api/v1/incidents/%1b%0a%e2%80%ae", "", b""),
         request("EVIL\u{1b}", "/", "", b""),
         b"\x1b[2J\r\nlevel=error\r\n\r\n".to_vec(),
+        "POST / HTTP/1.1\r\nHost: \u{202e}\u{9b}31m\u{feff} evil\r\nConnection: close\r\n\r\n".into(),
+        b"POST / HTTP/1.1\r\nHost: a\"%1b%0a<b>\r\nConnection: close\r\n\r\n".to_vec(),
     ];
     for request in requests {
         let mut stream = TcpStream::connect(("127.0.0.1", daemon.url.port().unwrap())).await.unwrap();
@@ -117,7 +119,7 @@ fn request(method: &str, path: &str, header: &str, body: &[u8]) -> Vec<u8> {
     let header = if header.is_empty() { String::new() } else { format!("{header}\r\n") };
     let length = body.len();
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: connwarden\r\nConnection: close\r\n{header}Content-Length: {length}\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{header}Content-Length: {length}\r\n\r\n"
     );
     [head.as_bytes(), body].concat()
 }

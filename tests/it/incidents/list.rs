@@ -106,7 +106,7 @@ async fn what_cannot_be_read_is_refused_with_its_reason() {
         let detail = app.get(path).await.problem(status);
         assert!(detail.contains(expected), "{path}: {detail}");
     }
-    let answer = app.request(Method::DELETE, "/api/v1/incidents", Body::empty()).await;
+    let answer = app.act(Method::DELETE, "/api/v1/incidents", Body::empty()).await;
     assert_eq!(answer.problem(405), "this method is not allowed here");
     app.finish().await;
 }
