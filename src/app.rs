@@ -4,6 +4,7 @@
 //! Whatever is not done after the grace period is cut off; jobs are durable and go on at the next start.
 
 mod lifecycle;
+pub mod operator_token;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use crate::http::peer::Peer;
 use crate::http::webhook::BodyLimits;
 use crate::http::{self, AppState};
 use crate::jobs::Worker;
+use crate::model::credential::Secret;
 use crate::model::mapping::ClusterRoute;
 use crate::nats::monitoring::{MonitoringClient, MonitoringSettings};
 use crate::observe::sweep::{ClusterTargets, Observer};
@@ -70,7 +72,9 @@ impl App {
         let address = config.web.listen_address;
         check_exposure(config, options)?;
         let store = Store::open(&config.storage.path).await.map_err(explain)?;
+        let token = operator_token::make(&config.storage.path)?;
         let (state, worker) = wire(config, store, clock).await?;
+        state.access.trust_local_operator(Secret::File(token));
         let listener = TcpListener::bind(address).await;
         let listener = listener.with_context(|| format!("listening on {address}"))?;
         Ok(Self { listener, state, worker: Arc::new(worker) })

@@ -3,6 +3,7 @@
 //! `inspect` asks NATS servers itself and needs no daemon; `incidents` asks a daemon through its API.
 
 mod check_config;
+mod client;
 mod incidents;
 mod inspect;
 mod printable;

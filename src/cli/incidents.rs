@@ -2,15 +2,12 @@
 
 use std::fmt::Write;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use serde::de::DeserializeOwned;
 use unicode_width::UnicodeWidthStr;
-use url::Url;
 
+use crate::cli::client::{Client, ClientArguments};
 use crate::cli::inspect::{ByList, read_by};
 use crate::cli::printable::{fit, spreadsheet, wrap};
 use crate::cli::table::{Column, draw, table_width, terminal};
@@ -18,16 +15,11 @@ use crate::cli::{Output, print, render};
 use crate::clock::Clock;
 use crate::http::api::clusters::DEFAULT_BY;
 use crate::http::api::documents::{AlertDocument, IncidentDocument, IncidentList};
-use crate::http::error::Problem;
 use crate::model::breakdown::By;
 use crate::model::ids::{IncidentId, SnapshotId};
 use crate::model::incident::IncidentState;
 use crate::model::printable::{age, visible};
 use crate::model::truth::Truth;
-use crate::outgoing;
-
-/// How long the daemon may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How instants are written for people.
 const INSTANT: &str = "%Y-%m-%d %H:%M:%SZ";
@@ -43,15 +35,8 @@ const NARROW_INDENT: usize = 4;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Where the daemon listens.
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        env = "CONNWARDEN_SERVER",
-        default_value = "http://127.0.0.1:9480"
-    )]
-    server: Url,
+    #[command(flatten)]
+    client: ClientArguments,
     #[command(subcommand)]
     command: Command,
 }
@@ -105,15 +90,16 @@ struct ShowArguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let client = Client::new(arguments.client)?;
     let text = match arguments.command {
-        Command::List(list) => self::list(&arguments.server, list).await?,
-        Command::Show(show) => self::show(&arguments.server, show).await?,
+        Command::List(list) => self::list(&client, list).await?,
+        Command::Show(show) => self::show(&client, show).await?,
     };
     print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn list(server: &Url, arguments: ListArguments) -> anyhow::Result<String> {
+async fn list(client: &Client, arguments: ListArguments) -> anyhow::Result<String> {
     let mut query = vec![("limit", arguments.limit.to_string())];
     let optional = [
         ("cluster", arguments.cluster),
@@ -122,7 +108,7 @@ async fn list(server: &Url, arguments: ListArguments) -> anyhow::Result<String> 
         ("before", arguments.before),
     ];
     query.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
-    let page: IncidentList = get(server, "api/v1/incidents", &query).await?;
+    let page: IncidentList = client.get("api/v1/incidents", &query).await?;
     match arguments.output {
         Output::Json => Ok(serde_json::to_string_pretty(&page)? + "\n"),
         Output::Csv => list_as_csv(&page),
@@ -185,7 +171,7 @@ fn list_as_csv(page: &IncidentList) -> anyhow::Result<String> {
     Ok(String::from_utf8(lines.into_inner()?)?)
 }
 
-async fn show(server: &Url, arguments: ShowArguments) -> anyhow::Result<String> {
+async fn show(client: &Client, arguments: ShowArguments) -> anyhow::Result<String> {
     let (default_top, default_by) = match arguments.output {
         Output::Table => ("20", Some(ByList(By::parse_list(DEFAULT_BY)?))),
         Output::Json | Output::Csv => ("100", None),
@@ -196,7 +182,7 @@ async fn show(server: &Url, arguments: ShowArguments) -> anyhow::Result<String> 
     let mut query = vec![("top", top)];
     query.extend(by.as_ref().map(|by| ("by", by.to_string())));
     query.extend(arguments.snapshot.map(|snapshot| ("snapshot", snapshot.to_string())));
-    let document: IncidentDocument = get(server, &path, &query).await?;
+    let document: IncidentDocument = client.get(&path, &query).await?;
     match arguments.output {
         Output::Json => Ok(serde_json::to_string_pretty(&document)? + "\n"),
         Output::Csv => render::csv(&document.breakdowns),
@@ -297,36 +283,6 @@ fn alerts(alerts: &[AlertDocument], width: usize) -> String {
     draw(&columns, &rows, width)
 }
 
-/// Asks the daemon for a document.
-async fn get<T: DeserializeOwned>(server: &Url, path: &str, query: &[(&str, String)]) -> anyhow::Result<T> {
-    let mut url = below(server, path).with_context(|| format!("{server} is not the URL of a daemon"))?;
-    url.query_pairs_mut().extend_pairs(query);
-    let http = outgoing::client(|builder| builder.timeout(TIMEOUT));
-    let answer =
-        http.get(url).send().await.with_context(|| {
-            format!("asking {server}; is `connwarden serve` running there? (see --server)")
-        })?;
-    let status = answer.status();
-    let body = answer.bytes().await.with_context(|| format!("reading the answer of {server}"))?;
-    if !status.is_success() {
-        return Err(match serde_json::from_slice::<Problem>(&body) {
-            Ok(problem) => anyhow::anyhow!("{}", visible(&problem.detail)),
-            Err(_) => anyhow::anyhow!("{server} answers with status {status}: is it connwarden?"),
-        });
-    }
-    serde_json::from_slice(&body)
-        .map_err(|error| anyhow::anyhow!("reading the document of {server}: {}", visible(&error.to_string())))
-}
-
-/// A path below the URL of a daemon, which may be a prefix behind a reverse proxy.
-fn below(server: &Url, path: &str) -> Option<Url> {
-    let mut url = server.clone();
-    url.set_query(None);
-    url.set_fragment(None);
-    url.path_segments_mut().ok()?.pop_if_empty().extend(path.split('/'));
-    Some(url)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -400,19 +356,6 @@ mod tests {
         ");
         let text = list_as_csv(&page).unwrap();
         assert!(text.ends_with(",3 connections on nats-1,2026-11-24T11:00:00Z\n"), "{text}");
-    }
-
-    #[test]
-    fn a_daemon_may_be_below_a_prefix() {
-        let cases = [
-            ("http://host:9480", "http://host:9480/api/v1/incidents"),
-            ("http://host/prefix", "http://host/prefix/api/v1/incidents"),
-            ("https://host/a/b/?x=y#z", "https://host/a/b/api/v1/incidents"),
-        ];
-        for (server, url) in cases {
-            assert_eq!(below(&server.parse().unwrap(), "api/v1/incidents").unwrap().as_str(), url);
-        }
-        assert_eq!(below(&"localhost:9480".parse().unwrap(), "api/v1/incidents"), None);
     }
 
     #[test]

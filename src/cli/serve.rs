@@ -23,12 +23,12 @@ pub(super) struct Arguments {
     #[arg(long = "nats.monitor", value_name = "URL", value_parser = parse_typed_monitor_url, conflicts_with = "config_file")]
     monitors: Vec<Url>,
     /// Directory of the database; made if it is not there. [default: data]
-    #[arg(long = "storage.path", value_name = "DIR")]
+    #[arg(long = "storage.path", value_name = "DIR", env = "CONNWARDEN_STORAGE_PATH")]
     storage_path: Option<PathBuf>,
     /// Address to listen on. [default: 127.0.0.1:9480]
     #[arg(long = "web.listen-address", value_name = "ADDRESS")]
     listen_address: Option<SocketAddr>,
-    /// Listen beyond loopback although nobody has to prove who they are.
+    /// Listen beyond loopback although no credential is configured and nobody has to prove who they are.
     #[arg(long = "web.insecure-no-auth")]
     insecure_no_auth: bool,
     /// Log level, or tracing filter directives. [default: info]

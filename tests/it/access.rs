@@ -2,6 +2,8 @@
 
 mod browser;
 mod config;
+mod delivery;
+mod operator;
 mod rate;
 mod signature;
 

@@ -9,17 +9,26 @@ use crate::harness::{eventually, http, tool};
 /// A running Alertmanager with one receiver.
 pub struct Alertmanager {
     url: Url,
-    _process: Process,
+    /// With its log.
+    pub process: Process,
     _directory: TempDir,
 }
 
 impl Alertmanager {
     /// Starts an Alertmanager that posts everything to `webhook`, one second after it came.
     pub async fn start(webhook: &Url) -> Self {
+        Self::start_with(webhook, "").await
+    }
+
+    /// Starts one that shows something to the webhook: `http_config` is the YAML of that setting.
+    pub async fn start_with(webhook: &Url, http_config: &str) -> Self {
+        let http_config: String = http_config.lines().map(|line| format!("          {line}\n")).collect();
+        let http_config =
+            if http_config.is_empty() { http_config } else { format!("        http_config:\n{http_config}") };
         let directory = tempfile::tempdir().unwrap();
         let config = format!(
             "route:\n  receiver: connwarden\n  group_by: [alertname]\n  group_wait: 1s\n  group_interval: 5s\n\
-             \x20 repeat_interval: 1h\nreceivers:\n  - name: connwarden\n    webhook_configs:\n      - url: {webhook}\n"
+             \x20 repeat_interval: 1h\nreceivers:\n  - name: connwarden\n    webhook_configs:\n      - url: {webhook}\n{http_config}"
         );
         std::fs::write(directory.path().join("alertmanager.yml"), config).unwrap();
         let arguments = [
@@ -40,7 +49,7 @@ impl Alertmanager {
             ready.status().is_success().then_some(())
         })
         .await;
-        Self { url, _process: process, _directory: directory }
+        Self { url, process, _directory: directory }
     }
 
     /// Pushes alerts, as Prometheus would.

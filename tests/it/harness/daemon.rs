@@ -18,11 +18,18 @@ pub struct Daemon {
     /// Where it listens.
     pub url: Url,
     pub process: Process,
+    /// Asks it; replaced by one that shows something, where something has to be shown.
+    pub client: reqwest::Client,
 }
 
 impl Daemon {
     /// Starts a daemon with its storage in `directory`, on a port of the system's choice, and waits until it is ready.
     pub async fn start(directory: &Path, arguments: &[String]) -> Self {
+        Self::start_for(http(), directory, arguments).await
+    }
+
+    /// Starts a daemon that is asked by `client`.
+    pub async fn start_for(client: reqwest::Client, directory: &Path, arguments: &[String]) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let _ = std::fs::remove_file(directory.join("connwarden.log"));
         let mut all = vec!["serve".to_owned(), "--web.listen-address".to_owned(), "127.0.0.1:0".to_owned()];
@@ -34,9 +41,9 @@ impl Daemon {
                 Url::parse(address).ok()
             })
             .await;
-        let daemon = Self { url, process };
+        let daemon = Self { url, process, client };
         eventually("a ready daemon", async || {
-            let ready = http().get(daemon.at("-/ready")).send().await.ok()?;
+            let ready = daemon.client.get(daemon.at("-/ready")).send().await.ok()?;
             ready.status().is_success().then_some(())
         })
         .await;
@@ -61,7 +68,7 @@ impl Daemon {
 
     /// Asks for a document.
     pub async fn get(&self, path: &str) -> Value {
-        let answer = http().get(self.at(path)).send().await.unwrap();
+        let answer = self.client.get(self.at(path)).send().await.unwrap();
         let (status, text) = (answer.status(), answer.text().await.unwrap());
         assert!(status.is_success(), "{path}: {status} {text}");
         serde_json::from_str(&text).unwrap()
@@ -69,7 +76,7 @@ impl Daemon {
 
     /// Posts a notification; status and text of the answer.
     pub async fn notify(&self, body: impl Into<reqwest::Body>) -> (u16, String) {
-        let answer = http().post(self.webhook()).body(body).send().await.unwrap();
+        let answer = self.client.post(self.webhook()).body(body).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
