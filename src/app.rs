@@ -4,25 +4,27 @@
 //! Whatever is not done after the grace period is cut off; jobs are durable and go on at the next start.
 
 mod lifecycle;
+mod listener;
 pub mod operator_token;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::app::listener::Listener;
+use crate::app::tls::Certificates;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::engine::{Cluster, ENRICH, Engine, IncidentRules, VERIFY};
 use crate::http::auth::{Access, Rules};
 use crate::http::management::Readiness;
-use crate::http::peer::Peer;
 use crate::http::webhook::BodyLimits;
 use crate::http::{self, AppState};
 use crate::jobs::Worker;
@@ -57,7 +59,7 @@ pub struct StartOptions {
 
 /// A daemon that is about to run.
 pub struct App {
-    listener: TcpListener,
+    listener: Listener,
     state: AppState,
     worker: Arc<Worker>,
 }
@@ -73,9 +75,12 @@ impl App {
         check_exposure(config, options)?;
         let store = Store::open(&config.storage.path).await.map_err(explain)?;
         let token = operator_token::make(&config.storage.path)?;
-        let (state, worker) = wire(config, store, clock).await?;
+        let (state, worker) = wire(config, store, clock.clone()).await?;
         state.access.trust_local_operator(Secret::File(token));
-        let listener = TcpListener::bind(address).await;
+        let files = config.web.access.tls.clone();
+        let certificates = files.map(|files| Certificates::load(files, clock, state.metrics.clone()));
+        let certificates = certificates.transpose().context("setting up web.tls")?;
+        let listener = Listener::bind(address, certificates).await;
         let listener = listener.with_context(|| format!("listening on {address}"))?;
         Ok(Self { listener, state, worker: Arc::new(worker) })
     }
@@ -86,8 +91,8 @@ impl App {
     ///
     /// The operating system does not say.
     pub fn url(&self) -> anyhow::Result<String> {
-        let address = self.listener.local_addr().context("asking for the bound address")?;
-        Ok(format!("http://{address}"))
+        let address = self.listener.address().context("asking for the bound address")?;
+        Ok(format!("{}://{address}", self.listener.scheme()))
     }
 
     /// Runs until told to stop.
@@ -106,9 +111,7 @@ impl App {
             tasks.spawn(async move { worker.run(soft).await });
         }
         tasks.spawn(learn_now_and_then(state.engine.clone(), soft.clone()));
-        let service = http::router(state.clone()).into_make_service_with_connect_info::<Peer>();
-        let served =
-            axum::serve(listener, service).with_graceful_shutdown(soft.clone().cancelled_owned());
+        let served = listener.serve(http::router(state.clone()), soft.clone());
         tasks.spawn(async move {
             if let Err(error) = served.await {
                 warn!(%error, "the listener failed: {error}");

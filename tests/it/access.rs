@@ -4,8 +4,10 @@ mod browser;
 mod config;
 mod delivery;
 mod operator;
+mod pki;
 mod rate;
 mod signature;
+mod tls;
 
 use std::net::IpAddr;
 use std::path::Path;
