@@ -29,14 +29,16 @@ COPY --from=build /usr/local/bin/connwarden /usr/local/bin/connwarden
 USER 65532:65532
 WORKDIR /var/lib/connwarden
 VOLUME /var/lib/connwarden
+# where `connwarden incidents` in the container finds the operator's token
+ENV CONNWARDEN_STORAGE_PATH=/var/lib/connwarden
 EXPOSE 9480
 # Ends as the daemon is used to: the jobs that have begun are finished, within 20 seconds.
 STOPSIGNAL SIGTERM
 # Asks the daemon for its newest incident, which takes its HTTP server and its store to answer; the image has no other
-# HTTP client. Set CONNWARDEN_SERVER if it does not listen on port 9480.
+# HTTP client. Set CONNWARDEN_SERVER if it does not listen on port 9480, or by TLS.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=10s \
     CMD ["connwarden", "incidents", "list", "--limit", "1"]
 ENTRYPOINT ["connwarden"]
-# Mount a configuration file there. It has to let connwarden listen beyond the container's own loopback, which is
-# refused unless --web.insecure-no-auth is given: docker-compose.yml shows how, and what has to keep strangers out.
+# Mount a configuration file there. It has to let connwarden listen beyond the container's own loopback, which takes
+# credentials: docker-compose.yml and deploy/compose/connwarden.yml show how.
 CMD ["serve", "--config.file", "/etc/connwarden/connwarden.yml", "--storage.path", "/var/lib/connwarden"]

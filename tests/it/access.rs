@@ -2,7 +2,7 @@
 
 mod browser;
 mod config;
-mod delivery;
+pub mod delivery;
 mod operator;
 mod pki;
 mod rate;

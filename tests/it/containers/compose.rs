@@ -8,9 +8,11 @@ use tempfile::TempDir;
 use url::Url;
 
 use super::{
-    alertmanager_accepts, connwarden_accepts, flag, help_of_serve, only_known_flags, path, read, receivers,
+    alertmanager_accepts, connwarden_accepts, flag, help_of_serve, only_known_flags, path, read,
+    read as read_repository, receivers,
 };
 use super::{start_daemon, succeeds, words};
+use crate::access::delivery::client;
 use crate::harness::nats::NEWEST;
 use crate::harness::{tool, yaml};
 
@@ -33,6 +35,14 @@ fn list(service: &Value, key: &str) -> Vec<String> {
     service.get(key).map(words).unwrap_or_default()
 }
 
+/// The services that must have been started before.
+fn dependencies(service: &Value) -> Vec<String> {
+    match &service["depends_on"] {
+        Value::Object(conditions) => conditions.keys().cloned().collect(),
+        _ => list(service, "depends_on"),
+    }
+}
+
 /// The mounts of a service: where from, where to.
 fn mounts(service: &Value) -> Vec<(String, String)> {
     let mounts = list(service, "volumes");
@@ -45,7 +55,11 @@ fn mounts(service: &Value) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The files of a service as its container sees them, below a folder of their own.
+/// Where the secrets are that the service `secrets` makes.
+const SECRETS: &str = "/run/connwarden";
+
+/// The files of a service as its container sees them, below a folder of their own; those that name secrets name them
+/// there.
 struct Root {
     directory: TempDir,
 }
@@ -58,10 +72,24 @@ impl Root {
             if let Some(from) = from.strip_prefix("./") {
                 let to = root.file(&to);
                 std::fs::create_dir_all(to.parent().unwrap()).unwrap();
-                std::fs::copy(path(from), to).unwrap();
+                let text = std::fs::read_to_string(path(from)).unwrap();
+                std::fs::write(to, text.replace(SECRETS, root.file(SECRETS).to_str().unwrap())).unwrap();
+            } else if from == "secrets" {
+                assert_eq!(to, SECRETS);
+                root.make_secrets();
             }
         }
         root
+    }
+
+    /// Runs what the service `secrets` runs; it wants nothing but what every shell has.
+    fn make_secrets(&self) {
+        let directory = self.file(SECRETS);
+        std::fs::create_dir_all(&directory).unwrap();
+        let words = command("secrets");
+        // compose takes one dollar sign of two away
+        let script = words.last().unwrap().replace("$$", "$").replace(SECRETS, directory.to_str().unwrap());
+        succeeds(Path::new("/bin/sh"), &[&words[1], &script]);
     }
 
     fn file(&self, inside: &str) -> PathBuf {
@@ -111,6 +139,7 @@ fn every_mounted_file_exists_and_every_volume_is_declared() {
         }
     }
     used.sort();
+    used.dedup();
     assert_eq!(used.iter().collect::<Vec<_>>(), declared.keys().collect::<Vec<_>>());
 }
 
@@ -152,7 +181,7 @@ fn every_image_has_a_version_and_nats_the_one_that_is_tested() {
             }
             None => assert_eq!((name.as_str(), &service["build"]), ("connwarden", &json!("."))),
         }
-        for other in list(service, "depends_on") {
+        for other in dependencies(service) {
             assert!(services.contains_key(&other), "{name} depends on {other}");
         }
     }
@@ -245,13 +274,39 @@ fn alertmanager_posts_to_connwarden() {
     assert_eq!(url.path(), "/api/v1/webhook/alertmanager");
 }
 
+#[test]
+fn secrets_are_made_once_and_are_nobody_elses() {
+    let roots = [Root::of("connwarden"), Root::of("connwarden")];
+    let read = |root: &Root, name: &str| std::fs::read_to_string(root.file(SECRETS).join(name)).unwrap();
+    let mut all = Vec::new();
+    for root in &roots {
+        for name in ["alertmanager", "prometheus", "viewer"] {
+            let secret = read(root, name);
+            assert!(secret.len() == 64 && secret.bytes().all(|byte| byte.is_ascii_hexdigit()), "{secret}");
+            all.push(secret);
+        }
+    }
+    roots[0].make_secrets();
+    assert_eq!(read(&roots[0], "viewer"), all[2], "it is not made anew");
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 6);
+    assert_eq!(roots[0].file(SECRETS).read_dir().unwrap().count(), 3);
+    // who shows one finds it where it is made, and it is there before anybody reads it
+    let compose = compose();
+    for name in ["alertmanager", "prometheus", "connwarden"] {
+        assert!(mounts(&compose["services"][name]).contains(&("secrets".into(), SECRETS.into())), "{name}");
+    }
+    let condition = &compose["services"]["connwarden"]["depends_on"]["secrets"]["condition"];
+    assert_eq!(condition, "service_completed_successfully");
+}
+
 #[tokio::test]
 async fn the_alert_of_the_compose_file_is_about_its_cluster_and_one_server() {
     let root = Root::of("connwarden");
     let words = command("connwarden");
     let config = root.file(flag(&words, "--config.file"));
     connwarden_accepts(&config);
-    assert!(words.iter().any(|word| word == "--web.insecure-no-auth"));
     let volume = flag(&words, "--storage.path");
     assert!(mounts(&compose()["services"]["connwarden"]).contains(&("connwarden".into(), volume.into())));
 
@@ -274,9 +329,27 @@ async fn the_alert_of_the_compose_file_is_about_its_cluster_and_one_server() {
 
     let directory = tempfile::tempdir().unwrap();
     let flags = ["--config.file".to_owned(), config.display().to_string()];
-    let daemon = start_daemon(directory.path(), &flags).await;
-    let body = json!({ "version": "4", "groupKey": "{}", "status": "firing", "alerts": [alert] });
-    assert_eq!(daemon.notify(body.to_string()).await.0, 202);
+    let mut daemon = start_daemon(directory.path(), &flags).await;
+    let body = json!({ "version": "4", "groupKey": "{}", "status": "firing", "alerts": [alert] }).to_string();
+    assert_eq!(daemon.notify(body.clone()).await.0, 401);
+    let read = |path: &str| std::fs::read_to_string(root.file(path)).unwrap();
+    // what the others show, by the names by which they know it
+    let shown = |service: &str, of: &str| {
+        let config = yaml::document(&read_repository(&format!("deploy/compose/{service}.yml")));
+        read(config.pointer(of).unwrap_or_else(|| panic!("{service}: {of}")).as_str().unwrap())
+    };
+    let file = "/receivers/1/webhook_configs/0/http_config/authorization/credentials_file";
+    let delivery = daemon.client.post(daemon.webhook()).bearer_auth(shown("alertmanager", file));
+    let delivery = delivery.header("Host", "connwarden:9480").body(body);
+    assert_eq!(delivery.send().await.unwrap().status(), 202);
+    let file = "/scrape_configs/1/authorization/credentials_file";
+    let scrape = daemon.client.get(daemon.at("metrics")).bearer_auth(shown("prometheus", file));
+    assert_eq!(scrape.send().await.unwrap().status(), 200);
+    let page = daemon.client.get(daemon.at("")).basic_auth("viewer", Some(read("/run/connwarden/viewer")));
+    assert_eq!(page.send().await.unwrap().status(), 200);
+
+    let operator = std::fs::read_to_string(directory.path().join("data/operator-token")).unwrap();
+    daemon.client = client(None, Some(operator.trim()), None);
     let incident = daemon.incident("an incident", |incident| incident["alerts"][0].is_object()).await;
     assert_eq!(incident["cluster"], "compose");
     assert_eq!(incident["mapped_by"], "matchers");

@@ -39,7 +39,7 @@ fn the_alert_rule_of_the_manual_is_the_one_in_deploy() {
 fn every_alertmanager_snippet_loads() {
     alertmanager_accepts(&path(ROUTE));
     let directory = tempfile::tempdir().unwrap();
-    for page in ["README.md", "docs/getting-started.md"] {
+    for page in ["README.md", "docs/getting-started.md", "docs/deployment.md"] {
         let found = blocks(page, "receivers:");
         assert!(!found.is_empty(), "{page}");
         for (index, mut block) in found.into_iter().enumerate() {

@@ -93,8 +93,18 @@ fn kubernetes_mounts_a_configuration_that_connwarden_accepts() {
         map["data"][file.file_name().unwrap().to_str().unwrap()].as_str().expect("the file in the map");
     let directory = tempfile::tempdir().unwrap();
     let copy = directory.path().join("connwarden.yml");
-    std::fs::write(&copy, config).unwrap();
+    let secrets = by_name(&container["volumeMounts"], "secrets");
+    let mounted = secrets["mountPath"].as_str().unwrap();
+    assert_eq!(by_name(&pod["volumes"], "secrets")["secret"]["secretName"], "connwarden");
+    for name in ["alertmanager", "prometheus"] {
+        assert!(config.contains(&format!("{mounted}/{name}\n")), "{name}");
+        assert!(read(KUBERNETES).contains(&format!("--from-literal={name}=")), "{name} is made by nobody");
+        std::fs::write(directory.path().join(name), format!("0123456789abcdef-{name}")).unwrap();
+    }
+    std::fs::write(&copy, config.replace(mounted, directory.path().to_str().unwrap())).unwrap();
     connwarden_accepts(&copy);
+    let hosts = words(&yaml::document(config)["web"]["allowed_hosts"]);
+    assert!(hosts.iter().any(|host| host == "connwarden.monitoring.svc"));
 
     let storage = by_name(&container["volumeMounts"], "storage");
     assert_eq!(storage["mountPath"], flag(&arguments, "--storage.path"));
@@ -136,7 +146,7 @@ fn kubernetes_runs_it_as_the_user_of_the_image_without_rights_and_shut_off() {
             "capabilities": { "drop": ["ALL"] },
         })
     );
-    // it listens beyond loopback without authentication: that is only as good as this
+    // what is sent is sent in the clear: that is only as good as this
     let policy = object("NetworkPolicy");
     let selected = &policy["spec"]["podSelector"]["matchLabels"];
     assert_eq!(*selected, deployment["spec"]["selector"]["matchLabels"]);
