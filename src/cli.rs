@@ -6,6 +6,7 @@ mod check_config;
 mod client;
 mod incidents;
 mod inspect;
+mod notifications;
 mod printable;
 mod render;
 mod serve;
@@ -39,8 +40,10 @@ enum Command {
     CheckConfig(check_config::Arguments),
     /// Show who holds the connections of NATS servers, right now; needs no daemon.
     Inspect(inspect::Arguments),
-    /// List and show the incidents of a running daemon.
+    /// List and show the incidents of a running daemon, and act on them.
     Incidents(incidents::Arguments),
+    /// List what a running daemon has received, and take it in once more.
+    Notifications(notifications::Arguments),
 }
 
 /// How to write a result.
@@ -79,6 +82,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Serve(arguments) => serve::run(arguments).await,
             Command::Inspect(arguments) => inspect::run(arguments).await,
             Command::Incidents(arguments) => incidents::run(arguments).await,
+            Command::Notifications(arguments) => notifications::run(arguments).await,
             Command::CheckConfig(_) => unreachable!("handled above, without a runtime"),
         }
     })

@@ -38,7 +38,7 @@ use section::Section;
 /// Every key of the file, as a dotted path; `[]` stands for each element of a list.
 ///
 /// The reader knows no other keys, and the documentation must explain each of these.
-pub const KEYS: [&str; 49] = [
+pub const KEYS: &[&str] = &[
     "web.listen_address",
     "web.max_body",
     "web.credentials[].name",

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use url::{Host, Url};
 
 use crate::app::operator_token;
@@ -90,13 +92,33 @@ impl Client {
         path: &str,
         query: &[(&str, String)],
     ) -> anyhow::Result<T> {
+        self.send(path, |http, mut url| {
+            url.query_pairs_mut().extend_pairs(query);
+            http.get(url)
+        })
+        .await
+    }
+
+    /// Has something done; the document that is answered.
+    ///
+    /// # Errors
+    ///
+    /// Nobody answered, or the daemon refused, or it is none.
+    pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> anyhow::Result<T> {
+        self.send(path, |http, url| http.post(url).json(body)).await
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: impl FnOnce(reqwest::Client, Url) -> RequestBuilder,
+    ) -> anyhow::Result<T> {
         let server = &self.server;
-        let mut url = below(server, path).with_context(|| format!("{server} is not the URL of a daemon"))?;
-        url.query_pairs_mut().extend_pairs(query);
+        let url = below(server, path).with_context(|| format!("{server} is not the URL of a daemon"))?;
         // what is meant for one address is for no other
         let http =
             outgoing::client(|builder| builder.timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none()));
-        let mut request = http.get(url);
+        let mut request = request(http, url);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.expose_secret());
         }

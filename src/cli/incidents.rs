@@ -1,5 +1,7 @@
 //! `connwarden incidents`: the incidents of a running daemon, through its API.
 
+mod act;
+
 use std::fmt::Write;
 use std::process::ExitCode;
 
@@ -8,6 +10,7 @@ use jiff::Timestamp;
 use unicode_width::UnicodeWidthStr;
 
 use crate::cli::client::{Client, ClientArguments};
+use crate::cli::incidents::act::Act;
 use crate::cli::inspect::{ByList, read_by};
 use crate::cli::printable::{fit, spreadsheet, wrap};
 use crate::cli::table::{Column, draw, table_width, terminal};
@@ -47,6 +50,8 @@ enum Command {
     List(ListArguments),
     /// Show one incident: who holds the connections, and what happened.
     Show(ShowArguments),
+    #[command(flatten)]
+    Act(Act),
 }
 
 #[derive(Debug, Args)]
@@ -94,6 +99,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let text = match arguments.command {
         Command::List(list) => self::list(&client, list).await?,
         Command::Show(show) => self::show(&client, show).await?,
+        Command::Act(act) => act::run(&client, act).await?,
     };
     print(&text)?;
     Ok(ExitCode::SUCCESS)

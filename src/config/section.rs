@@ -279,9 +279,9 @@ fn join(path: &str, key: &str) -> String {
 /// Finds the key of another section that was probably meant, the nearest to the section `here`.
 fn elsewhere(typed: &str, here: &str) -> Option<&'static str> {
     let last = |path: &'static str| path.rsplit('.').next().unwrap_or(path);
-    let meant = closest(typed, KEYS.into_iter().map(last))?;
+    let meant = closest(typed, KEYS.iter().copied().map(last))?;
     let shared =
         |path: &str| path.split('.').zip(here.split('.')).take_while(|(one, other)| one == other).count();
     // of equally near ones the first
-    KEYS.into_iter().rev().filter(|path| last(path) == meant).max_by_key(|path| shared(path))
+    KEYS.iter().copied().rev().filter(|path| last(path) == meant).max_by_key(|path| shared(path))
 }

@@ -3,13 +3,39 @@
 pub mod clusters;
 pub mod documents;
 pub mod incidents;
+pub mod notifications;
 
-use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 
 use crate::http::error::ApiError;
 
 /// How many groups of each breakdown a document lists, unless it is asked for more or fewer.
 pub const DEFAULT_TOP: usize = 100;
+
+/// Documents per page of a list, unless it is asked for more or fewer.
+pub const DEFAULT_LIMIT: u32 = 50;
+
+/// Documents per page of a list at the most.
+const LARGEST_LIMIT: u32 = 500;
+
+/// Checks how many documents a page shall have.
+///
+/// # Errors
+///
+/// It is none, or too many.
+pub fn checked_limit(limit: u32) -> Result<u32, ApiError> {
+    if (1..=LARGEST_LIMIT).contains(&limit) {
+        Ok(limit)
+    } else {
+        Err(ApiError::BadRequest(format!("limit: {limit} is not between 1 and {LARGEST_LIMIT}")))
+    }
+}
+
+impl From<JsonRejection> for ApiError {
+    fn from(rejection: JsonRejection) -> Self {
+        Self::BadRequest(rejection.body_text())
+    }
+}
 
 impl From<QueryRejection> for ApiError {
     fn from(rejection: QueryRejection) -> Self {

@@ -14,9 +14,9 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::engine::{IntakeError, LookError};
+use crate::engine::{ActError, IntakeError, LookError};
 use crate::model::breakdown::InvalidBy;
-use crate::model::ids::{IncidentId, SnapshotId};
+use crate::model::ids::{IncidentId, NotificationId, SnapshotId};
 use crate::store::StoreError;
 
 pub use crate::http::error::access::{AccessError, Challenge};
@@ -36,9 +36,15 @@ pub enum ApiError {
     /// The incident has no such snapshot.
     #[error("the incident has no snapshot {0}")]
     UnknownSnapshot(SnapshotId),
-    /// The path or the query cannot be read.
+    /// No such notification.
+    #[error("no notification {0}")]
+    UnknownNotification(NotificationId),
+    /// The path, the query or the body cannot be read.
     #[error("{0}")]
     BadRequest(String),
+    /// An operator's act was refused.
+    #[error(transparent)]
+    Act(ActError),
     /// Not what a breakdown can be by.
     #[error("by: {0}")]
     By(#[from] InvalidBy),
@@ -69,15 +75,30 @@ pub struct Problem {
     pub request_id: String,
 }
 
+impl From<ActError> for ApiError {
+    fn from(error: ActError) -> Self {
+        match error {
+            ActError::Store(error) => Self::Store(error),
+            error => Self::Act(error),
+        }
+    }
+}
+
 impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
             Self::NoSuchPath
             | Self::UnknownIncident(_)
             | Self::UnknownSnapshot(_)
+            | Self::UnknownNotification(_)
+            | Self::Act(
+                ActError::UnknownIncident(_) | ActError::UnknownNotification(_) | ActError::UnknownCluster(_),
+            )
             | Self::Look(LookError::UnknownCluster(_)) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::BadRequest(_) | Self::By(_) => StatusCode::BAD_REQUEST,
+            Self::Act(ActError::Transition(_) | ActError::InTheWay { .. }) => StatusCode::CONFLICT,
+            Self::Act(ActError::Unreadable(_) | ActError::Store(_)) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::BadRequest(_) | Self::By(_) | Self::Act(ActError::Text(_)) => StatusCode::BAD_REQUEST,
             Self::Look(LookError::CutShort(_)) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(error) if error.is_temporary() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(_) | Self::Page(_) => StatusCode::INTERNAL_SERVER_ERROR,

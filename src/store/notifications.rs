@@ -76,6 +76,7 @@ pub struct NotificationSummary {
 
 #[derive(sqlx::FromRow)]
 struct SummaryRow {
+    notification_key: i64,
     notification_id: String,
     received_at: i64,
     sender: String,
@@ -197,8 +198,8 @@ pub async fn find_by_digest(
 /// The database refused, or holds what cannot be read.
 pub async fn find(conn: &mut Conn, id: NotificationId) -> Result<Option<NotificationSummary>, StoreError> {
     let row: Option<SummaryRow> = sqlx::query_as(
-        "SELECT notification_id, received_at, sender, receiver, alert_count, truncated_alerts, seen_count,
-                last_seen_at
+        "SELECT notification_key, notification_id, received_at, sender, receiver, alert_count, truncated_alerts,
+                seen_count, last_seen_at
            FROM notifications
           WHERE notification_id = $1",
     )
@@ -208,6 +209,40 @@ pub async fn find(conn: &mut Conn, id: NotificationId) -> Result<Option<Notifica
     row.map(NotificationSummary::try_from).transpose()
 }
 
+/// One page of notifications.
+#[derive(Debug)]
+pub struct NotificationPage {
+    /// The notifications, newest first.
+    pub notifications: Vec<NotificationSummary>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<i64>,
+}
+
+/// Lists notifications, newest first.
+///
+/// # Errors
+///
+/// The database refused, or holds what cannot be read.
+pub async fn list(conn: &mut Conn, before: Option<i64>, limit: u32) -> Result<NotificationPage, StoreError> {
+    let mut rows: Vec<SummaryRow> = sqlx::query_as(
+        "SELECT notification_key, notification_id, received_at, sender, receiver, alert_count, truncated_alerts,
+                seen_count, last_seen_at
+           FROM notifications
+          WHERE notification_key < $1
+          ORDER BY notification_key DESC
+          LIMIT $2",
+    )
+    .bind(before.unwrap_or(i64::MAX))
+    .bind(i64::from(limit) + 1)
+    .fetch_all(conn)
+    .await?;
+    let more = rows.len() > limit as usize;
+    rows.truncate(limit as usize);
+    let next = rows.last().filter(|_| more).map(|row| row.notification_key);
+    let notifications = rows.into_iter().map(NotificationSummary::try_from).collect::<Result<_, _>>()?;
+    Ok(NotificationPage { notifications, next })
+}
+
 /// Lists the notifications that the timeline of an incident names, oldest first.
 ///
 /// # Errors
@@ -215,8 +250,8 @@ pub async fn find(conn: &mut Conn, id: NotificationId) -> Result<Option<Notifica
 /// The database refused, or holds what cannot be read.
 pub async fn list_of(conn: &mut Conn, incident: IncidentId) -> Result<Vec<NotificationSummary>, StoreError> {
     let rows: Vec<SummaryRow> = sqlx::query_as(
-        "SELECT notification_id, received_at, sender, receiver, alert_count, truncated_alerts, seen_count,
-                last_seen_at
+        "SELECT notification_key, notification_id, received_at, sender, receiver, alert_count, truncated_alerts,
+                seen_count, last_seen_at
            FROM notifications
           WHERE notification_id IN (SELECT notification_id
                                       FROM entries

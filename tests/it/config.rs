@@ -542,8 +542,9 @@ fn the_example_tells_the_defaults() {
 #[test]
 fn the_manual_documents_every_key() {
     let missing: Vec<&str> = KEYS
-        .into_iter()
+        .iter()
         .filter(|key| !MANUAL.lines().any(|line| line.starts_with(&format!("| `{key}` |"))))
+        .copied()
         .collect();
 
     assert_eq!(missing, Vec::<&str>::new());

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 mod access;
+mod acts;
 mod architecture;
 mod clusters;
 mod config;

@@ -123,7 +123,7 @@ async fn every_answer_names_its_request() {
         (Method::GET, "/api/v1/incidents", 200),
         (Method::GET, "/api/v1/incidents?limit=0", 400),
         (Method::GET, "/nowhere", 404),
-        (Method::POST, "/api/v1/incidents", 405),
+        (Method::POST, "/api/v1/clusters", 405),
         (Method::POST, "/api/v1/webhook/alertmanager", 400),
     ];
     for (method, path, expected) in requests {
@@ -142,7 +142,9 @@ async fn every_answer_names_its_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_method_that_is_not_allowed_is_told_which_are() {
     let app = TestApp::start().await;
-    for (path, allowed) in [("/api/v1/incidents", "GET,HEAD"), ("/api/v1/webhook/alertmanager", "POST,PUT")] {
+    for (path, allowed) in
+        [("/api/v1/incidents", "GET,HEAD,POST"), ("/api/v1/webhook/alertmanager", "POST,PUT")]
+    {
         let (status, headers, _) = ask(&app.state, Method::DELETE, path).await;
         assert_eq!(
             (status.as_u16(), headers.get("allow").and_then(|value| value.to_str().ok())),

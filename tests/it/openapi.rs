@@ -30,7 +30,16 @@ async fn every_route_is_in_the_document_and_every_path_of_the_document_is_there(
     GET /api/v1/clusters
     GET /api/v1/clusters/{name}/breakdown
     GET /api/v1/incidents
+    POST /api/v1/incidents
     GET /api/v1/incidents/{id}
+    POST /api/v1/incidents/{id}/acknowledge
+    POST /api/v1/incidents/{id}/notes
+    POST /api/v1/incidents/{id}/reopen
+    POST /api/v1/incidents/{id}/resolve
+    GET /api/v1/notifications
+    GET /api/v1/notifications/{id}
+    GET /api/v1/notifications/{id}/body
+    POST /api/v1/notifications/{id}/replay
     POST /api/v1/webhook/alertmanager
     PUT /api/v1/webhook/alertmanager
     GET /metrics

@@ -212,7 +212,7 @@ async fn an_end_that_nobody_can_check_is_unverified_at_once_and_says_why() {
     for (alert, watched) in [(complex, true), (other, true), (high("nats-1"), false)] {
         let app =
             if watched { TestApp::watching([&server.monitor.url]).await } else { TestApp::start().await };
-        let id = post(&app, &[alert.clone()]).await;
+        let id = post(&app, std::slice::from_ref(&alert)).await;
         post(&app, &[resolved(alert, ENDED)]).await;
         assert_eq!(state(&app, &id).await, "resolved unverified");
         told.push(last(&show(&app, &id).await).1);

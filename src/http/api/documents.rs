@@ -20,6 +20,8 @@ use crate::model::truth::Truth;
 use crate::store::notifications::NotificationSummary;
 use crate::store::snapshots::SnapshotSummary;
 
+pub use crate::engine::Receipt;
+
 /// `GET /api/v1/incidents`.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct IncidentList {
@@ -83,6 +85,15 @@ pub struct IncidentDocument {
     /// The notifications that the timeline names, oldest first.
     #[serde(default)]
     pub notifications: Vec<NotificationDocument>,
+}
+
+/// `GET /api/v1/notifications`.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct NotificationList {
+    /// The notifications, newest first.
+    pub notifications: Vec<NotificationDocument>,
+    /// Where the next page begins: pass it as `before`.
+    pub next: Option<String>,
 }
 
 /// A stored notification.

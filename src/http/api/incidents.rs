@@ -1,4 +1,6 @@
-//! `GET /api/v1/incidents` and `GET /api/v1/incidents/{id}`.
+//! `GET /api/v1/incidents` and `GET /api/v1/incidents/{id}`; what changes incidents is in [`acts`].
+
+pub mod acts;
 
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -7,23 +9,17 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::http::AppState;
-use crate::http::api::DEFAULT_TOP;
 use crate::http::api::documents::{
     AlertDocument, IncidentDocument, IncidentHead, IncidentList, NotificationDocument, SnapshotDocument,
     top_of,
 };
+use crate::http::api::{DEFAULT_LIMIT, DEFAULT_TOP, checked_limit};
 use crate::http::error::{ApiError, Problem};
 use crate::model::breakdown::{By, InvalidBy};
 use crate::model::ids::{IncidentId, SnapshotId};
 use crate::model::incident::IncidentState;
 use crate::store::incidents::IncidentFilter;
 use crate::store::{alerts, entries, incidents, notifications, snapshots};
-
-/// Incidents per page, unless it is asked for more or fewer.
-const DEFAULT_LIMIT: u32 = 50;
-
-/// Incidents per page at the most.
-const LARGEST_LIMIT: u32 = 500;
 
 /// Which incidents to list.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -123,10 +119,7 @@ pub async fn list_page(state: &AppState, query: ListQuery) -> Result<IncidentLis
             IncidentState::NAMES.join(", ")
         )));
     }
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=LARGEST_LIMIT).contains(&limit) {
-        return Err(ApiError::BadRequest(format!("limit: {limit} is not between 1 and {LARGEST_LIMIT}")));
-    }
+    let limit = checked_limit(query.limit.unwrap_or(DEFAULT_LIMIT))?;
     let filter = IncidentFilter {
         cluster: query.cluster,
         alert_name: query.alert_name,
