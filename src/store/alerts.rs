@@ -89,7 +89,7 @@ impl TryFrom<Row> for Member {
 
 /// The columns of [`Row`]; every query that reads members begins with it.
 const SELECT: &str =
-    "SELECT incident_id, fingerprint, generation, flaps, stale_since, suppression, status, starts_at,
+    "SELECT incident_id, alerts.fingerprint, generation, flaps, stale_since, suppression, status, starts_at,
         ended_at, labels, annotations, generator_url, value, value_source, server_url, server_matched_by,
         first_seen_at, last_seen_at
    FROM alerts
@@ -112,36 +112,31 @@ pub async fn list(
         .collect()
 }
 
-/// Lists those members of some incidents that have one of some fingerprints.
+/// Finds members by incident and fingerprint, as far as they are there.
 ///
 /// # Errors
 ///
 /// The database refused, or holds what cannot be read.
-pub async fn list_some(
+pub async fn find(
     conn: &mut Conn,
-    incidents: &[IncidentId],
-    fingerprints: &[&Fingerprint],
+    wanted: &[(IncidentId, &Fingerprint)],
 ) -> Result<Vec<(IncidentId, Member)>, StoreError> {
     let mut members = Vec::new();
-    for incidents in incidents.chunks(LIST) {
-        for fingerprints in fingerprints.chunks(LIST) {
-            let mut query = QueryBuilder::<Sqlite>::new(SELECT);
-            query.push("WHERE incident_id IN (");
-            let mut list = query.separated(", ");
-            for incident in incidents {
-                list.push_bind(incident.to_string());
-            }
-            query.push(") AND fingerprint IN (");
-            let mut list = query.separated(", ");
-            for fingerprint in fingerprints {
-                list.push_bind(fingerprint.as_str());
-            }
-            query.push(")");
-            let rows: Vec<Row> = query.build_query_as().fetch_all(&mut *conn).await?;
-            for row in rows {
-                let id = parse("incidents", "incident_id", &row.incident_id, |id| id.parse().ok())?;
-                members.push((id, Member::try_from(row)?));
-            }
+    for wanted in wanted.chunks(LIST) {
+        // pairs, not two lists: those would be looked up crosswise
+        let mut query = QueryBuilder::<Sqlite>::new("WITH wanted (id, fingerprint) AS (");
+        query.push_values(wanted, |mut row, (incident, fingerprint)| {
+            row.push_bind(incident.to_string()).push_bind(fingerprint.as_str());
+        });
+        query.push(") ");
+        query.push(SELECT);
+        query.push(
+            "JOIN wanted ON wanted.id = incidents.incident_id AND wanted.fingerprint = alerts.fingerprint",
+        );
+        let rows: Vec<Row> = query.build_query_as().fetch_all(&mut *conn).await?;
+        for row in rows {
+            let id = parse("incidents", "incident_id", &row.incident_id, |id| id.parse().ok())?;
+            members.push((id, Member::try_from(row)?));
         }
     }
     Ok(members)

@@ -48,10 +48,16 @@ impl<'a> Ledger<'a> {
                 let fire = firing.get(&incident.id).copied().unwrap_or(0);
                 cases.push(Case::known(incident, fire));
             }
-            let fingerprints: BTreeSet<&Fingerprint> =
-                reports.flat_map(|report| &report.alerts).map(|mapped| &mapped.alert.fingerprint).collect();
-            let fingerprints: Vec<&Fingerprint> = fingerprints.into_iter().collect();
-            for (id, member) in store::alerts::list_some(conn, &ids, &fingerprints).await? {
+            let wanted: BTreeSet<(IncidentId, &Fingerprint)> = reports
+                .filter_map(|report| {
+                    let place: usize = *newest.get(&report.identity)?;
+                    let id = cases.get(place).map(|case: &Case| case.incident.id)?;
+                    Some(report.alerts.iter().map(move |mapped| (id, &mapped.alert.fingerprint)))
+                })
+                .flatten()
+                .collect();
+            let wanted: Vec<(IncidentId, &Fingerprint)> = wanted.into_iter().collect();
+            for (id, member) in store::alerts::find(conn, &wanted).await? {
                 if let Some(place) = places.get(&id) {
                     cases[*place].know(member);
                 }
