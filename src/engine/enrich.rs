@@ -40,7 +40,10 @@ impl Engine {
         };
         let cluster = incident.as_ref().and_then(|incident| incident.key.cluster());
         let looked = match cluster {
-            Some(cluster) => self.look(cluster, &By::standard()).await,
+            Some(cluster) => {
+                let queued_at = Timestamp::from_microsecond(job.created_at)?;
+                self.look_since(cluster, &By::standard(), queued_at).await
+            }
             // the incident is gone, or no longer anybody's
             None => return self.give_up(job, id, None).await,
         };

@@ -1,5 +1,7 @@
 //! What operators do: acknowledge, note, resolve, reopen, open and replay, by API and command line.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -185,6 +187,7 @@ async fn a_stored_notification_is_taken_in_once_more() {
     let list = app.get("/api/v1/notifications").await.json();
     assert_eq!(list["notifications"][0]["id"], json!(notification));
 
+    app.advance(Duration::from_secs(1));
     let looks = monitor.requests().len();
     let why = json!({ "reason": "the mapping was wrong" }).to_string();
     let answer = app.act(Method::POST, &format!("{path}/replay"), why).await;

@@ -32,5 +32,6 @@ mod sharing;
 mod ui;
 mod users;
 
+mod storms;
 #[path = "../swarm/swarm.rs"]
 mod swarm;
