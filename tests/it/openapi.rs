@@ -51,6 +51,35 @@ async fn every_route_is_in_the_document_and_every_path_of_the_document_is_there(
 }
 
 #[tokio::test]
+async fn the_document_says_what_has_to_be_shown() {
+    let app = TestApp::start().await;
+    let document = app.get("/api/v1/openapi.json").await.json();
+    let names = |security: &Value| -> Vec<String> {
+        let ways = security.as_array().unwrap().iter();
+        ways.flat_map(|way| way.as_object().unwrap().keys().cloned()).collect()
+    };
+    let schemes = document["components"]["securitySchemes"].as_object().unwrap();
+    assert_eq!(schemes.keys().collect::<Vec<_>>(), ["basic", "bearer", "certificate", "signature"]);
+    assert_eq!(names(&document["security"]), ["bearer", "basic", "certificate"]);
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let expected: Option<&[&str]> = match path.as_str() {
+                "/-/healthy" | "/-/ready" => Some(&[]),
+                "/api/v1/webhook/alertmanager" => Some(&["bearer", "basic", "certificate", "signature"]),
+                _ => None,
+            };
+            let security = operation.get("security").map(names);
+            assert_eq!(
+                security,
+                expected.map(|names| names.iter().map(ToString::to_string).collect()),
+                "{method} {path}"
+            );
+        }
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn the_document_describes_every_field_that_is_answered() {
     let monitor = FakeMonitor::start(|path| match path {
         "/varz" => Answer::json(&fixture("nats/2.15.1/varz.json")),

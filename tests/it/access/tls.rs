@@ -165,6 +165,45 @@ async fn a_client_authority_is_replaced_while_it_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_the_handshake_of_somebody_else_and_neither_does_the_end() {
+    let servers = Authority::new("servers");
+    let directory = tempfile::tempdir().unwrap();
+    let (cert_file, key_file) = servers.server().write(directory.path(), "server");
+    let web = json!({ "tls": { "cert_file": cert_file, "key_file": key_file } });
+    let mut guarded = Guarded::start_trusting(directory, &web, Some(&servers.pem)).await;
+    let address = ("127.0.0.1", guarded.daemon.url.port().unwrap());
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        silent.push(tokio::net::TcpStream::connect(address).await.unwrap());
+    }
+    let client = client(Some(&servers.pem), None, None);
+    assert_eq!(client.get(guarded.daemon.at("-/healthy")).send().await.unwrap().status(), 200);
+    drop(client);
+    guarded.daemon.process.terminate();
+    assert!(guarded.daemon.process.ended().await.success());
+    let log = guarded.daemon.process.log();
+    assert!(log.contains("stopped; everything that had begun is finished"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_version_of_tls_is_spoken_only_if_it_may_be() {
+    let servers = Authority::new("servers");
+    for (least, spoken) in [("1.2", true), ("1.3", false)] {
+        let directory = tempfile::tempdir().unwrap();
+        let (cert_file, key_file) = servers.server().write(directory.path(), "server");
+        let web = json!({ "tls": { "cert_file": cert_file, "key_file": key_file, "min_version": least } });
+        let guarded = Guarded::start_trusting(directory, &web, Some(&servers.pem)).await;
+        let old = reqwest::Client::builder()
+            .no_proxy()
+            .tls_certs_only([reqwest::Certificate::from_pem(servers.pem.as_bytes()).unwrap()])
+            .tls_version_max(reqwest::tls::Version::TLS_1_2)
+            .build()
+            .unwrap();
+        assert_eq!(old.get(guarded.daemon.at("-/healthy")).send().await.is_ok(), spoken, "{least}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_listener_without_a_usable_certificate_does_not_start() {
     let directory = tempfile::tempdir().unwrap();
     let authority = Authority::new("servers");
