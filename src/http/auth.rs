@@ -265,6 +265,9 @@ impl Access {
         let now = self.0.clock.now();
         let (found, signature) = Signature::find(signatures, body, now);
         let actor = self.accept(found, peer, now)?;
+        if !actor.role.includes(Role::Webhook) {
+            return Err(AccessError::Forbidden { actor, needed: Role::Webhook });
+        }
         if let Some(timestamp) = signature.and_then(Signature::timestamp) {
             // it is signed, so whoever has the secret wrote it
             let signed_at: i64 = timestamp.parse().map_err(|_| AccessError::Wrong(self.challenge()))?;

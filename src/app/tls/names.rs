@@ -23,12 +23,13 @@ pub(in crate::app) fn names(certificate: &CertificateDer<'_>) -> Vec<Certificate
     let Ok(certificate) = EndEntityCert::try_from(certificate) else { return Vec::new() };
     let dns = certificate.valid_dns_names().map(|name| CertificateName::Dns(name.to_ascii_lowercase()));
     let uris = certificate.valid_uri_names().map(|name| CertificateName::Uri(name.to_owned()));
-    let mut names: Vec<_> = dns.chain(uris).collect();
-    // with two of them nobody can tell which is meant
-    if let [name] = &common_names(certificate.subject()).unwrap_or_default()[..] {
-        names.push(CertificateName::CommonName(name.clone()));
-    }
-    names
+    dns.chain(uris).chain(common_name(certificate.subject()).map(CertificateName::CommonName)).collect()
+}
+
+/// The common name in a subject; with two of them nobody can tell which is meant.
+fn common_name(subject: &[u8]) -> Option<String> {
+    let mut names = common_names(subject)?;
+    names.pop().filter(|_| names.is_empty())
 }
 
 /// The common names in a subject: sets of sequences of an identifier and a text.
@@ -67,6 +68,9 @@ fn element<'b>(bytes: &mut &'b [u8], kinds: &[u8]) -> Option<&'b [u8]> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     /// An element in DER.
@@ -107,6 +111,23 @@ mod tests {
         }
         let bmp_string = attribute(&COMMON_NAME, 0x1e, "a");
         assert_eq!(common_names(&bmp_string), None);
-        assert_eq!(common_names(&attribute(&COMMON_NAME, UTF8_STRING, "a").repeat(2)).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn of_two_common_names_neither_counts() {
+        let name = attribute(&COMMON_NAME, UTF8_STRING, "a");
+        assert_eq!(common_name(&name).as_deref(), Some("a"));
+        assert_eq!(common_name(&name.repeat(2)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_subject_is_too_strange(subject in vec(any::<u8>(), 0..40), place in 0..40_usize, byte: u8) {
+            let _ = common_name(&subject);
+            let mut almost = attribute(&COMMON_NAME, UTF8_STRING, "a name");
+            let place = place % almost.len();
+            almost[place] = byte;
+            let _ = common_name(&almost);
+        }
     }
 }
