@@ -20,6 +20,7 @@ use connwarden::config::Config;
 use connwarden::http::peer::Peer;
 use connwarden::model::credential::{CertificateName, Role};
 
+use crate::harness::payload::{ALERT, firing, notification};
 use crate::harness::test_app::{Answer, OPERATOR_TOKEN, TestApp};
 
 const WEBHOOK: &str = "/api/v1/webhook/alertmanager";
@@ -72,8 +73,20 @@ fn shown(role: Role) -> [Shown; 3] {
 
 /// Sends a request that comes from an address, with what is shown.
 async fn ask_from(app: &TestApp, address: &str, method: Method, path: &str, shown: &Shown) -> Answer {
+    send_from(app, address, method, path, shown, Body::empty()).await
+}
+
+async fn send_from(
+    app: &TestApp,
+    address: &str,
+    method: Method,
+    path: &str,
+    shown: &Shown,
+    body: Body,
+) -> Answer {
     let mut peer = Peer::at(address.parse::<IpAddr>().unwrap());
     let mut request = Request::builder().method(method).uri(path).header("Host", "127.0.0.1:9480");
+    request = request.header("Content-Type", "application/json");
     match shown {
         Shown::Nothing => {}
         Shown::Header(name, value) => request = request.header(*name, value),
@@ -83,7 +96,7 @@ async fn ask_from(app: &TestApp, address: &str, method: Method, path: &str, show
             peer.names = Some(Arc::from([other.clone(), name.clone(), other]));
         }
     }
-    app.send(request.extension(ConnectInfo(peer)).body(Body::empty()).unwrap()).await
+    app.send(request.extension(ConnectInfo(peer)).body(body).unwrap()).await
 }
 
 async fn ask(app: &TestApp, method: Method, path: &str, shown: &Shown) -> Answer {
@@ -238,6 +251,28 @@ async fn a_header_decides_before_a_certificate() {
     assert_eq!(ask("Bearer token-of-the-viewer").await, 200);
     assert_eq!(ask("Bearer token-of-the-webhook").await, 403);
     assert_eq!(ask("Bearer token-of-nobody").await, 401);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_act_is_done_under_the_name_of_the_credential() {
+    let app = TestApp::with(read(EVERYBODY)).await;
+    let alert = notification(&[firing(ALERT, "nats-1:7777")]);
+    let [webhook, ..] = shown(Role::Webhook);
+    let receipt = send_from(&app, "127.0.0.1", Method::POST, WEBHOOK, &webhook, alert.into()).await.json();
+    let path = format!("/api/v1/incidents/{}", receipt["incidents"][0].as_str().unwrap());
+    let local = Shown::Header("Authorization", format!("Bearer {OPERATOR_TOKEN}"));
+    for shown in shown(Role::Operator).iter().chain([&local]) {
+        let note = serde_json::json!({ "text": "looking" }).to_string();
+        let path = format!("{path}/notes");
+        let answer = send_from(&app, "127.0.0.1", Method::POST, &path, shown, note.into()).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    let timeline = ask(&app, Method::GET, &path, &local).await.json()["timeline"].take();
+    let notes = timeline.as_array().unwrap().iter().filter(|entry| entry["kind"] == "note");
+    let actors: Vec<&str> = notes.map(|entry| entry["actor"].as_str().unwrap()).collect();
+    assert_eq!(actors, ["operator-bearer", "operator-basic", "operator-certificate", "local-operator"]);
+    app.run_jobs().await;
     app.finish().await;
 }
 
