@@ -98,7 +98,11 @@ impl Tally {
         let name = connection.name.as_deref().or(connection.mqtt_client.as_deref()).map(clip);
         // a name of blanks names nobody
         let name = name.filter(|name| !name.trim().is_empty());
-        let user = self.rules.users.user(connection, self.server.since_2_11);
+        let user = if self.wanted.contains(&Dimension::User) {
+            self.rules.users.user(connection, self.server.since_2_11)
+        } else {
+            None
+        };
         let name_tag = connection.name_tag.as_deref().map(clip);
         let application = name
             .filter(|_| self.wanted.contains(&Dimension::Application))
