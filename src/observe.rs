@@ -5,6 +5,7 @@
 
 pub mod addresses;
 pub mod instant;
+pub mod keys;
 pub mod sweep;
 pub mod tally;
 pub mod users;

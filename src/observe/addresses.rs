@@ -1,8 +1,12 @@
 //! Client addresses: normalised, cut to their network, and counted apart without keeping them all.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use hashbrown::HashTable;
+
+use crate::observe::keys::{KeptKey, Key};
 
 /// How many distinct addresses of a group are counted exactly.
 pub const EXACT_ADDRESSES: usize = 8192;
@@ -14,59 +18,51 @@ const PAIRS: usize = 2_000_000;
 const REMEMBERED: usize = 65_536;
 
 /// One client address, as it is counted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Address {
+    /// As the server wrote it.
+    written: KeptKey,
     /// The address; IPv4-mapped IPv6 addresses as IPv4.
-    pub ip: Box<str>,
+    pub ip: KeptKey,
     /// Its /24 (IPv4) or /64 (IPv6) network; the text itself, where it is no address.
-    pub subnet: Box<str>,
-    /// A keyed hash of it, equal for equal addresses within one sweep.
-    pub hash: u64,
+    pub subnet: KeptKey,
+}
+
+impl Address {
+    fn new(written: Key<'_>, hashing: &RandomState) -> Self {
+        let kept = |text: String| KeptKey::from(Key::new(&text, hashing));
+        let (ip, subnet) = match written.text.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
+            Ok(ip) => (kept(ip.to_string()), kept(subnet(ip))),
+            Err(_) => (written.into(), written.into()),
+        };
+        Self { written: written.into(), ip, subnet }
+    }
 }
 
 /// Works addresses out, each of them once.
 #[derive(Debug)]
 pub struct Addresses {
-    /// Where each text's address is; a place can be copied out of the map, so that a hit costs one look-up.
-    places: HashMap<Box<str>, usize>,
-    known: Vec<Address>,
+    known: HashTable<Address>,
     hashing: RandomState,
 }
 
 impl Addresses {
     /// Starts with no addresses. Address books that share `hashing` agree about hashes.
     pub fn new(hashing: RandomState) -> Self {
-        Self { places: HashMap::new(), known: Vec::new(), hashing }
+        Self { known: HashTable::new(), hashing }
     }
 
     /// Looks an address up as a server wrote it.
     pub fn get(&mut self, text: &str) -> &Address {
-        let place = match self.places.get(text) {
-            Some(place) => *place,
-            None => self.remember(text),
-        };
-        &self.known[place]
-    }
-
-    fn remember(&mut self, text: &str) -> usize {
         if self.known.len() >= REMEMBERED {
-            self.places.clear();
             self.known.clear();
         }
-        self.known.push(self.work_out(text));
-        self.places.insert(text.into(), self.known.len() - 1);
-        self.known.len() - 1
-    }
-
-    fn work_out(&self, text: &str) -> Address {
-        match text.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
-            Ok(ip) => Address {
-                ip: ip.to_string().into(),
-                subnet: subnet(ip).into(),
-                hash: self.hashing.hash_one(ip),
-            },
-            Err(_) => Address { ip: text.into(), subnet: text.into(), hash: self.hashing.hash_one(text) },
-        }
+        let written = Key::new(text, &self.hashing);
+        let is_it = |address: &Address| *address.written.text == *text;
+        self.known
+            .entry(written.hash, is_it, |address| address.written.hash)
+            .or_insert_with(|| Address::new(written, &self.hashing))
+            .into_mut()
     }
 }
 
@@ -210,10 +206,10 @@ mod tests {
         ];
         for (text, ip, subnet) in cases {
             let address = addresses.get(text);
-            assert_eq!((&*address.ip, &*address.subnet), (ip, subnet), "{text}");
+            assert_eq!((&*address.ip.text, &*address.subnet.text), (ip, subnet), "{text}");
         }
-        let plain = addresses.get("10.1.2.3").hash;
-        assert_eq!(addresses.get("::ffff:10.1.2.3").hash, plain);
+        let plain = addresses.get("10.1.2.3").ip.hash;
+        assert_eq!(addresses.get("::ffff:10.1.2.3").ip.hash, plain);
     }
 
     #[test]

@@ -7,9 +7,10 @@
 mod counts;
 mod dimension;
 
-use std::collections::HashMap;
 use std::hash::RandomState;
 use std::sync::Arc;
+
+use hashbrown::HashTable;
 
 use crate::model::application::ApplicationRules;
 use crate::model::breakdown::{Breakdowns, By, Dimension};
@@ -17,8 +18,9 @@ use crate::nats::connz::{Connection, Envelope};
 use crate::nats::text::clip;
 use crate::observe::addresses::{Addresses, PairBudget};
 use crate::observe::instant::parse_instant;
+use crate::observe::keys::{KeptKey, Key};
 use crate::observe::tally::counts::{Counts, Sighting};
-use crate::observe::tally::dimension::{DimensionTally, GROUPS_KEPT, Note, cross};
+use crate::observe::tally::dimension::{DimensionTally, GROUPS_KEPT, GroupKey, Note};
 use crate::observe::users::UserMask;
 
 /// How many names are remembered with their application.
@@ -35,7 +37,7 @@ pub struct TallyRules {
     pub users: UserMask,
     /// After how long without activity a connection is idle, in microseconds.
     pub idle_after_us: i64,
-    /// Keys the hashes of addresses; equal for all servers of a sweep.
+    /// Hashes the keys of groups; equal for all servers of a sweep.
     pub hashing: RandomState,
 }
 
@@ -55,6 +57,7 @@ pub struct ServerFacts {
 pub struct Tally {
     rules: TallyRules,
     server: ServerFacts,
+    server_key: KeptKey,
     /// The server's own clock, once it has told it.
     now_us: Option<i64>,
     total: Counts,
@@ -62,17 +65,23 @@ pub struct Tally {
     addresses: Addresses,
     budget: PairBudget,
     applications: Applications,
-    /// The dimensions whose keys cost something to work out.
-    wanted: Vec<Dimension>,
+    /// Whether each dimension is counted along: keys that are not cost nothing.
+    wanted: [bool; Dimension::ALL.len()],
     library: String,
-    crossed: String,
 }
 
 impl Tally {
     /// Starts counting the connections of a server.
     pub fn new(rules: &TallyRules, server: ServerFacts) -> Self {
+        let mut wanted = [false; Dimension::ALL.len()];
+        rules
+            .by
+            .iter()
+            .flat_map(|by| by.dimensions())
+            .for_each(|dimension| wanted[dimension as usize] = true);
         Self {
             rules: rules.clone(),
+            server_key: Key::new(&server.name, &rules.hashing).into(),
             server,
             now_us: None,
             total: Counts::default(),
@@ -80,9 +89,8 @@ impl Tally {
             addresses: Addresses::new(rules.hashing.clone()),
             budget: PairBudget::default(),
             applications: Applications::default(),
-            wanted: rules.by.iter().flat_map(|by| by.dimensions()).collect(),
+            wanted,
             library: String::new(),
-            crossed: String::new(),
         }
     }
 
@@ -91,31 +99,42 @@ impl Tally {
         let now_us = *self.now_us.get_or_insert_with(|| {
             envelope.now.as_deref().and_then(parse_instant).unwrap_or(self.server.now_us)
         });
+        let wants = |dimension: Dimension| self.wanted[dimension as usize];
+        let key = |text| Key::new(text, &self.rules.hashing);
+
         let address = connection.ip.as_deref().map(|ip| self.addresses.get(clip(ip)));
-        let sighting = Sighting::of(connection, now_us, self.rules.idle_after_us, address.map(|it| it.hash));
+        let sighting =
+            Sighting::of(connection, now_us, self.rules.idle_after_us, address.map(|it| it.ip.hash));
         self.total.add(&sighting, &mut self.budget);
 
         let name = connection.name.as_deref().or(connection.mqtt_client.as_deref()).map(clip);
         // a name of blanks names nobody
-        let name = name.filter(|name| !name.trim().is_empty());
-        let user = self.rules.users.user(connection, self.server.since_2_11);
+        let name = name.filter(|name| !name.chars().all(char::is_whitespace));
+        let name_key = name.filter(|_| wants(Dimension::Application) || wants(Dimension::Name)).map(key);
+        let application = name_key
+            .filter(|_| wants(Dimension::Application))
+            .map(|name| self.applications.get(name, &self.rules));
+        let user = if wants(Dimension::User) {
+            self.rules.users.user(connection, self.server.since_2_11)
+        } else {
+            None
+        };
         let name_tag = connection.name_tag.as_deref().map(clip);
-        let application = name
-            .filter(|_| self.wanted.contains(&Dimension::Application))
-            .map(|name| self.applications.get(name, &self.rules.applications));
         let library = Some(&mut self.library)
-            .filter(|_| self.wanted.contains(&Dimension::Library))
+            .filter(|_| wants(Dimension::Library))
             .and_then(|buffer| library(connection, buffer));
         let key_of = |dimension| match dimension {
             Dimension::Application => application,
-            Dimension::Name => name,
-            Dimension::Ip => address.map(|address| &*address.ip),
-            Dimension::Subnet => address.map(|address| &*address.subnet),
-            Dimension::Account => connection.account.as_deref().filter(|account| *account != "$G").map(clip),
-            Dimension::User => user.as_deref().map(clip),
-            Dimension::Library => library,
-            Dimension::Kind => kind(connection),
-            Dimension::Server => Some(self.server.name.as_str()),
+            Dimension::Name => name_key,
+            Dimension::Ip => address.map(|address| address.ip.key()),
+            Dimension::Subnet => address.map(|address| address.subnet.key()),
+            Dimension::Account => {
+                connection.account.as_deref().filter(|account| *account != "$G").map(clip).map(key)
+            }
+            Dimension::User => user.as_deref().map(clip).map(key),
+            Dimension::Library => library.map(key),
+            Dimension::Kind => kind(connection).map(key),
+            Dimension::Server => Some(self.server_key.key()),
         };
         let note_of = |by: By| match (by.first(), by.second()) {
             (Dimension::Application, None) => Note { example: name, label: None },
@@ -130,11 +149,8 @@ impl Tally {
         for tally in &mut self.dimensions {
             let by = tally.by;
             let key = match by.second() {
-                None => key_of(by.first()),
-                Some(second) => {
-                    cross(key_of(by.first()), key_of(second), &mut self.crossed);
-                    Some(self.crossed.as_str())
-                }
+                None => key_of(by.first()).map(GroupKey::one),
+                Some(second) => Some(GroupKey::crossed(key_of(by.first()), key_of(second))),
             };
             tally.add(key, note_of(by), &sighting, &mut self.budget);
         }
@@ -158,26 +174,23 @@ impl Tally {
 /// The applications of names, each worked out once.
 #[derive(Debug, Default)]
 struct Applications {
-    /// Where each name's application is; a place can be copied out of the map, so that a hit costs one look-up.
-    places: HashMap<Box<str>, usize>,
-    known: Vec<Box<str>>,
+    /// Names with their applications.
+    known: HashTable<(KeptKey, KeptKey)>,
 }
 
 impl Applications {
-    fn get(&mut self, name: &str, rules: &ApplicationRules) -> &str {
-        let place = match self.places.get(name) {
-            Some(place) => *place,
-            None => {
-                if self.known.len() >= NAMES_REMEMBERED {
-                    self.places.clear();
-                    self.known.clear();
-                }
-                self.known.push(clip(&rules.application(name)).into());
-                self.places.insert(name.into(), self.known.len() - 1);
-                self.known.len() - 1
-            }
-        };
-        &self.known[place]
+    fn get(&mut self, name: Key<'_>, rules: &TallyRules) -> Key<'_> {
+        if self.known.len() >= NAMES_REMEMBERED {
+            self.known.clear();
+        }
+        let application =
+            |name: &str| KeptKey::from(Key::new(clip(&rules.applications.application(name)), &rules.hashing));
+        self.known
+            .entry(name.hash, |(known, _)| *known.text == *name.text, |(known, _)| known.hash)
+            .or_insert_with(|| (name.into(), application(name.text)))
+            .into_mut()
+            .1
+            .key()
     }
 }
 

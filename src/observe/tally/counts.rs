@@ -17,7 +17,7 @@ pub(super) struct Sighting {
     out_msgs: u64,
     in_bytes: u64,
     out_bytes: u64,
-    start_us: Option<i64>,
+    starts: Starts,
     address: Option<u64>,
 }
 
@@ -38,9 +38,38 @@ impl Sighting {
             out_msgs: connection.out_msgs,
             in_bytes: connection.in_bytes,
             out_bytes: connection.out_bytes,
-            start_us: connection.start.as_deref().and_then(parse_instant),
+            starts: Starts::at(connection.start.as_deref().and_then(parse_instant)),
             address,
         }
+    }
+}
+
+/// When the oldest and the newest of some connections began; without one, the oldest is newer than the newest, so
+/// that putting two together never has to ask.
+#[derive(Debug, Clone, Copy)]
+struct Starts {
+    oldest_us: i64,
+    newest_us: i64,
+}
+
+impl Default for Starts {
+    fn default() -> Self {
+        Self { oldest_us: i64::MAX, newest_us: i64::MIN }
+    }
+}
+
+impl Starts {
+    fn at(start_us: Option<i64>) -> Self {
+        start_us.map_or_else(Self::default, |us| Self { oldest_us: us, newest_us: us })
+    }
+
+    fn absorb(&mut self, other: Self) {
+        self.oldest_us = self.oldest_us.min(other.oldest_us);
+        self.newest_us = self.newest_us.max(other.newest_us);
+    }
+
+    fn are_known(self) -> bool {
+        self.oldest_us <= self.newest_us
     }
 }
 
@@ -56,8 +85,7 @@ pub(super) struct Counts {
     out_msgs: u64,
     in_bytes: u64,
     out_bytes: u64,
-    oldest_us: Option<i64>,
-    newest_us: Option<i64>,
+    starts: Starts,
     pub(super) addresses: DistinctAddresses,
 }
 
@@ -72,7 +100,7 @@ impl Counts {
         self.out_msgs = self.out_msgs.saturating_add(sighting.out_msgs);
         self.in_bytes = self.in_bytes.saturating_add(sighting.in_bytes);
         self.out_bytes = self.out_bytes.saturating_add(sighting.out_bytes);
-        self.see_starts(sighting.start_us, sighting.start_us);
+        self.starts.absorb(sighting.starts);
         if let Some(address) = sighting.address {
             self.addresses.insert(address, budget);
         }
@@ -88,17 +116,12 @@ impl Counts {
         self.out_msgs = self.out_msgs.saturating_add(other.out_msgs);
         self.in_bytes = self.in_bytes.saturating_add(other.in_bytes);
         self.out_bytes = self.out_bytes.saturating_add(other.out_bytes);
-        self.see_starts(other.oldest_us, other.newest_us);
+        self.starts.absorb(other.starts);
         self.addresses.absorb(&other.addresses, budget);
     }
 
-    fn see_starts(&mut self, oldest_us: Option<i64>, newest_us: Option<i64>) {
-        self.oldest_us = [self.oldest_us, oldest_us].into_iter().flatten().min();
-        self.newest_us = self.newest_us.max(newest_us);
-    }
-
     pub(super) fn figures(&self) -> Figures {
-        let instant = |us: Option<i64>| us.and_then(|us| Timestamp::from_microsecond(us).ok());
+        let instant = |us| Timestamp::from_microsecond(us).ok().filter(|_| self.starts.are_known());
         Figures {
             connections: self.connections,
             subscriptions: self.subscriptions,
@@ -109,8 +132,8 @@ impl Counts {
             out_msgs: self.out_msgs,
             in_bytes: self.in_bytes,
             out_bytes: self.out_bytes,
-            oldest_start: instant(self.oldest_us),
-            newest_start: instant(self.newest_us),
+            oldest_start: instant(self.starts.oldest_us),
+            newest_start: instant(self.starts.newest_us),
             distinct_ips: self.addresses.count() as u64,
             distinct_ips_exact: self.addresses.is_exact(),
         }
