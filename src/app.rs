@@ -322,7 +322,9 @@ fn from_hex(text: &str) -> Option<[u8; 32]> {
 /// Says the whole chain of a store error: at start there is nobody else to tell.
 fn explain(error: store::StoreError) -> anyhow::Error {
     match error {
-        error @ store::StoreError::Directory { .. } => anyhow::Error::new(error),
+        error @ (store::StoreError::Directory { .. } | store::StoreError::Damaged { .. }) => {
+            anyhow::Error::new(error)
+        }
         error => anyhow::Error::new(error).context("opening the store"),
     }
 }

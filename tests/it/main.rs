@@ -12,6 +12,7 @@ mod config;
 mod containers;
 mod crash;
 mod demo;
+mod durability;
 mod end_to_end;
 mod harness;
 mod hostile;

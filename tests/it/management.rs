@@ -84,10 +84,13 @@ async fn metrics_are_open_metrics_with_help_and_bounded_labels() {
         "connwarden_build",
         "connwarden_cluster_connections_seen",
         "connwarden_http_auth",
+        "connwarden_intake_batch_deliveries",
+        "connwarden_intake_queue_length",
         "connwarden_jobs",
         "connwarden_notifications",
         "connwarden_queued_jobs",
         "connwarden_store_up",
+        "connwarden_store_write_seconds",
         "connwarden_sweep_duration_seconds",
         "connwarden_sweep_received_bytes",
         "connwarden_sweeps",
@@ -107,6 +110,9 @@ async fn metrics_are_open_metrics_with_help_and_bounded_labels() {
         "connwarden_sweep_duration_seconds_count{cluster=\"nats\"} 5",
         "connwarden_unresolved_incidents 1",
         "connwarden_queued_jobs 0",
+        "connwarden_intake_queue_length 0",
+        "connwarden_intake_batch_deliveries_count 2",
+        "connwarden_store_write_seconds_count 2",
     ] {
         assert!(text.lines().any(|line| line == sample), "no `{sample}` in {text}");
     }
