@@ -4,6 +4,8 @@
 //! change, its timeline entries and the jobs it causes are committed together. `INTEGER` keys stay in here.
 
 pub mod alerts;
+pub mod backup;
+pub mod check;
 pub mod entries;
 mod error;
 pub mod incidents;
@@ -24,6 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
@@ -70,6 +73,9 @@ impl WriteLatch {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// What makes the tables.
+static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// The name of the database in its directory.
 const DATABASE: &str = "connwarden.db";
@@ -203,7 +209,7 @@ impl Store {
 /// Opens the database for writing and brings it up to date.
 async fn open(options: &SqliteConnectOptions) -> Result<SqlitePool, StoreError> {
     let writer = pool(1).connect_with(options.clone()).await?;
-    sqlx::migrate!().run(&writer).await?;
+    MIGRATIONS.run(&writer).await?;
     // a file that cannot be written to is opened for reading, without a word until something is to be written
     let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
     settings::delete_trial(&mut tx).await?;

@@ -7,11 +7,13 @@
 mod access;
 mod acts;
 mod architecture;
+mod backup;
 mod clusters;
 mod config;
 mod containers;
 mod crash;
 mod demo;
+mod doctor;
 mod durability;
 mod end_to_end;
 mod harness;
