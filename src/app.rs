@@ -30,6 +30,7 @@ use crate::http::{self, AppState};
 use crate::jobs::Worker;
 use crate::model::credential::Secret;
 use crate::model::mapping::ClusterRoute;
+use crate::model::retention::Retention;
 use crate::nats::monitoring::{MonitoringClient, MonitoringSettings};
 use crate::observe::sweep::{ClusterTargets, Observer};
 use crate::observe::users::UserMask;
@@ -47,6 +48,9 @@ const MOST_INTERRUPTIONS: i64 = 10;
 /// How often every server is asked who it is.
 const LEARN_INTERVAL: Duration = Duration::from_secs(30);
 
+/// How often what has been kept long enough is deleted.
+const RETAIN_INTERVAL: Duration = Duration::from_secs(300);
+
 /// The setting that holds the key of user hashes, in hexadecimal.
 const USER_HASH_KEY: &str = "user_hash_key";
 
@@ -62,6 +66,7 @@ pub struct App {
     listener: Listener,
     state: AppState,
     worker: Arc<Worker>,
+    retention: Retention,
 }
 
 impl App {
@@ -82,7 +87,7 @@ impl App {
         let certificates = certificates.transpose().context("setting up web.tls")?;
         let listener = Listener::bind(address, certificates).await;
         let listener = listener.with_context(|| format!("listening on {address}"))?;
-        Ok(Self { listener, state, worker: Arc::new(worker) })
+        Ok(Self { listener, state, worker: Arc::new(worker), retention: config.retention.clone() })
     }
 
     /// The URL of the address that was bound.
@@ -101,7 +106,7 @@ impl App {
     ///
     /// Something that must not end has ended.
     pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
-        let Self { listener, state, worker } = self;
+        let Self { listener, state, worker, retention } = self;
         let soft = stop.soft.clone();
         self::release_leases(&state).await.context("giving back the leases of the last run")?;
 
@@ -112,6 +117,7 @@ impl App {
         }
         tasks.spawn(learn_now_and_then(state.engine.clone(), soft.clone()));
         let served = listener.serve(http::router(state.clone()), soft.clone());
+        tasks.spawn(retain_now_and_then(state.engine.clone(), retention, soft.clone()));
         tasks.spawn(async move {
             if let Err(error) = served.await {
                 warn!(%error, "the listener failed: {error}");
@@ -231,6 +237,21 @@ async fn learn_now_and_then(engine: Engine, stop: CancellationToken) {
         engine.learn_servers().await;
         tokio::select! {
             () = tokio::time::sleep(LEARN_INTERVAL) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+async fn retain_now_and_then(engine: Engine, retention: Retention, stop: CancellationToken) {
+    loop {
+        if let Err(error) = engine.retain(&retention, &stop).await {
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "cannot delete what was kept long enough: {error}"
+            );
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RETAIN_INTERVAL) => {}
             () = stop.cancelled() => return,
         }
     }

@@ -8,6 +8,7 @@ mod enrich;
 mod group_commit;
 mod intake;
 mod observe;
+mod retain;
 mod rules;
 mod servers;
 mod verify;
@@ -21,8 +22,8 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::clock::Clock;
-use crate::engine::observe::WatchedCluster;
 use crate::engine::group_commit::Intake;
+use crate::engine::observe::WatchedCluster;
 use crate::model::mapping::{ClusterRoute, KnownServer};
 use crate::observe::sweep::{ClusterTargets, Observer};
 use crate::store::{Store, StoreError};
@@ -58,8 +59,8 @@ struct Parts {
     clock: Clock,
     metrics: Metrics,
     rules: IncidentRules,
-    routes: Vec<ClusterRoute>,
     intake: Intake,
+    routes: Vec<ClusterRoute>,
     clusters: Vec<WatchedCluster>,
     /// What `/varz` has last said of each configured server.
     servers: RwLock<Vec<KnownServer>>,
@@ -96,8 +97,8 @@ impl Engine {
             clock,
             metrics,
             rules,
-            routes,
             intake,
+            routes,
             clusters,
             servers: RwLock::new(servers),
             silent_servers: Mutex::default(),

@@ -12,9 +12,11 @@ pub mod incidents;
 pub mod jobs;
 mod lock;
 pub mod notifications;
+pub mod retention;
 pub mod servers;
 pub mod settings;
 pub mod snapshots;
+pub mod space;
 pub mod writer;
 
 use std::fs::{DirBuilder, OpenOptions};
@@ -27,8 +29,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, Sqlite, SqliteConnection, SqlitePool, Transaction};
+use sqlx::sqlite::{
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 use crate::store::error::corrupt;
 use crate::store::lock::DirectoryLock;
@@ -121,6 +125,7 @@ impl Store {
 
         let database = directory.join(DATABASE);
         make_private(&database).map_err(|error| unusable(format!("cannot make {DATABASE}: {error}")))?;
+        let is_new = database.metadata().is_ok_and(|found| found.len() == 0);
         let options = SqliteConnectOptions::new()
             .filename(database)
             .create_if_missing(true)
@@ -129,7 +134,7 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
-        let writer = open(&options).await.map_err(|error| error.about(directory))?;
+        let writer = open(&options, is_new).await.map_err(|error| error.about(directory))?;
         // opened lazily: a start pays for what it uses
         let readers = pool(READERS).connect_lazy_with(options.read_only(true).create_if_missing(false));
         Ok(Self { writer, readers, latch: WriteLatch::default(), _lock: lock })
@@ -207,7 +212,11 @@ impl Store {
 }
 
 /// Opens the database for writing and brings it up to date.
-async fn open(options: &SqliteConnectOptions) -> Result<SqlitePool, StoreError> {
+async fn open(options: &SqliteConnectOptions, is_new: bool) -> Result<SqlitePool, StoreError> {
+    if is_new {
+        // so that retention can give back the pages that it frees; only what is set before the first table counts
+        options.clone().auto_vacuum(SqliteAutoVacuum::Incremental).connect().await?.close().await?;
+    }
     let writer = pool(1).connect_with(options.clone()).await?;
     MIGRATIONS.run(&writer).await?;
     // a file that cannot be written to is opened for reading, without a word until something is to be written

@@ -21,6 +21,7 @@ pub struct Metrics {
     intake_queue: Gauge,
     batch_deliveries: Histogram,
     write_duration: Histogram,
+    deleted_rows: Family<TableLabels, Counter>,
     jobs: Family<JobLabels, Counter>,
     sweep_duration: Family<ClusterLabels, Histogram>,
     sweep_bytes: Family<ClusterLabels, Counter>,
@@ -151,6 +152,15 @@ struct JobLabels {
     result: JobResult,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TableLabels {
+    table: &'static str,
+}
+
+/// The tables of which rows are deleted.
+const RETAINED: [&str; 7] =
+    ["alerts", "breakdowns", "entries", "incidents", "jobs", "notifications", "snapshots"];
+
 /// Clusters are named by the configuration: there are as many as somebody wrote down.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ClusterLabels {
@@ -179,6 +189,7 @@ impl Metrics {
         let write_duration = Histogram::new([
             0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
         ]);
+        let deleted_rows = Family::<TableLabels, Counter>::default();
         let jobs = Family::<JobLabels, Counter>::default();
         let seconds: fn() -> Histogram =
             || Histogram::new([0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]);
@@ -216,6 +227,11 @@ impl Metrics {
             "Time to store one batch of notifications, the commit included",
             Unit::Seconds,
             write_duration.clone(),
+        );
+        registry.register(
+            "deleted_rows",
+            "Rows deleted because they were kept long enough, by table",
+            deleted_rows.clone(),
         );
         registry.register("jobs", "Jobs by kind and what became of them", jobs.clone());
         registry.register("queued_jobs", "Jobs waiting or running", queued_jobs.clone());
@@ -264,6 +280,9 @@ impl Metrics {
         for result in AuthResult::ALL {
             let _ = http_auth.get_or_create(&AuthLabels { result });
         }
+        for table in RETAINED {
+            let _ = deleted_rows.get_or_create(&TableLabels { table });
+        }
         for result in [
             IntakeResult::Accepted,
             IntakeResult::Hopeless,
@@ -280,6 +299,7 @@ impl Metrics {
             intake_queue,
             batch_deliveries,
             write_duration,
+            deleted_rows,
             jobs,
             sweep_duration,
             sweep_bytes,
@@ -307,6 +327,11 @@ impl Metrics {
     pub fn batch_written(&self, deliveries: usize, took: Duration) {
         self.batch_deliveries.observe(deliveries as f64);
         self.write_duration.observe(took.as_secs_f64());
+    }
+
+    /// Counts rows that were kept long enough.
+    pub fn deleted(&self, table: &'static str, rows: u64) {
+        self.deleted_rows.get_or_create(&TableLabels { table }).inc_by(rows);
     }
 
     /// Counts a job.

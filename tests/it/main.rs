@@ -28,6 +28,7 @@ mod observation_faults;
 mod openapi;
 mod properties;
 mod recovery;
+mod retention;
 mod screenshots;
 mod sequences;
 mod serve;

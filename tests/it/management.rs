@@ -83,6 +83,7 @@ async fn metrics_are_open_metrics_with_help_and_bounded_labels() {
     let expected = [
         "connwarden_build",
         "connwarden_cluster_connections_seen",
+        "connwarden_deleted_rows",
         "connwarden_http_auth",
         "connwarden_intake_batch_deliveries",
         "connwarden_intake_queue_length",
@@ -99,7 +100,7 @@ async fn metrics_are_open_metrics_with_help_and_bounded_labels() {
     ];
     assert!(families.keys().copied().eq(expected), "{:?}", families.keys());
     let labels: BTreeSet<&str> = families.values().flatten().copied().collect();
-    let bounded = BTreeSet::from(["cluster", "complete", "kind", "le", "result", "version"]);
+    let bounded = BTreeSet::from(["cluster", "complete", "kind", "le", "result", "table", "version"]);
     assert_eq!(labels, bounded, "a label may not hold what strangers say");
 
     for sample in [
