@@ -33,6 +33,7 @@ mod screenshots;
 mod sequences;
 mod serve;
 mod sharing;
+mod torture;
 mod ui;
 mod users;
 
