@@ -59,6 +59,8 @@ const USER_HASH_KEY: &str = "user_hash_key";
 pub struct StartOptions {
     /// Listen beyond loopback although nobody has to prove who they are.
     pub insecure_no_auth: bool,
+    /// Store at most so many notifications with one commit: for measuring what it is worth to store many.
+    pub batch: Option<usize>,
 }
 
 /// A daemon that is about to run.
@@ -79,6 +81,10 @@ impl App {
         let address = config.web.listen_address;
         check_exposure(config, options)?;
         let store = Store::open(&config.storage.path).await.map_err(explain)?;
+        let store = match options.batch {
+            Some(batch) => store.with_batches_of(batch),
+            None => store,
+        };
         let token = operator_token::make(&config.storage.path)?;
         let (state, worker) = wire(config, store, clock.clone()).await?;
         state.access.trust_local_operator(Secret::File(token));

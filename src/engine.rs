@@ -90,7 +90,7 @@ impl Engine {
         let servers = servers::load(&store, &clusters).await?;
         let routes = clusters.iter().map(|cluster| cluster.route.clone()).collect();
         let clusters = clusters.into_iter().map(|cluster| WatchedCluster::new(cluster.targets)).collect();
-        let (intake, batches) = Intake::new();
+        let (intake, batches) = Intake::new(&store);
         let engine = Self(Arc::new(Parts {
             store,
             observer,

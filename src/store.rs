@@ -107,6 +107,7 @@ pub struct Store {
     writer: SqlitePool,
     readers: SqlitePool,
     latch: WriteLatch,
+    batch: usize,
     _lock: DirectoryLock,
 }
 
@@ -137,7 +138,23 @@ impl Store {
         let writer = open(&options, is_new).await.map_err(|error| error.about(directory))?;
         // opened lazily: a start pays for what it uses
         let readers = pool(READERS).connect_lazy_with(options.read_only(true).create_if_missing(false));
-        Ok(Self { writer, readers, latch: WriteLatch::default(), _lock: lock })
+        Ok(Self {
+            writer,
+            readers,
+            latch: WriteLatch::default(),
+            batch: writer::MOST_DELIVERIES,
+            _lock: lock,
+        })
+    }
+
+    /// Lets a transaction take at most `deliveries` that wait: for measuring what it is worth to take many.
+    pub fn with_batches_of(self, deliveries: usize) -> Self {
+        Self { batch: deliveries.clamp(1, writer::MOST_DELIVERIES), ..self }
+    }
+
+    /// How many deliveries that wait a transaction takes.
+    pub fn batch(&self) -> usize {
+        self.batch
     }
 
     /// Opens a transaction that may write. It takes the write lock at once, so it waits its turn here instead of

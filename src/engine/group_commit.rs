@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::engine::intake::Delivery;
 use crate::engine::{Engine, Parts, Receipt};
+use crate::store::Store;
 use crate::store::writer::{Batches, WriteError, Writer};
 
 /// Where notifications wait to be stored, and who stores them.
@@ -22,8 +23,8 @@ pub(super) struct Intake {
 
 impl Intake {
     /// Makes the queue, and what is to be worked off with [`Intake::start`].
-    pub(super) fn new() -> (Self, Batches<Delivery, Receipt>) {
-        let (writer, batches) = Writer::new();
+    pub(super) fn new(store: &Store) -> (Self, Batches<Delivery, Receipt>) {
+        let (writer, batches) = Writer::new(store.batch());
         (Self { writer, stop: CancellationToken::new(), task: TaskTracker::new() }, batches)
     }
 

@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::store::{self, Conn, Store, StoreError};
 
 /// How many deliveries one transaction takes. Measured: twice as many gain nothing.
-const MOST_DELIVERIES: usize = 64;
+pub(super) const MOST_DELIVERIES: usize = 64;
 
 /// How many bytes one transaction takes, unless its first delivery alone has more. Large ones gain nothing together.
 const MOST_BYTES: usize = 1 << 20;
@@ -84,11 +84,11 @@ type Answer<R> = oneshot::Sender<Result<R, WriteError>>;
 type Asker<R> = (Answer<R>, OwnedSemaphorePermit);
 
 impl<D, R> Writer<D, R> {
-    /// Makes a writer, and the batches that somebody has to write.
-    pub fn new() -> (Self, Batches<D, R>) {
+    /// Makes a writer, and the batches of at most `most` deliveries that somebody has to write.
+    pub fn new(most: usize) -> (Self, Batches<D, R>) {
         let (sender, queue) = mpsc::channel(QUEUE);
         let room = Arc::new(Semaphore::new(QUEUE_KIB as usize));
-        (Self { queue: sender, room }, Batches { queue, held: None })
+        (Self { queue: sender, room }, Batches { queue, held: None, most })
     }
 
     /// Has a delivery of about `size_bytes` written. Answers once it is committed, together with others or alone.
@@ -119,6 +119,7 @@ pub struct Batches<D, R> {
     queue: mpsc::Receiver<Waiting<D, R>>,
     /// Taken off the queue, but too large for the batch before.
     held: Option<Waiting<D, R>>,
+    most: usize,
 }
 
 impl<D, R> Batches<D, R> {
@@ -131,7 +132,7 @@ impl<D, R> Batches<D, R> {
         };
         let mut size_bytes = first.size_bytes;
         let mut waiting = vec![first];
-        while waiting.len() < MOST_DELIVERIES {
+        while waiting.len() < self.most {
             let Ok(next) = self.queue.try_recv() else { break };
             size_bytes = size_bytes.saturating_add(next.size_bytes);
             if size_bytes > MOST_BYTES {

@@ -29,7 +29,7 @@ impl Desk {
     async fn open() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).await.unwrap();
-        let (writer, batches) = Writer::new();
+        let (writer, batches) = Writer::new(MOST_DELIVERIES);
         Self { store, writer, batches, tried: Arc::default(), directory }
     }
 
