@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::app;
+use crate::app::{self, operator_token};
 use crate::cli::storage::StorageArguments;
 use crate::cli::{FAILURE, print};
 use crate::clock::Clock;
@@ -126,6 +126,14 @@ impl Checkup {
             let file = database.display();
             let found =
                 format!("others may read {file}, which holds the key of user hashes: chmod 600 {file}");
+            self.add(Verdict::Warning, "storage", found);
+        }
+        let token = operator_token::path(directory);
+        if mode(&token).is_ok_and(|mode| mode & 0o077 != 0) {
+            let file = token.display();
+            let found = format!(
+                "others may read {file}, so it lets nobody in: remove it, and the next start makes another"
+            );
             self.add(Verdict::Warning, "storage", found);
         }
         match check::holder(directory) {

@@ -13,7 +13,7 @@ pub(super) struct StorageArguments {
     #[arg(long = "config.file", value_name = "FILE")]
     pub(super) config_file: Option<PathBuf>,
     /// Directory of the database. [default: data]
-    #[arg(long = "storage.path", value_name = "DIR")]
+    #[arg(long = "storage.path", value_name = "DIR", env = "CONNWARDEN_STORAGE_PATH")]
     pub(super) storage_path: Option<PathBuf>,
 }
 

@@ -143,7 +143,7 @@ impl Inspection {
               LIMIT $1",
             "SELECT 'job ' || kind || ' is about ' || subject || ', which is not there'
                FROM jobs
-              WHERE kind = 'enrich'
+              WHERE kind IN ('enrich', 'verify')
                 AND subject NOT IN (SELECT incident_id FROM incidents)
               LIMIT $1",
         ] {

@@ -54,7 +54,10 @@ async fn what_is_wrong_is_named_with_what_to_do() {
     let data = directory.path().join("data");
     let database = data.join("connwarden.db");
     std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o777)).unwrap();
-    std::fs::set_permissions(&database, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let token = data.join("operator-token");
+    for file in [&database, &token] {
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    }
     let mut outsider =
         SqliteConnectOptions::new().filename(&database).foreign_keys(false).connect().await.unwrap();
     for change in [
@@ -76,6 +79,7 @@ async fn what_is_wrong_is_named_with_what_to_do() {
             "warning  storage: others may read {0}, which holds the key of user hashes: chmod 600 {0}",
             database.display()
         ),
+        format!("warning  storage: others may read {}, so it lets nobody in: remove it", token.display()),
         "ok       lock: no connwarden runs here".to_owned(),
         "ok       integrity: every page and index is as it should be".to_owned(),
         "has no parent in incidents: please report it, with the log".to_owned(),

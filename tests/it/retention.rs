@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use axum::http::Method;
 use connwarden::model::retention::{Keep, Retention};
 use connwarden::store::retention::{self, Limits};
 use connwarden::store::{self, Store};
@@ -13,6 +14,8 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, SqliteConnection};
 use tokio_util::sync::CancellationToken;
 
+use crate::harness::daemon::Daemon;
+use crate::harness::eventually;
 use crate::harness::payload::{ALERT, firing, notification, resolved, restarted};
 use crate::harness::test_app::{START, TestApp};
 use crate::swarm::random::Random;
@@ -192,6 +195,59 @@ async fn what_was_resolved_just_now_stays_however_much_there_is() {
     retain(&app, &retention).await;
     assert_eq!(incidents(&app).await, ["Alert4", "Alert3"]);
     app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_has_ended_is_kept_as_long_as_its_alert_is_repeated() {
+    let app = TestApp::start().await;
+    let body = notification(&[firing(ALERT, "nats-1:7777")]);
+    let answer = app.notify(body.clone()).await.json();
+    let id = answer["incidents"][0].as_str().unwrap();
+    let path = format!("/api/v1/incidents/{id}/resolve");
+    let answer = app.act(Method::POST, &path, json!({ "reason": "known" }).to_string()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    app.advance(DAY * 80);
+    assert_eq!(app.notify(body.clone()).await.json()["repeated"], true);
+    app.advance(DAY * 80);
+    let few = Retention { incidents: Keep { age: DAY * 90, count: 1 }, ..Retention::default() };
+    retain(&app, &few).await;
+    assert_eq!(incidents(&app).await, [ALERT], "without it the next repetition would be a new incident");
+    app.advance(DAY * 20);
+    assert!(retain(&app, &few).await > 0);
+    assert_eq!(incidents(&app).await, [""; 0]);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_deletes_by_itself_what_its_configuration_does_not_keep() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::start(directory.path(), &[]).await;
+    let alert = firing(ALERT, "nats-1:7777");
+    for alert in [alert.clone(), resolved(alert, "2026-11-24T09:00:00Z")] {
+        assert_eq!(daemon.notify(notification(&[alert])).await.0, 202);
+    }
+    daemon.process.terminate();
+    assert!(daemon.process.ended().await.success());
+    let mut conn = outsider(&directory.path().join("data")).await;
+    let days = 50 * DAY.as_micros() as i64;
+    for change in [
+        "UPDATE incidents SET resolved_at = resolved_at - $1",
+        "UPDATE notifications SET received_at = received_at - $1, last_seen_at = last_seen_at - $1",
+    ] {
+        assert!(sqlx::query(change).bind(days).execute(&mut conn).await.unwrap().rows_affected() > 0);
+    }
+    let file = directory.path().join("connwarden.yml");
+    std::fs::write(&file, "retention:\n  incidents: {age: 40d}\n").unwrap();
+    let daemon =
+        Daemon::start(directory.path(), &["--config.file".to_owned(), file.to_str().unwrap().to_owned()])
+            .await;
+    let emptied = async || {
+        let query = "SELECT (SELECT count(*) FROM incidents) + (SELECT count(*) FROM notifications)";
+        let left: i64 = sqlx::query_scalar(query).fetch_one(&mut conn).await.unwrap();
+        (left == 0).then_some(())
+    };
+    eventually("that they are deleted", emptied).await;
+    assert_eq!(daemon.get("api/v1/incidents").await["incidents"], json!([]));
 }
 
 /// What a test has made.
