@@ -336,4 +336,22 @@ mod tests {
         Store::open(directory.path()).await.unwrap().close().await;
         assert_eq!(mode(&database), 0o640, "what its owner has decided stays");
     }
+
+    #[tokio::test]
+    async fn a_database_that_has_become_read_only_says_so_until_it_can_be_written_to_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).await.unwrap();
+        sqlx::query("PRAGMA query_only = ON").execute(&store.writer).await.unwrap();
+        store.check_writing().await.expect("nobody has tried yet");
+        let error = store.write().await.unwrap_err();
+        assert_eq!(error.reason(), Some("the database is read-only"));
+        for _ in 0..2 {
+            let error = store.check_writing().await.unwrap_err();
+            assert!(matches!(error, StoreError::CannotWrite("the database is read-only")), "{error}");
+        }
+        sqlx::query("PRAGMA query_only = OFF").execute(&store.writer).await.unwrap();
+        store.check_writing().await.unwrap();
+        commit(store.write().await.unwrap()).await.unwrap();
+        store.close().await;
+    }
 }
