@@ -36,6 +36,15 @@ test: tools browser ## all tests, the ones against real servers and the ones in 
 bench: tools ## what it costs, against floors of the same run; also in target/bench.json (some minutes)
 	cargo bench --locked --bench bench
 
+# How many times `make torture` kills the daemon.
+TORTURE_ROUNDS ?= 1000
+
+.PHONY: torture
+torture: tools ## kill the daemon under load TORTURE_ROUNDS=1000 times, and count what was acknowledged (some minutes)
+	@mkdir -p target
+	TORTURE_ROUNDS=$(TORTURE_ROUNDS) cargo test --locked --test it torture -- --nocapture 2>&1 | tee target/torture.log
+	@grep '^torture: rounds' target/torture.log | tail -n 1
+
 .PHONY: check
 check: format-check lint doc deny architecture scripts-check fuzz-briefly ## everything but the tests: the seven targets below
 

@@ -7,6 +7,8 @@
 
 #[path = "bench/daemon.rs"]
 mod daemon;
+#[path = "bench/intake.rs"]
+mod intake;
 #[path = "bench/memory.rs"]
 mod memory;
 #[path = "bench/parse.rs"]
@@ -35,6 +37,8 @@ fn main() {
         ["--hold", server, count] => runtime.block_on(sweep::hold(server, count)),
         ["--peak", monitor] => runtime.block_on(memory::peak(monitor)),
         ["--parse", rounds] => parse::rounds(rounds),
+        // a part that is wanted alone
+        ["--intake", ..] => runtime.block_on(async { intake::measure(&mut Report::default()).await }),
         _ => {
             let mut report = Report::default();
             runtime.block_on(async {
@@ -42,6 +46,7 @@ fn main() {
                 parse::measure(&mut report);
                 memory::measure(&mut report).await;
                 sweep::measure(&mut report).await;
+                intake::measure(&mut report).await;
             });
             report.write();
         }

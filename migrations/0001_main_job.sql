@@ -13,11 +13,12 @@ CREATE TABLE notifications (
     alert_count       BIGINT NOT NULL,
     truncated_alerts  BIGINT NOT NULL,
     digest            TEXT   NOT NULL,
-    body_size_bytes   BIGINT NOT NULL,
-    body              BLOB   NOT NULL,
     -- the same content is stored once and counted
     seen_count        BIGINT NOT NULL,
-    last_seen_at      BIGINT NOT NULL
+    last_seen_at      BIGINT NOT NULL,
+    body_size_bytes   BIGINT NOT NULL,
+    -- the last: what is behind it costs as much to read as the body
+    body              BLOB   NOT NULL
 );
 
 CREATE INDEX notifications_by_digest ON notifications (digest, notification_key);
@@ -49,6 +50,8 @@ CREATE TABLE incidents (
 CREATE UNIQUE INDEX incidents_unresolved ON incidents (identity) WHERE state <> 'resolved';
 -- the newest of an identity is the one that alerts are told to
 CREATE INDEX incidents_by_identity ON incidents (identity, incident_key);
+-- those that have been resolved the longest go first
+CREATE INDEX incidents_resolved ON incidents (resolved_at, incident_key) WHERE state = 'resolved';
 CREATE INDEX incidents_by_cluster ON incidents (cluster, incident_key);
 CREATE INDEX incidents_by_alert_name ON incidents (alert_name, incident_key);
 

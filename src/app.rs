@@ -30,6 +30,7 @@ use crate::http::{self, AppState};
 use crate::jobs::Worker;
 use crate::model::credential::Secret;
 use crate::model::mapping::ClusterRoute;
+use crate::model::retention::Retention;
 use crate::nats::monitoring::{MonitoringClient, MonitoringSettings};
 use crate::observe::sweep::{ClusterTargets, Observer};
 use crate::observe::users::UserMask;
@@ -47,6 +48,9 @@ const MOST_INTERRUPTIONS: i64 = 10;
 /// How often every server is asked who it is.
 const LEARN_INTERVAL: Duration = Duration::from_secs(30);
 
+/// How often what has been kept long enough is deleted.
+const RETAIN_INTERVAL: Duration = Duration::from_secs(300);
+
 /// The setting that holds the key of user hashes, in hexadecimal.
 const USER_HASH_KEY: &str = "user_hash_key";
 
@@ -55,6 +59,8 @@ const USER_HASH_KEY: &str = "user_hash_key";
 pub struct StartOptions {
     /// Listen beyond loopback although nobody has to prove who they are.
     pub insecure_no_auth: bool,
+    /// Store at most so many notifications with one commit: for measuring what it is worth to store many.
+    pub batch: Option<usize>,
 }
 
 /// A daemon that is about to run.
@@ -62,6 +68,7 @@ pub struct App {
     listener: Listener,
     state: AppState,
     worker: Arc<Worker>,
+    retention: Retention,
 }
 
 impl App {
@@ -74,6 +81,10 @@ impl App {
         let address = config.web.listen_address;
         check_exposure(config, options)?;
         let store = Store::open(&config.storage.path).await.map_err(explain)?;
+        let store = match options.batch {
+            Some(batch) => store.with_batches_of(batch),
+            None => store,
+        };
         let token = operator_token::make(&config.storage.path)?;
         let (state, worker) = wire(config, store, clock.clone()).await?;
         state.access.trust_local_operator(Secret::File(token));
@@ -82,7 +93,7 @@ impl App {
         let certificates = certificates.transpose().context("setting up web.tls")?;
         let listener = Listener::bind(address, certificates).await;
         let listener = listener.with_context(|| format!("listening on {address}"))?;
-        Ok(Self { listener, state, worker: Arc::new(worker) })
+        Ok(Self { listener, state, worker: Arc::new(worker), retention: config.retention.clone() })
     }
 
     /// The URL of the address that was bound.
@@ -101,7 +112,7 @@ impl App {
     ///
     /// Something that must not end has ended.
     pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
-        let Self { listener, state, worker } = self;
+        let Self { listener, state, worker, retention } = self;
         let soft = stop.soft.clone();
         self::release_leases(&state).await.context("giving back the leases of the last run")?;
 
@@ -112,6 +123,7 @@ impl App {
         }
         tasks.spawn(learn_now_and_then(state.engine.clone(), soft.clone()));
         let served = listener.serve(http::router(state.clone()), soft.clone());
+        tasks.spawn(retain_now_and_then(state.engine.clone(), retention, soft.clone()));
         tasks.spawn(async move {
             if let Err(error) = served.await {
                 warn!(%error, "the listener failed: {error}");
@@ -236,6 +248,21 @@ async fn learn_now_and_then(engine: Engine, stop: CancellationToken) {
     }
 }
 
+async fn retain_now_and_then(engine: Engine, retention: Retention, stop: CancellationToken) {
+    loop {
+        if let Err(error) = engine.retain(&retention, &stop).await {
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "cannot delete what was kept long enough: {error}"
+            );
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RETAIN_INTERVAL) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
 /// The observer that a configuration asks for.
 pub fn observer(config: &Config, users: UserMask, clock: Clock) -> Observer {
     let client = MonitoringClient::new(MonitoringSettings {
@@ -322,7 +349,9 @@ fn from_hex(text: &str) -> Option<[u8; 32]> {
 /// Says the whole chain of a store error: at start there is nobody else to tell.
 fn explain(error: store::StoreError) -> anyhow::Error {
     match error {
-        error @ store::StoreError::Directory { .. } => anyhow::Error::new(error),
+        error @ (store::StoreError::Directory { .. } | store::StoreError::Damaged { .. }) => {
+            anyhow::Error::new(error)
+        }
         error => anyhow::Error::new(error).context("opening the store"),
     }
 }

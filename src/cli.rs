@@ -2,14 +2,17 @@
 //!
 //! `inspect` asks NATS servers itself and needs no daemon; `incidents` asks a daemon through its API.
 
+mod backup;
 mod check_config;
 mod client;
+mod doctor;
 mod incidents;
 mod inspect;
 mod notifications;
 mod printable;
 mod render;
 mod serve;
+mod storage;
 mod table;
 
 use std::io::{ErrorKind, Write};
@@ -44,6 +47,10 @@ enum Command {
     Incidents(incidents::Arguments),
     /// List what a running daemon has received, and take it in once more.
     Notifications(notifications::Arguments),
+    /// Copy the database into a new file, also while the daemon runs.
+    Backup(backup::Arguments),
+    /// Check configuration, storage, database and NATS servers, also while the daemon runs.
+    Doctor(doctor::Arguments),
 }
 
 /// How to write a result.
@@ -83,6 +90,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Inspect(arguments) => inspect::run(arguments).await,
             Command::Incidents(arguments) => incidents::run(arguments).await,
             Command::Notifications(arguments) => notifications::run(arguments).await,
+            Command::Backup(arguments) => backup::run(arguments).await,
+            Command::Doctor(arguments) => doctor::run(arguments).await,
             Command::CheckConfig(_) => unreachable!("handled above, without a runtime"),
         }
     })

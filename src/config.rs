@@ -9,6 +9,7 @@ mod cluster;
 mod document;
 mod incidents;
 mod problem;
+mod retention;
 mod scalar;
 mod section;
 mod suggestion;
@@ -26,6 +27,7 @@ use std::{
 use url::Url;
 
 use crate::model::application::{ApplicationRule, ApplicationRules, InstancePart};
+use crate::model::retention::Retention;
 
 pub use access::{Access, RateLimit, Tls, TlsVersion};
 pub use cluster::{Cluster, parse_monitor_url, parse_typed_monitor_url};
@@ -73,6 +75,12 @@ pub const KEYS: &[&str] = &[
     "incidents.stale_timeout",
     "incidents.verify_interval",
     "incidents.connection_alerts",
+    "retention.incidents.age",
+    "retention.incidents.count",
+    "retention.notifications.age",
+    "retention.notifications.count",
+    "retention.snapshots.age",
+    "retention.snapshots.count",
     "applications.strip",
     "applications.rules[].pattern",
     "applications.rules[].application",
@@ -112,6 +120,8 @@ pub struct Config {
     pub observe: Observe,
     /// When incidents are over.
     pub incidents: Incidents,
+    /// How long what is over is kept.
+    pub retention: Retention,
     /// How client names become applications.
     pub applications: ApplicationRules,
     /// What is watched.
@@ -159,6 +169,7 @@ impl Config {
             config.log = Log::read(&root.section("log"));
             config.observe = Observe::read(&root.section("observe"));
             config.incidents = Incidents::read(&root.section("incidents"));
+            config.retention = retention::read(&root.section("retention"));
             config.applications = read_applications(&root.section("applications"));
             (config.clusters, config.warnings) = cluster::read_all(&root, read_secret);
         }

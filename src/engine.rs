@@ -5,8 +5,10 @@
 
 mod acts;
 mod enrich;
+mod group_commit;
 mod intake;
 mod observe;
+mod retain;
 mod rules;
 mod servers;
 mod verify;
@@ -20,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::clock::Clock;
+use crate::engine::group_commit::Intake;
 use crate::engine::observe::WatchedCluster;
 use crate::model::mapping::{ClusterRoute, KnownServer};
 use crate::observe::sweep::{ClusterTargets, Observer};
@@ -56,6 +59,7 @@ struct Parts {
     clock: Clock,
     metrics: Metrics,
     rules: IncidentRules,
+    intake: Intake,
     routes: Vec<ClusterRoute>,
     clusters: Vec<WatchedCluster>,
     /// What `/varz` has last said of each configured server.
@@ -86,19 +90,23 @@ impl Engine {
         let servers = servers::load(&store, &clusters).await?;
         let routes = clusters.iter().map(|cluster| cluster.route.clone()).collect();
         let clusters = clusters.into_iter().map(|cluster| WatchedCluster::new(cluster.targets)).collect();
-        Ok(Self(Arc::new(Parts {
+        let (intake, batches) = Intake::new(&store);
+        let engine = Self(Arc::new(Parts {
             store,
             observer,
             clock,
             metrics,
             rules,
+            intake,
             routes,
             clusters,
             servers: RwLock::new(servers),
             silent_servers: Mutex::default(),
             jobs_bell,
             looks: TaskTracker::new(),
-        })))
+        }));
+        Intake::start(&engine, batches);
+        Ok(engine)
     }
 
     /// The configured clusters, in the order of the configuration.
@@ -106,9 +114,13 @@ impl Engine {
         self.0.clusters.iter().map(|cluster| &cluster.targets)
     }
 
-    /// Waits, not longer than `grace`, for looks at clusters to end.
+    /// Waits, not longer than `grace`, until what has come in is stored and the looks at clusters have ended.
     pub async fn close(&self, grace: Duration) {
         self.0.looks.close();
-        let _ = tokio::time::timeout(grace, self.0.looks.wait()).await;
+        let ended = async {
+            self.0.intake.close().await;
+            self.0.looks.wait().await;
+        };
+        let _ = tokio::time::timeout(grace, ended).await;
     }
 }

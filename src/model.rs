@@ -18,6 +18,7 @@ pub mod member;
 pub mod monitor_auth;
 pub mod notification;
 pub mod printable;
+pub mod retention;
 pub mod snapshot;
 pub mod threshold;
 pub mod truth;

@@ -4,29 +4,40 @@
 //! change, its timeline entries and the jobs it causes are committed together. `INTEGER` keys stay in here.
 
 pub mod alerts;
+pub mod backup;
+pub mod check;
 pub mod entries;
+mod error;
 pub mod incidents;
 pub mod jobs;
 mod lock;
 pub mod notifications;
+pub mod retention;
 pub mod servers;
 pub mod settings;
 pub mod snapshots;
+pub mod space;
+pub mod writer;
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
+use crate::store::error::corrupt;
 use crate::store::lock::DirectoryLock;
+
+pub use crate::store::error::StoreError;
 
 /// A database connection, inside a transaction or not.
 pub type Conn = SqliteConnection;
@@ -53,19 +64,25 @@ impl DerefMut for Tx {
     }
 }
 
-/// Whether the last attempt to write failed.
+/// Why the last attempt to write failed, if it did.
 #[derive(Debug, Clone, Default)]
-struct WriteLatch(Arc<AtomicBool>);
+struct WriteLatch(Arc<Mutex<Option<&'static str>>>);
 
 impl WriteLatch {
-    fn set(&self, failed: bool) {
-        self.0.store(failed, Ordering::Release);
+    fn set(&self, failure: Option<&'static str>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = failure;
     }
 
-    fn has_failed(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+    fn failure(&self) -> Option<&'static str> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// What makes the tables.
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// The name of the database in its directory.
+const DATABASE: &str = "connwarden.db";
 
 /// How long to wait for the database while another process holds it.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -73,71 +90,16 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait for a turn to write or read.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The size to which the write-ahead log shrinks once it is written into the database, in bytes.
+const WAL_SIZE: u64 = 64 << 20;
+
 /// How long [`Store::check_writing`] may take.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
 const READERS: u32 = 4;
 
-/// Another process has the database.
-const SQLITE_BUSY: i32 = 5;
-
-/// Another connection of ours has the table.
-const SQLITE_LOCKED: i32 = 6;
-
-/// Why the store could not answer.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The storage directory cannot be used.
-    #[error("cannot use the storage directory {path}: {reason}")]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-
-    /// The database was made by a newer version, or its migrations were tampered with.
-    #[error("cannot bring the database up to date")]
-    Migration(#[from] sqlx::migrate::MigrateError),
-
-    /// The database refused or could not be reached.
-    #[error("database failure")]
-    Driver(#[from] sqlx::Error),
-
-    /// A row holds what this version cannot read.
-    #[error("{table}.{column} holds unreadable value {value:?}")]
-    Corrupt {
-        /// The table.
-        table: &'static str,
-        /// The column.
-        column: &'static str,
-        /// What it holds.
-        value: String,
-    },
-
-    /// The last attempt to write failed, and so does one more.
-    #[error("nothing can be written since the last attempt failed")]
-    CannotWrite,
-
-    /// The row changed between reading and writing it.
-    #[error("{0} changed while it was being updated")]
-    Conflict(&'static str),
-}
-
-impl StoreError {
-    /// Whether the same attempt may go well a moment later: others had all the connections, or the lock.
-    pub fn is_temporary(&self) -> bool {
-        // the low byte is the kind of failure, the rest says more about it
-        let kind = |code: &str| code.parse::<i32>().ok().map(|code| code & 0xff);
-        match self {
-            Self::Driver(sqlx::Error::PoolTimedOut) => true,
-            Self::Driver(sqlx::Error::Database(error)) => {
-                matches!(error.code().as_deref().and_then(kind), Some(SQLITE_BUSY | SQLITE_LOCKED))
-            }
-            _ => false,
-        }
-    }
-}
+/// Why an attempt to write failed, when the database does not say it in a way that is known.
+const UNKNOWN: &str = "the database refuses";
 
 /// The database of one storage directory. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -145,6 +107,7 @@ pub struct Store {
     writer: SqlitePool,
     readers: SqlitePool,
     latch: WriteLatch,
+    batch: usize,
     _lock: DirectoryLock,
 }
 
@@ -161,23 +124,37 @@ impl Store {
         made.map_err(|error| unusable(error.to_string()))?;
         let lock = DirectoryLock::take(directory).map_err(unusable)?;
 
-        let database = directory.join("connwarden.db");
-        make_private(&database).map_err(|error| unusable(format!("cannot make connwarden.db: {error}")))?;
+        let database = directory.join(DATABASE);
+        make_private(&database).map_err(|error| unusable(format!("cannot make {DATABASE}: {error}")))?;
+        let is_new = database.metadata().is_ok_and(|found| found.len() == 0);
         let options = SqliteConnectOptions::new()
             .filename(database)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
+            .pragma("journal_size_limit", WAL_SIZE.to_string())
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
-        let pool = |connections| {
-            SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
-        };
-        let writer = pool(1).connect_with(options.clone()).await?;
-        sqlx::migrate!().run(&writer).await?;
+        let writer = open(&options, is_new).await.map_err(|error| error.about(directory))?;
         // opened lazily: a start pays for what it uses
         let readers = pool(READERS).connect_lazy_with(options.read_only(true).create_if_missing(false));
-        Ok(Self { writer, readers, latch: WriteLatch::default(), _lock: lock })
+        Ok(Self {
+            writer,
+            readers,
+            latch: WriteLatch::default(),
+            batch: writer::MOST_DELIVERIES,
+            _lock: lock,
+        })
+    }
+
+    /// Lets a transaction take at most `deliveries` that wait: for measuring what it is worth to take many.
+    pub fn with_batches_of(self, deliveries: usize) -> Self {
+        Self { batch: deliveries.clamp(1, writer::MOST_DELIVERIES), ..self }
+    }
+
+    /// How many deliveries that wait a transaction takes.
+    pub fn batch(&self) -> usize {
+        self.batch
     }
 
     /// Opens a transaction that may write. It takes the write lock at once, so it waits its turn here instead of
@@ -190,29 +167,48 @@ impl Store {
         match self.writer.begin_with("BEGIN IMMEDIATE").await {
             Ok(inner) => Ok(Tx { inner, latch: Some(self.latch.clone()) }),
             Err(error) => {
-                self.latch.set(true);
-                Err(error.into())
+                let error = StoreError::from(error);
+                self.latch.set(Some(error.reason().unwrap_or(UNKNOWN)));
+                Err(error)
             }
         }
     }
 
-    /// Tells whether the store can be written to: yes after an attempt that went well, otherwise by a short one
-    /// that changes nothing.
+    /// Takes note of an error within a transaction, in case it is the store's own.
+    pub fn note_failure(&self, error: &StoreError) {
+        if let Some(reason) = error.reason() {
+            self.latch.set(Some(reason));
+        }
+    }
+
+    /// Tells whether the store can be written to: yes after an attempt that went well, otherwise by one that writes as
+    /// much as a notification may have and takes it back.
     ///
     /// # Errors
     ///
     /// [`StoreError::CannotWrite`] if it cannot.
     pub async fn check_writing(&self) -> Result<(), StoreError> {
-        if !self.latch.has_failed() {
-            return Ok(());
-        }
-        let attempt = async { self.writer.begin_with("BEGIN IMMEDIATE").await?.rollback().await };
-        match tokio::time::timeout(CHECK_TIMEOUT, attempt).await {
-            Ok(Ok(())) => {
-                self.latch.set(false);
-                Ok(())
+        let Some(reason) = self.latch.failure() else { return Ok(()) };
+        let attempt = async {
+            for write in [true, false] {
+                let mut tx = self.write().await?;
+                if write {
+                    settings::save_trial(&mut tx).await?
+                } else {
+                    settings::delete_trial(&mut tx).await?
+                }
+                commit(tx).await?;
             }
-            Ok(Err(_)) | Err(_) => Err(StoreError::CannotWrite),
+            Ok::<(), StoreError>(())
+        };
+        match tokio::time::timeout(CHECK_TIMEOUT, attempt).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                // a transaction that begins well has reset it
+                self.latch.set(Some(error.reason().unwrap_or(reason)));
+                Err(StoreError::CannotWrite(error.reason().unwrap_or(reason)))
+            }
+            Err(_) => Err(StoreError::CannotWrite(reason)),
         }
     }
 
@@ -232,6 +228,31 @@ impl Store {
     }
 }
 
+/// Opens the database for writing and brings it up to date.
+async fn open(options: &SqliteConnectOptions, is_new: bool) -> Result<SqlitePool, StoreError> {
+    if is_new {
+        // so that retention can give back the pages that it frees; only what is set before the first table counts
+        options.clone().auto_vacuum(SqliteAutoVacuum::Incremental).connect().await?.close().await?;
+    }
+    let writer = pool(1).connect_with(options.clone()).await?;
+    MIGRATIONS.run(&writer).await?;
+    // a file that cannot be written to is opened for reading, without a word until something is to be written
+    let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
+    settings::delete_trial(&mut tx).await?;
+    tx.commit().await?;
+    Ok(writer)
+}
+
+/// The settings of a pool of connections.
+fn pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        // SQLite ends a transaction by itself when the disk fails; the driver believes that it goes on, and would begin
+        // no other one on this connection ever again
+        .before_acquire(|conn, _| Box::pin(async { Ok(!conn.is_in_transaction()) }))
+}
+
 /// Makes a file for its owner alone, unless it is there: the database holds the key of user hashes, and the directory
 /// may be open to others. SQLite gives the files beside it the same mode.
 fn make_private(file: &Path) -> io::Result<()> {
@@ -249,10 +270,11 @@ fn make_private(file: &Path) -> io::Result<()> {
 pub async fn commit(tx: Tx) -> Result<(), StoreError> {
     let Tx { inner, latch } = tx;
     let committed = inner.commit().await;
+    let committed = committed.map_err(StoreError::from);
     if let Some(latch) = latch {
-        latch.set(committed.is_err());
+        latch.set(committed.as_ref().err().map(|error| error.reason().unwrap_or(UNKNOWN)));
     }
-    Ok(committed?)
+    committed
 }
 
 /// Reads an instant.
@@ -289,11 +311,6 @@ fn to_i64(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-fn corrupt(table: &'static str, column: &'static str, value: impl ToString) -> StoreError {
-    let value = value.to_string().chars().take(200).collect();
-    StoreError::Corrupt { table, column, value }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs::{Permissions, set_permissions};
@@ -318,5 +335,23 @@ mod tests {
         set_permissions(&database, Permissions::from_mode(0o640)).unwrap();
         Store::open(directory.path()).await.unwrap().close().await;
         assert_eq!(mode(&database), 0o640, "what its owner has decided stays");
+    }
+
+    #[tokio::test]
+    async fn a_database_that_has_become_read_only_says_so_until_it_can_be_written_to_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).await.unwrap();
+        sqlx::query("PRAGMA query_only = ON").execute(&store.writer).await.unwrap();
+        store.check_writing().await.expect("nobody has tried yet");
+        let error = store.write().await.unwrap_err();
+        assert_eq!(error.reason(), Some("the database is read-only"));
+        for _ in 0..2 {
+            let error = store.check_writing().await.unwrap_err();
+            assert!(matches!(error, StoreError::CannotWrite("the database is read-only")), "{error}");
+        }
+        sqlx::query("PRAGMA query_only = OFF").execute(&store.writer).await.unwrap();
+        store.check_writing().await.unwrap();
+        commit(store.write().await.unwrap()).await.unwrap();
+        store.close().await;
     }
 }

@@ -18,10 +18,10 @@ use crate::report::{PAIRS, Report, Target, median, ms};
 use crate::swarm::{ClientSpec, Options, Population, Swarm};
 
 /// Descriptors that a server and the process of its clients need for other things.
-const SPARE: u64 = 200;
+pub const SPARE: u64 = 200;
 
 /// As many as were measured elsewhere.
-const MOST: u64 = 19_800;
+pub const MOST: u64 = 19_800;
 
 pub async fn measure(report: &mut Report) {
     let connections = descriptors().saturating_sub(SPARE).min(MOST);
@@ -130,10 +130,10 @@ pub async fn hold(server: &str, count: &str) {
 }
 
 /// The process that holds the connections.
-struct Clients(Child);
+pub struct Clients(Child);
 
 impl Clients {
-    async fn connect(server: &NatsServer, count: u64) -> Self {
+    pub async fn connect(server: &NatsServer, count: u64) -> Self {
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--hold", &server.clients.to_string(), &count.to_string()])
             .stdin(Stdio::null())
@@ -218,7 +218,7 @@ fn targets(servers: &[NatsServer]) -> ClusterTargets {
     app::targets(&Config::from_monitors(monitors).clusters[0])
 }
 
-fn descriptors() -> u64 {
+pub fn descriptors() -> u64 {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     line.split_whitespace().nth(3).unwrap().parse().unwrap()

@@ -31,6 +31,9 @@ pub(super) struct Arguments {
     /// Listen beyond loopback although no credential is configured and nobody has to prove who they are.
     #[arg(long = "web.insecure-no-auth")]
     insecure_no_auth: bool,
+    /// Notifications per commit; for measuring what it is worth to commit many together.
+    #[arg(long = "storage.batch", value_name = "COUNT", hide = true)]
+    batch: Option<usize>,
     /// Log level, or tracing filter directives. [default: info]
     #[arg(long = "log.level", value_name = "LEVEL", value_parser = parse_log_level)]
     log_level: Option<String>,
@@ -40,7 +43,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let options = StartOptions { insecure_no_auth: arguments.insecure_no_auth };
+    let options = StartOptions { insecure_no_auth: arguments.insecure_no_auth, batch: arguments.batch };
     let config = configuration(arguments)?;
     let style = match config.log.format {
         LogFormat::Text => LogStyle::Text,

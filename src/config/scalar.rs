@@ -131,6 +131,15 @@ fn binary(bytes: u64) -> String {
     }
 }
 
+/// Reads a whole number from 1 on.
+pub(super) fn count(text: &str) -> Result<u64, String> {
+    match text.parse::<u64>() {
+        Ok(0) => Err("must be at least 1".to_owned()),
+        Ok(count) if text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(count),
+        _ => Err(format!("expected a whole number such as `10000`, found {}", quoted(text))),
+    }
+}
+
 /// Reads an address to listen on; host names are not resolved.
 pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {

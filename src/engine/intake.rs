@@ -23,6 +23,7 @@ use crate::model::ids::{IncidentId, NotificationId};
 use crate::model::incident::IncidentKey;
 use crate::model::mapping::{ServerMatch, map_alert};
 use crate::store::notifications::{PackedBody, Received};
+use crate::store::writer::WriteError;
 use crate::store::{self, Conn, StoreError};
 
 /// What was stored.
@@ -43,8 +44,12 @@ pub enum IntakeError {
     #[error(transparent)]
     Hopeless(#[from] PayloadError),
     /// It could not be stored now.
-    #[error("the notification could not be stored")]
-    Store(#[from] StoreError),
+    #[error("the notification could not be stored{}", because(.0))]
+    Write(#[from] WriteError),
+}
+
+fn because(error: &WriteError) -> String {
+    error.reason().map(|reason| format!(": {reason}")).unwrap_or_default()
 }
 
 /// A notification, ready to be taken in: all that can be done outside the transaction is done.
@@ -116,11 +121,7 @@ impl Engine {
         let delivery = self.prepare(body, sender)?;
         let alerts = delivery.received.alert_count;
 
-        let mut tx = self.0.store.write().await?;
-        let mut receipts = self.take_in(&mut tx, std::slice::from_ref(&delivery)).await?;
-        store::commit(tx).await?;
-        let receipt = receipts.pop().expect("each delivery has its receipt");
-
+        let receipt = self.0.intake.write(delivery, body.len()).await?;
         self.0.jobs_bell.notify_one();
         info!(
             notification.id = %receipt.notification,

@@ -18,6 +18,7 @@ use crate::engine::{ActError, IntakeError, LookError};
 use crate::model::breakdown::InvalidBy;
 use crate::model::ids::{IncidentId, NotificationId, SnapshotId};
 use crate::store::StoreError;
+use crate::store::writer::WriteError;
 
 pub use crate::http::error::access::{AccessError, Challenge};
 
@@ -185,7 +186,7 @@ impl WebhookError {
             Self::Intake(IntakeError::Hopeless(_)) => StatusCode::BAD_REQUEST,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Compressed(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Intake(IntakeError::Store(_)) | Self::TooMany | Self::Slow(_) | Self::Incomplete(_) => {
+            Self::Intake(IntakeError::Write(_)) | Self::TooMany | Self::Slow(_) | Self::Incomplete(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         }
@@ -196,7 +197,7 @@ impl IntoResponse for WebhookError {
     fn into_response(self) -> Response {
         match &self {
             Self::Access(error) => return error.clone().into_line(),
-            Self::Intake(IntakeError::Store(_)) => {
+            Self::Intake(IntakeError::Write(WriteError::Store(_) | WriteError::Defect)) => {
                 tracing::error!(error = &self as &dyn std::error::Error, "{}", chain(&self));
             }
             _ => tracing::warn!("refused a notification: {self}"),

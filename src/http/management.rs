@@ -1,5 +1,6 @@
 //! Health, readiness and metrics, in Prometheus' manner.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -48,15 +49,18 @@ pub async fn healthy() -> &'static str {
         (status = 503, description = "Requests should not come here now", body = String, content_type = "text/plain"),
     ),
 )]
-pub async fn ready(State(state): State<AppState>) -> (StatusCode, &'static str) {
+pub async fn ready(State(state): State<AppState>) -> (StatusCode, Cow<'static, str>) {
     if !state.readiness.get() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "connwarden is starting or stopping.\n");
+        return (StatusCode::SERVICE_UNAVAILABLE, "connwarden is starting or stopping.\n".into());
     }
     match check(&state).await {
-        Ok(()) => (StatusCode::OK, "connwarden is ready.\n"),
+        Ok(()) => (StatusCode::OK, "connwarden is ready.\n".into()),
         Err(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "the store does not answer: {error}");
-            (StatusCode::SERVICE_UNAVAILABLE, "connwarden cannot reach its store.\n")
+            let failure = if matches!(error, StoreError::CannotWrite(_)) { "write to" } else { "reach" };
+            let reason = error.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+            let text = format!("connwarden cannot {failure} its store{reason}.\n");
+            (StatusCode::SERVICE_UNAVAILABLE, text.into())
         }
     }
 }
@@ -77,6 +81,7 @@ pub async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
             state.metrics.store_fails();
         }
     }
+    state.metrics.intake_queue(state.engine.waiting_notifications());
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, content_type)], state.metrics.render())
 }

@@ -21,6 +21,7 @@ use crate::engine::{IntakeError, Receipt};
 use crate::http::AppState;
 use crate::http::auth::Identity;
 use crate::http::error::WebhookError;
+use crate::store::writer::WriteError;
 use crate::telemetry::metrics::IntakeResult;
 
 /// Where it is.
@@ -94,12 +95,14 @@ pub async fn receive(State(state): State<AppState>, mut request: Request) -> Res
             IntakeResult::Hopeless
         }
         Err(WebhookError::TooLarge(_)) => IntakeResult::TooLarge,
+        Err(WebhookError::Intake(IntakeError::Write(WriteError::Full)) | WebhookError::TooMany) => {
+            IntakeResult::Busy
+        }
         Err(
-            WebhookError::Intake(IntakeError::Store(_))
+            WebhookError::Intake(IntakeError::Write(_))
             | WebhookError::Access(_)
             | WebhookError::Incomplete(_)
-            | WebhookError::Slow(_)
-            | WebhookError::TooMany,
+            | WebhookError::Slow(_),
         ) => IntakeResult::Failed,
     });
     match outcome {

@@ -1,9 +1,12 @@
 //! The lock on the storage directory: one process at a time.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
+
+/// The name of the file.
+const LOCK: &str = "lock";
 
 /// Held as long as any clone lives; the operating system lets go of it when the process ends, however it ends.
 #[derive(Debug, Clone)]
@@ -14,7 +17,7 @@ pub(super) struct DirectoryLock {
 impl DirectoryLock {
     /// Takes the lock, or says who has it.
     pub(super) fn take(directory: &Path) -> Result<Self, String> {
-        let path = directory.join("lock");
+        let path = directory.join(LOCK);
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -25,10 +28,7 @@ impl DirectoryLock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                let _ = file.read_to_string(&mut holder);
-                let holder = holder.trim();
-                let holder = if holder.is_empty() { "unknown" } else { holder };
+                let holder = written_in(&mut file);
                 return Err(format!("another connwarden (process {holder}) is using it"));
             }
             Err(TryLockError::Error(error)) => {
@@ -44,6 +44,30 @@ impl DirectoryLock {
     }
 }
 
+/// Who has the lock on a directory, as it was written down, if anybody has it.
+///
+/// A daemon that starts in this very instant takes us for one: there is no asking without trying.
+pub(super) fn holder(directory: &Path) -> io::Result<Option<String>> {
+    let mut file = match File::open(directory.join(LOCK)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => Ok(Some(written_in(&mut file))),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// The process id in a lock.
+fn written_in(file: &mut File) -> String {
+    let mut holder = String::new();
+    let _ = file.read_to_string(&mut holder);
+    let holder = holder.trim();
+    if holder.is_empty() { "unknown".to_owned() } else { holder.to_owned() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,7 +78,9 @@ mod tests {
         let first = DirectoryLock::take(directory.path()).unwrap();
         let refused = DirectoryLock::take(directory.path()).unwrap_err();
         assert_eq!(refused, format!("another connwarden (process {}) is using it", std::process::id()));
+        assert_eq!(holder(directory.path()).unwrap(), Some(std::process::id().to_string()));
         drop(first);
+        assert_eq!(holder(directory.path()).unwrap(), None);
         DirectoryLock::take(directory.path()).unwrap();
     }
 }

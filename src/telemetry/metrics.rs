@@ -18,6 +18,10 @@ use prometheus_client::registry::{Registry, Unit};
 pub struct Metrics {
     registry: Arc<Registry>,
     notifications: Family<IntakeLabels, Counter>,
+    intake_queue: Gauge,
+    batch_deliveries: Histogram,
+    write_duration: Histogram,
+    deleted_rows: Family<TableLabels, Counter>,
     jobs: Family<JobLabels, Counter>,
     sweep_duration: Family<ClusterLabels, Histogram>,
     sweep_bytes: Family<ClusterLabels, Counter>,
@@ -39,6 +43,8 @@ pub enum IntakeResult {
     Hopeless,
     /// Larger than what is read.
     TooLarge,
+    /// Refused because too many came at once.
+    Busy,
     /// Could not be stored now.
     Failed,
 }
@@ -113,6 +119,7 @@ impl EncodeLabelValue for IntakeResult {
             Self::Accepted => "accepted",
             Self::Hopeless => "hopeless",
             Self::TooLarge => "too_large",
+            Self::Busy => "busy",
             Self::Failed => "failed",
         };
         name.encode(encoder)
@@ -145,6 +152,15 @@ struct JobLabels {
     result: JobResult,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TableLabels {
+    table: &'static str,
+}
+
+/// The tables of which rows are deleted.
+const RETAINED: [&str; 7] =
+    ["alerts", "breakdowns", "entries", "incidents", "jobs", "notifications", "snapshots"];
+
 /// Clusters are named by the configuration: there are as many as somebody wrote down.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ClusterLabels {
@@ -168,6 +184,12 @@ impl Metrics {
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("connwarden");
         let notifications = Family::<IntakeLabels, Counter>::default();
+        let intake_queue = Gauge::default();
+        let batch_deliveries = Histogram::new([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]);
+        let write_duration = Histogram::new([
+            0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+        ]);
+        let deleted_rows = Family::<TableLabels, Counter>::default();
         let jobs = Family::<JobLabels, Counter>::default();
         let seconds: fn() -> Histogram =
             || Histogram::new([0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]);
@@ -189,6 +211,27 @@ impl Metrics {
             "notifications",
             "Webhook notifications by what became of them",
             notifications.clone(),
+        );
+        registry.register(
+            "intake_queue_length",
+            "Notifications that wait to be stored",
+            intake_queue.clone(),
+        );
+        registry.register(
+            "intake_batch_deliveries",
+            "Notifications stored with one transaction",
+            batch_deliveries.clone(),
+        );
+        registry.register_with_unit(
+            "store_write",
+            "Time to store one batch of notifications, the commit included",
+            Unit::Seconds,
+            write_duration.clone(),
+        );
+        registry.register(
+            "deleted_rows",
+            "Rows deleted because they were kept long enough, by table",
+            deleted_rows.clone(),
         );
         registry.register("jobs", "Jobs by kind and what became of them", jobs.clone());
         registry.register("queued_jobs", "Jobs waiting or running", queued_jobs.clone());
@@ -237,15 +280,26 @@ impl Metrics {
         for result in AuthResult::ALL {
             let _ = http_auth.get_or_create(&AuthLabels { result });
         }
-        for result in
-            [IntakeResult::Accepted, IntakeResult::Hopeless, IntakeResult::TooLarge, IntakeResult::Failed]
-        {
+        for table in RETAINED {
+            let _ = deleted_rows.get_or_create(&TableLabels { table });
+        }
+        for result in [
+            IntakeResult::Accepted,
+            IntakeResult::Hopeless,
+            IntakeResult::TooLarge,
+            IntakeResult::Busy,
+            IntakeResult::Failed,
+        ] {
             // a counter that appears only with its first error cannot be alerted on
             let _ = notifications.get_or_create(&IntakeLabels { result });
         }
         Self {
             registry: Arc::new(registry),
             notifications,
+            intake_queue,
+            batch_deliveries,
+            write_duration,
+            deleted_rows,
             jobs,
             sweep_duration,
             sweep_bytes,
@@ -262,6 +316,22 @@ impl Metrics {
     /// Counts a webhook POST.
     pub fn notification(&self, result: IntakeResult) {
         self.notifications.get_or_create(&IntakeLabels { result }).inc();
+    }
+
+    /// Tells how many notifications wait to be stored.
+    pub fn intake_queue(&self, waiting: usize) {
+        self.intake_queue.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    }
+
+    /// Counts an attempt to store notifications together.
+    pub fn batch_written(&self, deliveries: usize, took: Duration) {
+        self.batch_deliveries.observe(deliveries as f64);
+        self.write_duration.observe(took.as_secs_f64());
+    }
+
+    /// Counts rows that were kept long enough.
+    pub fn deleted(&self, table: &'static str, rows: u64) {
+        self.deleted_rows.get_or_create(&TableLabels { table }).inc_by(rows);
     }
 
     /// Counts a job.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, io, path::Path, time::Duration};
 
 use connwarden::config::{Config, KEYS, LogFormat, MAX_FILE_BYTES, Problems, parse_monitor_url};
 use connwarden::model::monitor_auth::MonitorAuth;
-use connwarden::model::{application::InstancePart, labels::Labels};
+use connwarden::model::{application::InstancePart, labels::Labels, retention::Keep};
 use insta::assert_snapshot;
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
@@ -90,6 +90,20 @@ fn an_empty_file_means_all_defaults() {
                 "NatsHighNumberOfConnections",
             ],
         },
+        retention: Retention {
+            incidents: Keep {
+                age: 7776000s,
+                count: 10000,
+            },
+            notifications: Keep {
+                age: 2592000s,
+                count: 100000,
+            },
+            snapshots: Keep {
+                age: 2592000s,
+                count: 5000,
+            },
+        },
         applications: ApplicationRules {
             rules: [],
             strip: {
@@ -125,6 +139,10 @@ fn every_setting_is_read() {
     assert_eq!(config.incidents.stale_timeout, Duration::from_secs(300));
     assert_eq!(config.incidents.verify_interval, Duration::from_secs(1));
     assert_eq!(config.incidents.connection_alerts, ["A", "B"]);
+    let [day, hour] = [24, 1].map(|hours| Duration::from_secs(3600 * hours));
+    assert_eq!(config.retention.incidents, Keep { age: 365 * day, count: 7 });
+    assert_eq!(config.retention.notifications, Keep { age: 36 * hour, count: 100_000 });
+    assert_eq!(config.retention.snapshots, Keep { age: 30 * day, count: 1 });
     let parts: Vec<InstancePart> = config.applications.parts().collect();
     assert_eq!(parts, [InstancePart::Uuid, InstancePart::Number]);
     assert_eq!(config.applications.application("legacy-orders-9"), "legacy-orders");
@@ -189,7 +207,7 @@ fn wrong_types_are_problems() {
     8 problems in connwarden.yml
     ");
     assert_snapshot!(problems("wrong-root"), @r"
-    connwarden.yml:1:1: expected a mapping of `web`, `storage`, `log`, `observe`, `incidents`, `applications`, `clusters`, found a list
+    connwarden.yml:1:1: expected a mapping of `web`, `storage`, `log`, `observe`, `incidents`, `retention`, `applications`, `clusters`, found a list
     1 problem in connwarden.yml
     ");
 }
@@ -217,7 +235,11 @@ fn wrong_values_are_problems_with_a_hint() {
     connwarden.yml:9:12: observe.timeout: must be at most 3600s, found `2h`
     connwarden.yml:10:15: observe.idle_after: the duration `99999999999y` is too long
     connwarden.yml:11:14: observe.max_reply: expected a size such as `16MiB`, `2GB` or plain bytes, found `-1`
-    8 problems in connwarden.yml
+    connwarden.yml:13:20: retention.incidents.age: must be at least 1d, found `1h`
+    connwarden.yml:13:31: retention.incidents.count: must be at least 1
+    connwarden.yml:14:20: retention.snapshots.age: expected a duration such as `30s`, `5m` or `1h30m`, found `forever`
+    connwarden.yml:14:36: retention.snapshots.count: expected a whole number such as `10000`, found `1e3`
+    12 problems in connwarden.yml
     "#);
 }
 
@@ -522,9 +544,9 @@ fn what_the_example_comments_out_would_work() {
     connwarden.yml:47:24: web.credentials[1].basic_auth.password_file: both `password` and `password_file` are given
     connwarden.yml:53:19: web.credentials[2].client_certificate.dns_name: both `common_name` and `dns_name` are given
     connwarden.yml:60:22: web.credentials[3].hmac.secret_file: both `secret` and `secret_file` are given
-    connwarden.yml:137:7: clusters[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:139:22: clusters[0].basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:142:24: clusters[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:153:7: clusters[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:155:22: clusters[0].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:158:24: clusters[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
     7 problems in connwarden.yml
     "
     );

@@ -7,11 +7,14 @@
 mod access;
 mod acts;
 mod architecture;
+mod backup;
 mod clusters;
 mod config;
 mod containers;
 mod crash;
 mod demo;
+mod doctor;
+mod durability;
 mod end_to_end;
 mod harness;
 mod hostile;
@@ -25,10 +28,12 @@ mod observation_faults;
 mod openapi;
 mod properties;
 mod recovery;
+mod retention;
 mod screenshots;
 mod sequences;
 mod serve;
 mod sharing;
+mod torture;
 mod ui;
 mod users;
 

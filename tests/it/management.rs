@@ -83,11 +83,15 @@ async fn metrics_are_open_metrics_with_help_and_bounded_labels() {
     let expected = [
         "connwarden_build",
         "connwarden_cluster_connections_seen",
+        "connwarden_deleted_rows",
         "connwarden_http_auth",
+        "connwarden_intake_batch_deliveries",
+        "connwarden_intake_queue_length",
         "connwarden_jobs",
         "connwarden_notifications",
         "connwarden_queued_jobs",
         "connwarden_store_up",
+        "connwarden_store_write_seconds",
         "connwarden_sweep_duration_seconds",
         "connwarden_sweep_received_bytes",
         "connwarden_sweeps",
@@ -96,7 +100,7 @@ async fn metrics_are_open_metrics_with_help_and_bounded_labels() {
     ];
     assert!(families.keys().copied().eq(expected), "{:?}", families.keys());
     let labels: BTreeSet<&str> = families.values().flatten().copied().collect();
-    let bounded = BTreeSet::from(["cluster", "complete", "kind", "le", "result", "version"]);
+    let bounded = BTreeSet::from(["cluster", "complete", "kind", "le", "result", "table", "version"]);
     assert_eq!(labels, bounded, "a label may not hold what strangers say");
 
     for sample in [
@@ -107,6 +111,9 @@ async fn metrics_are_open_metrics_with_help_and_bounded_labels() {
         "connwarden_sweep_duration_seconds_count{cluster=\"nats\"} 5",
         "connwarden_unresolved_incidents 1",
         "connwarden_queued_jobs 0",
+        "connwarden_intake_queue_length 0",
+        "connwarden_intake_batch_deliveries_count 2",
+        "connwarden_store_write_seconds_count 2",
     ] {
         assert!(text.lines().any(|line| line == sample), "no `{sample}` in {text}");
     }

@@ -83,7 +83,7 @@ async fn storage_that_cannot_be_used_is_named() {
     let (code, _, errors) =
         run(&["serve", "--storage.path", path, "--web.listen-address", "127.0.0.1:0"]).await;
     assert_eq!(code, 1, "{errors}");
-    assert!(errors.contains("opening the store") && errors.contains("not a database"), "{errors}");
+    assert!(errors.contains("connwarden.db is damaged (") && errors.contains("not a database"), "{errors}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

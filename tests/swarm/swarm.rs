@@ -29,7 +29,7 @@ mod population;
 #[path = "swarm/protocol.rs"]
 mod protocol;
 #[path = "swarm/random.rs"]
-mod random;
+pub mod random;
 #[path = "swarm/registry.rs"]
 mod registry;
 #[path = "swarm/spec.rs"]

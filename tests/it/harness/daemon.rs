@@ -30,11 +30,26 @@ impl Daemon {
 
     /// Starts a daemon that is asked by `client`.
     pub async fn start_for(client: reqwest::Client, directory: &Path, arguments: &[String]) -> Self {
+        Self::started_by(&[], client, directory, arguments).await
+    }
+
+    /// Starts a daemon by a command that ends in executing what follows it.
+    pub async fn started_by(
+        command: &[&str],
+        client: reqwest::Client,
+        directory: &Path,
+        arguments: &[String],
+    ) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let _ = std::fs::remove_file(directory.join("connwarden.log"));
-        let mut all = vec!["serve".to_owned(), "--web.listen-address".to_owned(), "127.0.0.1:0".to_owned()];
+        let mut all: Vec<String> = command.iter().map(|&word| word.to_owned()).collect();
+        all.extend(
+            [program().to_str().unwrap(), "serve", "--web.listen-address", "127.0.0.1:0"].map(str::to_owned),
+        );
         all.extend(arguments.iter().cloned());
-        let mut process = Process::start(program(), &all, directory);
+        let first = Path::new(&all[0]);
+        let name = first.file_name().unwrap().to_string_lossy();
+        let _ = std::fs::remove_file(directory.join(format!("{name}.log")));
+        let mut process = Process::start(first, &all[1..], directory);
         let url = process
             .logged("the daemon's address", |line| {
                 let address = line.split("listening on ").nth(1)?.split(';').next()?;

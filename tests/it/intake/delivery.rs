@@ -72,13 +72,13 @@ async fn a_locked_database_means_try_again_and_not_ready() {
     let answer = app.notify(body.clone()).await;
     assert_eq!(
         (answer.status.as_u16(), answer.text.as_str()),
-        (503, "the notification could not be stored\n")
+        (503, "the notification could not be stored: the database is locked by another process\n")
     );
 
     let answer = app.get("/-/ready").await;
     assert_eq!(
         (answer.status.as_u16(), answer.text.as_str()),
-        (503, "connwarden cannot reach its store.\n"),
+        (503, "connwarden cannot write to its store: the database is locked by another process.\n"),
         "it is ready although no notification can be stored"
     );
 

@@ -1,0 +1,292 @@
+//! Taking notifications in, each committed before it is answered, over HTTP connections that are kept open.
+//!
+//! The floor is what the disk and SQLite allow: the same rows into the same tables, 64 deliveries to a transaction,
+//! through the same driver, without HTTP, parsing and lifecycle.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use connwarden::store::{self, Store};
+use serde_json::{Value, json};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
+use sqlx::{ConnectOptions, QueryBuilder, Row, Sqlite, SqliteConnection, TypeInfo, ValueRef};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use url::Url;
+
+use crate::harness::daemon::Daemon;
+use crate::harness::http;
+use crate::harness::nats::{NEWEST, NatsServer};
+use crate::harness::payload::{firing, notification};
+use crate::report::{Report, Target, median, ms};
+use crate::sweep::{Clients, MOST, SPARE, descriptors};
+
+/// Connections that are kept open, each with one notification under way.
+const SENDERS: usize = 64;
+
+/// How many incidents the alerts are about.
+const INCIDENTS: usize = 200;
+
+/// How many times each is measured. A run takes seconds.
+const RUNS: usize = 7;
+
+/// Deliveries per transaction of the floor, and rows per statement.
+const BATCH: usize = 64;
+
+pub async fn measure(report: &mut Report) {
+    for (alerts, count, gain) in [(1, 6000, 5.0), (10, 2000, 3.0)] {
+        let bodies = bodies(count, alerts);
+        let (mut ours, mut floors, mut singles, mut latencies) = (vec![], vec![], vec![], vec![]);
+        for _ in 0..RUNS {
+            let directory = tempfile::tempdir().unwrap();
+            let (took, mut each) = take_in(directory.path(), &[], &bodies).await;
+            ours.push(took);
+            latencies.append(&mut each);
+            floors.push(floor(&directory.path().join("data"), count).await);
+            let directory = tempfile::tempdir().unwrap();
+            // it is slow: a part is enough
+            let (took, _) = take_in(directory.path(), &["--storage.batch", "1"], &bodies[..count / 4]).await;
+            singles.push(took * 4);
+        }
+        let rate = |times: &[Duration]| count as f64 / median(times.to_vec()).as_secs_f64();
+        let (ours, floor, single) = (rate(&ours), rate(&floors), rate(&singles));
+        let per_second = |rate: f64| format!("{rate:.0}/s");
+        let what = if alerts == 1 { "1 alert".to_owned() } else { format!("{alerts} alerts") };
+        let name = format!("notifications of {what} / rows alone");
+        report.add(&name, per_second(ours), per_second(floor), ours / floor, Target::AtLeast(0.6));
+        let name = format!("notifications of {what} / a transaction each");
+        report.add(&name, per_second(ours), per_second(single), ours / single, Target::AtLeast(gain));
+        let (p50, p99) = (percentile(&mut latencies, 50), percentile(&mut latencies, 99));
+        let name = format!("latency of {what} under load, p99 / p50");
+        report.add(&name, ms(p99), ms(p50), p99.as_secs_f64() / p50.as_secs_f64(), Target::Shown);
+    }
+    while_a_sweep_runs(report).await;
+}
+
+/// Compares the latency of a steady trickle of notifications with and without large sweeps beside it.
+async fn while_a_sweep_runs(report: &mut Report) {
+    const TRICKLE: Duration = Duration::from_millis(5);
+    const COUNT: usize = 600;
+
+    let connections = descriptors().saturating_sub(SPARE).min(MOST);
+    let server = NatsServer::start(NEWEST, "").await;
+    let _clients = Clients::connect(&server, connections).await;
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::watching(directory.path(), [&server.monitor]).await;
+    let bodies = bodies(2 * RUNS * COUNT, 1);
+    // the incidents have begun, and have been looked at, before anything is measured
+    let mut sender = Sender::connect(&daemon.webhook()).await;
+    for body in bodies_of(0..INCIDENTS, 1) {
+        sender.post(&body).await;
+    }
+    idle(&daemon).await;
+
+    let (mut alone, mut beside, mut sweeps) = (vec![], vec![], 0);
+    for (run, bodies) in bodies.chunks(COUNT).enumerate() {
+        let looking = (run % 2 == 1).then(|| {
+            let url = daemon.at("api/v1/clusters/nats/breakdown?by=application,ip");
+            tokio::spawn(async move {
+                let (client, mut looks) = (http(), 0);
+                loop {
+                    let answer = client.get(url.clone()).send().await.unwrap();
+                    assert!(answer.status().is_success(), "{}", answer.status());
+                    answer.bytes().await.unwrap();
+                    looks += 1;
+                    LOOKS.store(looks, std::sync::atomic::Ordering::Relaxed);
+                }
+            })
+        });
+        let latencies = if looking.is_some() { &mut beside } else { &mut alone };
+        let mut pace = tokio::time::interval(TRICKLE);
+        for body in bodies {
+            pace.tick().await;
+            latencies.push(sender.post(body).await);
+        }
+        if let Some(looking) = looking {
+            looking.abort();
+            sweeps += LOOKS.swap(0, std::sync::atomic::Ordering::Relaxed);
+        }
+        idle(&daemon).await;
+    }
+    let (alone, beside) = (percentile(&mut alone, 99), percentile(&mut beside, 99));
+    let name = format!("p99 of a notification while {connections} are swept / idle");
+    let ratio = beside.as_secs_f64() / alone.as_secs_f64();
+    report.add(&name, ms(beside), ms(alone), ratio, Target::AtMost(2.0));
+    report.note(&format!("{sweeps} sweeps in {} notifications, one every {TRICKLE:?}", RUNS * COUNT));
+}
+
+static LOOKS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+
+/// Waits until no job is left.
+async fn idle(daemon: &Daemon) {
+    crate::harness::eventually("an idle daemon", async || {
+        let metrics = http().get(daemon.at("metrics")).send().await.ok()?.text().await.ok()?;
+        metrics.lines().any(|line| line == "connwarden_queued_jobs 0").then_some(())
+    })
+    .await;
+}
+
+/// Has a fresh daemon take in notifications; how long that takes altogether, and each.
+async fn take_in(directory: &Path, flags: &[&str], bodies: &[Vec<u8>]) -> (Duration, Vec<Duration>) {
+    let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
+    let mut daemon = Daemon::start(directory, &flags).await;
+    let mut senders = Vec::new();
+    for part in bodies.chunks(bodies.len().div_ceil(SENDERS)) {
+        senders.push((Sender::connect(&daemon.webhook()).await, part.to_vec()));
+    }
+    let (mut sending, begun) = (JoinSet::new(), Instant::now());
+    for (mut sender, bodies) in senders {
+        sending.spawn(async move {
+            let mut latencies = Vec::with_capacity(bodies.len());
+            for body in &bodies {
+                latencies.push(sender.post(body).await);
+            }
+            latencies
+        });
+    }
+    let latencies = sending.join_all().await.concat();
+    let took = begun.elapsed();
+    daemon.process.terminate();
+    assert!(daemon.process.ended().await.success());
+    (took, latencies)
+}
+
+/// Notifications with alerts that are all different.
+fn bodies(count: usize, alerts: usize) -> Vec<Vec<u8>> {
+    bodies_of(INCIDENTS..INCIDENTS + count, alerts)
+}
+
+fn bodies_of(serials: std::ops::Range<usize>, alerts: usize) -> Vec<Vec<u8>> {
+    let alert = |serial: usize, place: usize| -> Value {
+        let mut alert = firing(&format!("Alert{}", serial % INCIDENTS), "nats-1:7777");
+        alert["labels"]["pod"] = json!(format!("nats-{serial}-{place}"));
+        alert
+    };
+    let body = |serial| notification(&(0..alerts).map(|place| alert(serial, place)).collect::<Vec<_>>());
+    serials.map(|serial| body(serial).into_bytes()).collect()
+}
+
+/// One HTTP connection, and no more of HTTP than this takes.
+struct Sender {
+    stream: TcpStream,
+    head: String,
+    buffer: Vec<u8>,
+}
+
+impl Sender {
+    async fn connect(webhook: &Url) -> Self {
+        let address = format!("127.0.0.1:{}", webhook.port().unwrap());
+        let stream = TcpStream::connect(&address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let head = format!("POST {} HTTP/1.1\r\nHost: {address}\r\nContent-Length: ", webhook.path());
+        Self { stream, head, buffer: Vec::new() }
+    }
+
+    /// Posts a notification and waits for the answer; how long that takes.
+    async fn post(&mut self, body: &[u8]) -> Duration {
+        let mut request = format!("{}{}\r\n\r\n", self.head, body.len()).into_bytes();
+        request.extend_from_slice(body);
+        self.buffer.clear();
+        let begun = Instant::now();
+        self.stream.write_all(&request).await.unwrap();
+        // the answer is a JSON object and ends with it
+        while !self.buffer.ends_with(b"}") {
+            assert_ne!(self.stream.read_buf(&mut self.buffer).await.unwrap(), 0, "it hung up");
+        }
+        let took = begun.elapsed();
+        assert!(self.buffer.starts_with(b"HTTP/1.1 202 "), "{}", String::from_utf8_lossy(&self.buffer));
+        took
+    }
+}
+
+/// The tables that a notification writes into, beside that of incidents.
+const TABLES: [&str; 4] = ["notifications", "alerts", "entries", "jobs"];
+
+/// Writes the rows of a database into the tables of a new one; how long that takes.
+async fn floor(original: &Path, deliveries: usize) -> Duration {
+    let options = SqliteConnectOptions::new().filename(original.join("connwarden.db"));
+    let mut conn = options.connect().await.unwrap();
+    let incidents = Table::read(&mut conn, "incidents").await;
+    let mut tables = Vec::new();
+    for name in TABLES {
+        tables.push(Table::read(&mut conn, name).await);
+    }
+    drop(conn);
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).await.unwrap();
+    let batches = deliveries.div_ceil(BATCH);
+    let begun = Instant::now();
+    for batch in 0..batches {
+        let mut tx = store.write().await.unwrap();
+        // all of them begin in the first few batches, before anything refers to them
+        incidents.write(&mut tx, batch, 1).await;
+        for table in &tables {
+            table.write(&mut tx, batch, batches).await;
+        }
+        store::commit(tx).await.unwrap();
+    }
+    let took = begun.elapsed();
+    store.close().await;
+    took
+}
+
+/// The rows of a table.
+struct Table {
+    insert: &'static str,
+    rows: Vec<Vec<Cell>>,
+}
+
+#[derive(Debug, Clone)]
+enum Cell {
+    Nothing,
+    Number(i64),
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl Table {
+    async fn read(conn: &mut SqliteConnection, name: &str) -> Self {
+        let query = sqlx::AssertSqlSafe(format!("SELECT * FROM {name} ORDER BY 1"));
+        let rows: Vec<SqliteRow> = sqlx::query(query).fetch_all(conn).await.unwrap();
+        let cell = |row: &SqliteRow, place: usize| {
+            let value = row.try_get_raw(place).unwrap();
+            if value.is_null() {
+                return Cell::Nothing;
+            }
+            match value.type_info().name() {
+                "INTEGER" => Cell::Number(row.get_unchecked(place)),
+                "TEXT" => Cell::Text(row.get_unchecked(place)),
+                "BLOB" => Cell::Bytes(row.get_unchecked(place)),
+                other => panic!("{name} holds a {other}"),
+            }
+        };
+        let rows = rows.iter().map(|row| (0..row.len()).map(|place| cell(row, place)).collect()).collect();
+        // a handful of tables, once a run
+        Self { insert: Box::leak(format!("INSERT INTO {name} ").into_boxed_str()), rows }
+    }
+
+    /// Writes the share of one batch of many.
+    async fn write(&self, conn: &mut SqliteConnection, batch: usize, batches: usize) {
+        let place = |batch: usize| self.rows.len() * batch.min(batches) / batches;
+        for rows in self.rows[place(batch)..place(batch + 1)].chunks(BATCH) {
+            let mut query = QueryBuilder::<Sqlite>::new(self.insert);
+            query.push_values(rows, |mut list, row| {
+                for cell in row {
+                    match cell {
+                        Cell::Nothing => list.push_bind(None::<i64>),
+                        Cell::Number(number) => list.push_bind(*number),
+                        Cell::Text(text) => list.push_bind(text.as_str()),
+                        Cell::Bytes(bytes) => list.push_bind(bytes.as_slice()),
+                    };
+                }
+            });
+            query.build().execute(&mut *conn).await.unwrap();
+        }
+    }
+}
+
+fn percentile(times: &mut [Duration], percent: usize) -> Duration {
+    times.sort_unstable();
+    times[(times.len() - 1) * percent / 100]
+}

@@ -1,0 +1,86 @@
+//! Group commit: notifications that come at the same time are stored in one transaction.
+//!
+//! [`crate::store::writer`] holds the queue and the transaction; this is who works it off, and what is measured of it.
+//! It lives as long as the engine: what waits when the process stops is still stored and answered.
+
+use std::sync::{Arc, Weak};
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::engine::intake::Delivery;
+use crate::engine::{Engine, Parts, Receipt};
+use crate::store::Store;
+use crate::store::writer::{Batches, WriteError, Writer};
+
+/// Where notifications wait to be stored, and who stores them.
+#[derive(Debug)]
+pub(super) struct Intake {
+    writer: Writer<Delivery, Receipt>,
+    stop: CancellationToken,
+    task: TaskTracker,
+}
+
+impl Intake {
+    /// Makes the queue, and what is to be worked off with [`Intake::start`].
+    pub(super) fn new(store: &Store) -> (Self, Batches<Delivery, Receipt>) {
+        let (writer, batches) = Writer::new(store.batch());
+        (Self { writer, stop: CancellationToken::new(), task: TaskTracker::new() }, batches)
+    }
+
+    /// Begins to work the queue off.
+    pub(super) fn start(engine: &Engine, batches: Batches<Delivery, Receipt>) {
+        let Intake { stop, task, .. } = &engine.0.intake;
+        task.spawn(work_off(Arc::downgrade(&engine.0), batches, stop.clone()));
+        task.close();
+    }
+
+    /// Has a delivery stored; answers after the commit.
+    pub(super) async fn write(&self, delivery: Delivery, size_bytes: usize) -> Result<Receipt, WriteError> {
+        self.writer.write(delivery, size_bytes).await
+    }
+
+    /// Takes nothing more, and waits until everything that waits is stored and answered.
+    pub(super) async fn close(&self) {
+        self.stop.cancel();
+        self.task.wait().await;
+    }
+}
+
+impl Engine {
+    /// How many notifications wait to be stored.
+    pub fn waiting_notifications(&self) -> usize {
+        self.0.intake.writer.waiting()
+    }
+}
+
+async fn work_off(engine: Weak<Parts>, mut batches: Batches<Delivery, Receipt>, stop: CancellationToken) {
+    let mut stopping = false;
+    loop {
+        let batch = tokio::select! {
+            batch = batches.next() => batch,
+            () = stop.cancelled(), if !stopping => {
+                stopping = true;
+                batches.close();
+                continue;
+            }
+        };
+        // whoever waits for an answer has the engine
+        let (Some(batch), Some(parts)) = (batch, engine.upgrade()) else { return };
+        let engine = Engine(parts);
+        let (count, stopwatch) = (batch.deliveries(), engine.0.clock.stopwatch());
+        let taking = engine.clone();
+        let written = batch.write(&engine.0.store, move |conn, deliveries| {
+            let engine = taking.clone();
+            Box::pin(async move { engine.take_in(conn, deliveries).await })
+        });
+        let written = written.await;
+        engine.0.metrics.batch_written(count, stopwatch.elapsed());
+        if let Some(error) = written.unreachable() {
+            batches.refuse(error);
+        }
+        // the storage directory is free once those who were answered let go of the engine
+        drop(engine);
+        written.answer();
+    }
+}
