@@ -122,6 +122,9 @@ impl Engine {
         let receipt = receipts.pop().expect("each delivery has its receipt");
 
         self.0.jobs_bell.notify_one();
+        if receipt.repeated {
+            self.0.metrics.repeated_notification();
+        }
         info!(
             notification.id = %receipt.notification,
             alerts,
