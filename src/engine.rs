@@ -36,6 +36,9 @@ pub use crate::engine::observe::LookError;
 pub use crate::engine::rules::IncidentRules;
 pub use crate::engine::verify::VERIFY;
 
+/// Every kind of job there is.
+pub const JOB_KINDS: [&str; 2] = [ENRICH, VERIFY];
+
 /// Who is named in the timeline for what connwarden does by itself.
 const SELF: &str = "connwarden";
 

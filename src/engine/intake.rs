@@ -123,6 +123,9 @@ impl Engine {
 
         let receipt = self.0.intake.write(delivery, body.len()).await?;
         self.0.jobs_bell.notify_one();
+        if receipt.repeated {
+            self.0.metrics.repeated_notification();
+        }
         info!(
             notification.id = %receipt.notification,
             alerts,

@@ -10,6 +10,7 @@ use crate::engine::Engine;
 use crate::model::breakdown::By;
 use crate::model::snapshot::Snapshot;
 use crate::observe::sweep::ClusterTargets;
+use crate::telemetry::metrics::LookFigures;
 
 /// A configured cluster, and the looks at it: at most one goes on, and at most one waits for its end.
 #[derive(Debug)]
@@ -185,8 +186,15 @@ impl Engine {
     async fn sweep(&self, targets: &ClusterTargets, by: &[By]) -> Snapshot {
         let snapshot = self.0.observer.sweep(targets, by).await;
         let coverage = &snapshot.coverage;
-        let took = Duration::from_millis(coverage.duration_ms);
-        self.0.metrics.sweep(&targets.name, took, coverage.bytes, coverage.seen, coverage.complete);
+        self.0.metrics.sweep(&LookFigures {
+            cluster: &targets.name,
+            began_at_seconds: snapshot.taken_at.as_duration().as_secs_f64(),
+            took: Duration::from_millis(coverage.duration_ms),
+            bytes: coverage.bytes,
+            seen: coverage.seen,
+            total: coverage.total,
+            complete: coverage.complete,
+        });
         self.learn_from(&targets.name, coverage).await;
         snapshot
     }

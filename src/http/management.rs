@@ -3,13 +3,17 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 
+use crate::engine::JOB_KINDS;
 use crate::http::AppState;
+use crate::model::incident::IncidentState;
 use crate::store::{self, StoreError};
+use crate::telemetry::metrics::{JobFigures, StoreFigures};
 
 /// Whether requests should come here: set once everything runs, taken back when something has stopped.
 #[derive(Debug, Clone, Default)]
@@ -74,8 +78,8 @@ pub async fn ready(State(state): State<AppState>) -> (StatusCode, Cow<'static, s
 )]
 pub async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
     // with a store that is broken the other metrics are wanted most
-    match counts(&state).await {
-        Ok((unresolved, queued)) => state.metrics.store_answers(unresolved, queued),
+    match figures(&state).await {
+        Ok(figures) => state.metrics.store_answers(figures),
         Err(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "the store does not answer: {error}");
             state.metrics.store_fails();
@@ -88,12 +92,25 @@ pub async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
 
 /// Whether the store can be read and written to.
 async fn check(state: &AppState) -> Result<(), StoreError> {
-    counts(state).await?;
+    store::jobs::count(&mut *state.store.read().await?).await?;
     state.store.check_writing().await
 }
 
-/// How many incidents are unresolved and how many jobs queued.
-async fn counts(state: &AppState) -> Result<(u64, u64), StoreError> {
+/// What is counted in the store.
+async fn figures(state: &AppState) -> Result<StoreFigures, StoreError> {
     let mut conn = state.store.read().await?;
-    Ok((store::incidents::count_unresolved(&mut conn).await?, store::jobs::count(&mut conn).await?))
+    let counted = store::incidents::count_unresolved(&mut conn).await?;
+    let unresolved =
+        IncidentState::UNRESOLVED_NAMES.map(|name| (name, counted.get(name).copied().unwrap_or(0))).to_vec();
+    let (now, queued) = (state.clock.now(), store::jobs::count_by_kind(&mut conn).await?);
+    let jobs = JOB_KINDS.map(|kind| {
+        let jobs = queued.iter().find(|jobs| jobs.kind == kind);
+        let due_for = jobs.map(|jobs| now.duration_since(jobs.oldest_due_at));
+        JobFigures {
+            kind,
+            queued: jobs.map_or(0, |jobs| jobs.count),
+            due_for: due_for.and_then(|due_for| Duration::try_from(due_for).ok()).unwrap_or_default(),
+        }
+    });
+    Ok(StoreFigures { unresolved, jobs: jobs.to_vec() })
 }

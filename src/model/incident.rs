@@ -213,6 +213,9 @@ impl IncidentState {
     /// The names of all states, as they are stored and filtered by.
     pub const NAMES: [&str; 4] = ["triggered", "acknowledged", "recovering", "resolved"];
 
+    /// The names of the states in which it is not over.
+    pub const UNRESOLVED_NAMES: [&str; 3] = ["triggered", "acknowledged", "recovering"];
+
     /// The state's name, as it is stored and filtered by.
     pub fn name(&self) -> &'static str {
         match self {

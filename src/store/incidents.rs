@@ -1,5 +1,7 @@
 //! Incidents, their state and their key.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use sqlx::{QueryBuilder, Sqlite};
 
@@ -311,16 +313,21 @@ pub async fn list(conn: &mut Conn, filter: &IncidentFilter, limit: u32) -> Resul
     Ok(IncidentPage { incidents, next })
 }
 
-/// Counts unresolved incidents.
+/// Counts unresolved incidents by the name of their state.
 ///
 /// # Errors
 ///
 /// The database refused.
-pub async fn count_unresolved(conn: &mut Conn) -> Result<u64, StoreError> {
-    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM incidents WHERE state <> 'resolved'")
-        .fetch_one(conn)
-        .await?;
-    Ok(u64::try_from(count).unwrap_or(0))
+pub async fn count_unresolved(conn: &mut Conn) -> Result<BTreeMap<String, u64>, StoreError> {
+    let rows: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT state, count(*)
+           FROM incidents
+          WHERE state <> 'resolved'
+          GROUP BY state",
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|(state, count)| (state, u64::try_from(count).unwrap_or(0))).collect())
 }
 
 /// Sets what there is to know of an incident in one line, whatever its state.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use sqlx::{QueryBuilder, Sqlite};
 
-use crate::store::{Conn, StoreError};
+use crate::store::{Conn, StoreError, instant};
 
 /// Rows per statement.
 const CHUNK: usize = 64;
@@ -240,6 +240,38 @@ pub async fn count(conn: &mut Conn) -> Result<u64, StoreError> {
     let count: i64 =
         sqlx::query_scalar("SELECT count(*) FROM jobs WHERE state <> 'dead'").fetch_one(conn).await?;
     Ok(u64::try_from(count).unwrap_or(0))
+}
+
+/// The jobs of one kind that wait or run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueuedJobs {
+    /// What kind of work it is.
+    pub kind: String,
+    /// How many there are.
+    pub count: u64,
+    /// Since when the one that is due the longest is due; it may lie in the future.
+    pub oldest_due_at: Timestamp,
+}
+
+/// Counts the jobs that wait or run, by kind.
+///
+/// # Errors
+///
+/// The database refused, or holds what cannot be read.
+pub async fn count_by_kind(conn: &mut Conn) -> Result<Vec<QueuedJobs>, StoreError> {
+    let rows: Vec<(String, i64, i64)> = sqlx::query_as(
+        "SELECT kind, count(*), min(due_at)
+           FROM jobs
+          WHERE state <> 'dead'
+          GROUP BY kind",
+    )
+    .fetch_all(conn)
+    .await?;
+    let jobs = rows.into_iter().map(|(kind, count, due_at)| {
+        let oldest_due_at = instant("jobs", "due_at", due_at)?;
+        Ok(QueuedJobs { kind, count: u64::try_from(count).unwrap_or(0), oldest_due_at })
+    });
+    jobs.collect()
 }
 
 /// When the next waiting job is due, if any is.

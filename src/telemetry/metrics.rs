@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -27,8 +28,12 @@ pub struct Metrics {
     sweep_bytes: Family<ClusterLabels, Counter>,
     sweeps: Family<SweepLabels, Counter>,
     connections_seen: Family<ClusterLabels, Gauge>,
-    unresolved_incidents: Gauge,
-    queued_jobs: Gauge,
+    coverage: Family<ClusterLabels, Gauge<f64, AtomicU64>>,
+    last_look: Family<ClusterLabels, Gauge<f64, AtomicU64>>,
+    unresolved_incidents: Family<StateLabels, Gauge>,
+    queued_jobs: Family<KindLabels, Gauge>,
+    oldest_due_job: Family<KindLabels, Gauge<f64, AtomicU64>>,
+    repeated_notifications: Counter,
     store_up: Gauge,
     http_auth: Family<AuthLabels, Counter>,
     tls_certificate_refused: Gauge,
@@ -173,6 +178,61 @@ struct SweepLabels {
     complete: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    kind: &'static str,
+}
+
+/// What a look at a cluster has shown.
+#[derive(Debug)]
+pub struct LookFigures<'a> {
+    /// The cluster's configured name.
+    pub cluster: &'a str,
+    /// When it began, in seconds since 1970.
+    pub began_at_seconds: f64,
+    /// How long it took.
+    pub took: Duration,
+    /// How much was read, in bytes.
+    pub bytes: u64,
+    /// Connections seen.
+    pub seen: u64,
+    /// Connections there were.
+    pub total: u64,
+    /// Whether every server answered in full.
+    pub complete: bool,
+}
+
+/// What is counted in the store.
+#[derive(Debug)]
+pub struct StoreFigures {
+    /// Unresolved incidents by state; all states, also those without any.
+    pub unresolved: Vec<(&'static str, u64)>,
+    /// Jobs that wait or run; all kinds, also those without any.
+    pub jobs: Vec<JobFigures>,
+}
+
+/// The jobs of one kind.
+#[derive(Debug, Clone)]
+pub struct JobFigures {
+    /// What kind of work it is.
+    pub kind: &'static str,
+    /// How many wait or run.
+    pub queued: u64,
+    /// How long the oldest has been due; nothing if none is.
+    pub due_for: Duration,
+}
+
+fn ratio(part: u64, whole: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a share needs no more than 52 bits")]
+    let share = part as f64 / whole as f64;
+    share
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -197,7 +257,12 @@ impl Metrics {
         let sweep_bytes = Family::<ClusterLabels, Counter>::default();
         let sweeps = Family::<SweepLabels, Counter>::default();
         let connections_seen = Family::<ClusterLabels, Gauge>::default();
-        let (unresolved_incidents, queued_jobs) = (Gauge::default(), Gauge::default());
+        let coverage = Family::<ClusterLabels, Gauge<f64, AtomicU64>>::default();
+        let last_look = Family::<ClusterLabels, Gauge<f64, AtomicU64>>::default();
+        let unresolved_incidents = Family::<StateLabels, Gauge>::default();
+        let queued_jobs = Family::<KindLabels, Gauge>::default();
+        let oldest_due_job = Family::<KindLabels, Gauge<f64, AtomicU64>>::default();
+        let repeated_notifications = Counter::default();
         let store_up = Gauge::default();
         let http_auth = Family::<AuthLabels, Counter>::default();
         let tls_certificate_refused = Gauge::default();
@@ -234,11 +299,34 @@ impl Metrics {
             deleted_rows.clone(),
         );
         registry.register("jobs", "Jobs by kind and what became of them", jobs.clone());
-        registry.register("queued_jobs", "Jobs waiting or running", queued_jobs.clone());
+        registry.register(
+            "repeated_notifications",
+            "Notifications whose content had been received before, among those that were accepted",
+            repeated_notifications.clone(),
+        );
+        registry.register("queued_jobs", "Jobs waiting or running, by kind", queued_jobs.clone());
+        registry.register_with_unit(
+            "oldest_due_job",
+            "How long the job that waits the longest has been due, by kind",
+            Unit::Seconds,
+            oldest_due_job.clone(),
+        );
         registry.register(
             "unresolved_incidents",
-            "Incidents that are not resolved",
+            "Incidents that are not resolved, by state",
             unresolved_incidents.clone(),
+        );
+        registry.register_with_unit(
+            "cluster_coverage",
+            "Connections seen when the cluster was last looked at, as a share of those it said it has",
+            Unit::Other("ratio".to_owned()),
+            coverage.clone(),
+        );
+        registry.register_with_unit(
+            "cluster_last_look_timestamp",
+            "When the cluster was last looked at, since 1970",
+            Unit::Seconds,
+            last_look.clone(),
         );
         registry.register(
             "store_up",
@@ -305,8 +393,12 @@ impl Metrics {
             sweep_bytes,
             sweeps,
             connections_seen,
+            coverage,
+            last_look,
             unresolved_incidents,
             queued_jobs,
+            oldest_due_job,
+            repeated_notifications,
             store_up,
             http_auth,
             tls_certificate_refused,
@@ -339,21 +431,38 @@ impl Metrics {
         self.jobs.get_or_create(&JobLabels { kind: kind.to_owned(), result }).inc();
     }
 
+    /// Counts a notification whose content had been received before.
+    pub fn repeated_notification(&self) {
+        self.repeated_notifications.inc();
+    }
+
     /// Counts a look at a cluster.
-    pub fn sweep(&self, cluster: &str, took: Duration, bytes: u64, seen: u64, complete: bool) {
-        let labels = ClusterLabels { cluster: cluster.to_owned() };
-        self.sweep_duration.get_or_create(&labels).observe(took.as_secs_f64());
-        self.sweep_bytes.get_or_create(&labels).inc_by(bytes);
-        self.connections_seen.get_or_create(&labels).set(i64::try_from(seen).unwrap_or(i64::MAX));
+    pub fn sweep(&self, look: &LookFigures<'_>) {
+        let labels = ClusterLabels { cluster: look.cluster.to_owned() };
+        self.sweep_duration.get_or_create(&labels).observe(look.took.as_secs_f64());
+        self.sweep_bytes.get_or_create(&labels).inc_by(look.bytes);
+        self.connections_seen.get_or_create(&labels).set(i64::try_from(look.seen).unwrap_or(i64::MAX));
+        // a cluster that does not say how many it has is not seen
+        let share =
+            if look.total == 0 { f64::from(u8::from(look.complete)) } else { ratio(look.seen, look.total) };
+        self.coverage.get_or_create(&labels).set(share);
+        self.last_look.get_or_create(&labels).set(look.began_at_seconds);
         self.sweeps
-            .get_or_create(&SweepLabels { cluster: labels.cluster, complete: complete.to_string() })
+            .get_or_create(&SweepLabels { cluster: labels.cluster, complete: look.complete.to_string() })
             .inc();
     }
 
-    /// Tells how many incidents are unresolved and how many jobs are queued.
-    pub fn store_answers(&self, unresolved_incidents: u64, queued_jobs: u64) {
-        self.unresolved_incidents.set(i64::try_from(unresolved_incidents).unwrap_or(i64::MAX));
-        self.queued_jobs.set(i64::try_from(queued_jobs).unwrap_or(i64::MAX));
+    /// Tells what is counted in the store.
+    pub fn store_answers(&self, figures: StoreFigures) {
+        for (state, count) in figures.unresolved {
+            let gauge = self.unresolved_incidents.get_or_create(&StateLabels { state });
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        for JobFigures { kind, queued, due_for } in figures.jobs {
+            let labels = KindLabels { kind };
+            self.queued_jobs.get_or_create(&labels).set(i64::try_from(queued).unwrap_or(i64::MAX));
+            self.oldest_due_job.get_or_create(&labels).set(due_for.as_secs_f64());
+        }
         self.store_up.set(1);
     }
 

@@ -1,13 +1,16 @@
 //! The alert rule, and what the manual tells people to write into their configuration of Alertmanager and Prometheus.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::Value;
 
 use super::{alertmanager_accepts, path, read, receivers, succeeds};
-use crate::harness::{tool, yaml};
+use crate::harness::test_app::TestApp;
+use crate::harness::{fixture, tool, yaml};
 
 const RULES: &str = "deploy/prometheus-rules.yml";
+const SELF_RULES: &str = "deploy/connwarden-rules.yml";
 const ROUTE: &str = "deploy/alertmanager-route.yml";
 
 /// The YAML blocks of a page that have a line which begins so.
@@ -25,6 +28,40 @@ fn rules(file: &Value) -> &Value {
 fn the_alert_rule_fires_above_a_thousand_and_a_failed_scrape_does_not_end_it() {
     let tests = path("tests/fixtures/prometheus/prometheus-rules.test.yml");
     succeeds(&tool("promtool"), &[Path::new("test"), Path::new("rules"), &tests]);
+}
+
+#[test]
+fn the_alerts_about_connwarden_itself_fire_when_they_should() {
+    let tests = path("tests/fixtures/prometheus/connwarden-rules.test.yml");
+    succeeds(&tool("promtool"), &[Path::new("test"), Path::new("rules"), &tests]);
+}
+
+/// Rules about a metric that does not exist never fire.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_metric_of_the_alerts_about_connwarden_itself_is_there() {
+    let app = TestApp::watching([&"http://127.0.0.1:1".parse().unwrap()]).await;
+    app.notify(fixture("alertmanager/single-firing.am-0.33.1.json")).await;
+    let metrics = app.get("/metrics").await.text;
+    for _ in 0..5 {
+        app.run_jobs().await;
+        app.advance(std::time::Duration::from_secs(600));
+    }
+    let metrics = metrics + &app.get("/metrics").await.text;
+    let rules = read(SELF_RULES);
+    let names: BTreeSet<&str> = rules
+        .split(|character: char| !character.is_ascii_alphanumeric() && character != '_')
+        .filter(|word| word.starts_with("connwarden_"))
+        .collect();
+    assert!(names.len() > 6, "{names:?}");
+    for name in names {
+        assert!(
+            metrics
+                .lines()
+                .any(|line| line.starts_with(&format!("{name}{{")) || line.starts_with(&format!("{name} "))),
+            "{name} is in no answer of /metrics"
+        );
+    }
+    app.finish().await;
 }
 
 #[test]
