@@ -15,7 +15,7 @@ use super::{
     section::Section,
 };
 use crate::model::matcher::{Matcher, Matchers};
-use crate::model::monitor_auth::MonitorAuth;
+use crate::model::remote_auth::RemoteAuth;
 
 /// The prefix that the exporter of NATS metrics puts before their names by default.
 const DEFAULT_METRIC_PREFIX: &str = "gnatsd";
@@ -39,7 +39,7 @@ pub struct Cluster {
     /// The alert labels that name a server, the most telling first.
     pub server_labels: Vec<String>,
     /// How to be let in by its monitoring addresses.
-    pub auth: Option<MonitorAuth>,
+    pub auth: Option<RemoteAuth>,
     /// From how many connections of one server on each alert holds, where the alert itself does not say so.
     pub thresholds: BTreeMap<String, u64>,
 }
@@ -257,7 +257,7 @@ fn label_name(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("expected a label name".to_owned()) } else { Ok(text.to_owned()) }
 }
 
-fn read_auth(section: &Section<'_>, read_secret: ReadSecret<'_>) -> Option<MonitorAuth> {
+fn read_auth(section: &Section<'_>, read_secret: ReadSecret<'_>) -> Option<RemoteAuth> {
     let basic_auth = section.section("basic_auth");
     let basic = if section.mentions("basic_auth") {
         let username = basic_auth.required("username", username);
@@ -280,9 +280,9 @@ fn read_auth(section: &Section<'_>, read_secret: ReadSecret<'_>) -> Option<Monit
 
     match (basic, bearer) {
         (Some((username, password)), _) => {
-            Some(MonitorAuth::Basic { username: username?, password: password? })
+            Some(RemoteAuth::Basic { username: username?, password: password? })
         }
-        (None, bearer) => bearer.map(MonitorAuth::Bearer),
+        (None, bearer) => bearer.map(RemoteAuth::Bearer),
     }
 }
 

@@ -10,7 +10,7 @@ use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use secrecy::ExposeSecret;
 use url::Url;
 
-use crate::model::monitor_auth::MonitorAuth;
+use crate::model::remote_auth::RemoteAuth;
 use crate::nats::connz::{Connection, ConnzError, ConnzReader, Envelope};
 use crate::nats::text::excerpt;
 use crate::nats::varz::Varz;
@@ -132,7 +132,7 @@ impl MonitoringClient {
     /// # Errors
     ///
     /// No answer, or not the answer of a NATS server.
-    pub async fn varz(&self, server: &Url, auth: Option<&MonitorAuth>) -> Result<Varz, MonitoringError> {
+    pub async fn varz(&self, server: &Url, auth: Option<&RemoteAuth>) -> Result<Varz, MonitoringError> {
         let url = endpoint(server, "varz", &[]);
         let failed = |cause| MonitoringError { url: url.clone(), cause };
         let body = async {
@@ -158,7 +158,7 @@ impl MonitoringClient {
     pub async fn connz(
         &self,
         server: &Url,
-        auth: Option<&MonitorAuth>,
+        auth: Option<&RemoteAuth>,
         mut each: impl FnMut(&Envelope, &Connection<'_>),
     ) -> ConnzOutcome {
         let mut outcome = ConnzOutcome::default();
@@ -198,7 +198,7 @@ impl MonitoringClient {
     async fn connz_page(
         &self,
         url: &Url,
-        auth: Option<&MonitorAuth>,
+        auth: Option<&RemoteAuth>,
         reader: &mut ConnzReader,
         bytes: &mut u64,
         each: &mut impl FnMut(&Envelope, &Connection<'_>),
@@ -215,14 +215,14 @@ impl MonitoringClient {
     }
 
     /// Asks, and accepts only what a NATS monitoring port would answer.
-    async fn get(&self, url: &Url, auth: Option<&MonitorAuth>) -> Result<reqwest::Response, MonitoringCause> {
+    async fn get(&self, url: &Url, auth: Option<&RemoteAuth>) -> Result<reqwest::Response, MonitoringCause> {
         let mut request = self.http.get(url.clone());
         match auth {
             None => {}
-            Some(MonitorAuth::Basic { username, password }) => {
+            Some(RemoteAuth::Basic { username, password }) => {
                 request = request.basic_auth(username, Some(password.expose_secret()));
             }
-            Some(MonitorAuth::Bearer(token)) => request = request.bearer_auth(token.expose_secret()),
+            Some(RemoteAuth::Bearer(token)) => request = request.bearer_auth(token.expose_secret()),
         }
         let mut answer = request.send().await.map_err(|error| {
             if error.is_connect() && error.is_timeout() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::{collections::BTreeSet, fs, io, path::Path, time::Duration};
 
 use connwarden::config::{Config, KEYS, LogFormat, MAX_FILE_BYTES, Problems, parse_monitor_url};
-use connwarden::model::monitor_auth::MonitorAuth;
+use connwarden::model::remote_auth::RemoteAuth;
 use connwarden::model::{application::InstancePart, labels::Labels};
 use insta::assert_snapshot;
 use proptest::prelude::*;
@@ -140,14 +140,14 @@ fn every_setting_is_read() {
     assert_eq!(eu.metric_prefix, "nats");
     assert_eq!(eu.server_labels, ["node", "pod.name"]);
     assert_eq!(eu.thresholds, BTreeMap::from([("A".to_owned(), 500), ("B".to_owned(), 70_000)]));
-    let Some(MonitorAuth::Basic { username, password }) = &eu.auth else { panic!("{:?}", eu.auth) };
+    let Some(RemoteAuth::Basic { username, password }) = &eu.auth else { panic!("{:?}", eu.auth) };
     assert_eq!((username.as_str(), password.expose_secret()), ("watcher", "hunter2"));
 
     assert_eq!(us.monitor.iter().map(AsRef::as_ref).collect::<Vec<&str>>(), ["https://nats.example/"]);
     assert_eq!(us.matchers.to_string(), r#"{cluster="prod-us"}"#);
     assert_eq!(us.metric_prefix, "gnatsd");
     assert_eq!(us.server_labels, ["pod", "instance"]);
-    let Some(MonitorAuth::Bearer(token)) = &us.auth else { panic!("{:?}", us.auth) };
+    let Some(RemoteAuth::Bearer(token)) = &us.auth else { panic!("{:?}", us.auth) };
     assert_eq!(token.expose_secret(), "hunter2");
 
     assert_eq!(warnings(&config), "");
@@ -446,7 +446,7 @@ fn a_file_is_loaded_with_its_secrets() {
 
     let config = Config::load(&file).unwrap();
 
-    let Some(MonitorAuth::Bearer(token)) = &config.clusters[0].auth else { panic!() };
+    let Some(RemoteAuth::Bearer(token)) = &config.clusters[0].auth else { panic!() };
     assert_eq!(token.expose_secret(), "s3cret");
 }
 
