@@ -7,14 +7,13 @@ use std::pin::pin;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use secrecy::ExposeSecret;
 use url::Url;
 
+use crate::model::printable::excerpt;
 use crate::model::remote_auth::RemoteAuth;
 use crate::nats::connz::{Connection, ConnzError, ConnzReader, Envelope};
-use crate::nats::text::excerpt;
 use crate::nats::varz::Varz;
-use crate::outgoing;
+use crate::outgoing::{self, root_cause};
 
 /// The page length asked for: above any total, because the server's cost per page grows with all its
 /// connections, and only one page is a consistent list.
@@ -216,14 +215,7 @@ impl MonitoringClient {
 
     /// Asks, and accepts only what a NATS monitoring port would answer.
     async fn get(&self, url: &Url, auth: Option<&RemoteAuth>) -> Result<reqwest::Response, MonitoringCause> {
-        let mut request = self.http.get(url.clone());
-        match auth {
-            None => {}
-            Some(RemoteAuth::Basic { username, password }) => {
-                request = request.basic_auth(username, Some(password.expose_secret()));
-            }
-            Some(RemoteAuth::Bearer(token)) => request = request.bearer_auth(token.expose_secret()),
-        }
+        let request = outgoing::authorize(self.http.get(url.clone()), auth);
         let mut answer = request.send().await.map_err(|error| {
             if error.is_connect() && error.is_timeout() {
                 MonitoringCause::Connect(format!("no answer within {:?}", self.settings.connect_timeout))
@@ -279,13 +271,4 @@ fn endpoint(server: &Url, path: &str, query: &[(&str, &str)]) -> Url {
         url.query_pairs_mut().extend_pairs(query);
     }
     url
-}
-
-/// The innermost cause: what the operating system or the TLS library said.
-fn root_cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    excerpt(&cause.to_string())
 }

@@ -115,12 +115,7 @@ impl Observer {
         self.client.varz(server, auth).await
     }
 
-    async fn sweep_server(
-        &self,
-        server: &Url,
-        auth: Option<&RemoteAuth>,
-        rules: &TallyRules,
-    ) -> ServerSweep {
+    async fn sweep_server(&self, server: &Url, auth: Option<&RemoteAuth>, rules: &TallyRules) -> ServerSweep {
         let stopwatch = self.clock.stopwatch();
         let varz = self.client.varz(server, auth).await;
         let facts = ServerFacts {
