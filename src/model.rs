@@ -7,6 +7,7 @@ pub mod alert;
 pub mod application;
 pub mod breakdown;
 pub mod credential;
+pub mod endpoint;
 pub mod entry;
 pub mod headline;
 pub mod ids;

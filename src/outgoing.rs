@@ -1,5 +1,7 @@
 //! Outgoing HTTP: what every client has in common.
 
+pub mod documents;
+
 use reqwest::{Client, ClientBuilder, RequestBuilder};
 use secrecy::ExposeSecret;
 
