@@ -153,7 +153,7 @@ impl PayloadAlert {
 
 /// Cuts an instant to microseconds, the precision in which it is stored: Alertmanager sends nanoseconds, and what is
 /// sent again must be equal to what is known.
-fn as_stored(instant: Timestamp) -> Timestamp {
+pub(super) fn as_stored(instant: Timestamp) -> Timestamp {
     let cut = Timestamp::from_microsecond(instant.as_microsecond());
     // the last second of all has no microseconds
     cut.or_else(|_| Timestamp::from_second(instant.as_second()))
