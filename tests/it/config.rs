@@ -103,6 +103,8 @@ fn an_empty_file_means_all_defaults() {
             },
         },
         clusters: [],
+        alertmanagers: [],
+        prometheus: [],
         warnings: [],
     }
     "#);
@@ -150,6 +152,17 @@ fn every_setting_is_read() {
     let Some(RemoteAuth::Bearer(token)) = &us.auth else { panic!("{:?}", us.auth) };
     assert_eq!(token.expose_secret(), "hunter2");
 
+    let [first, second] = config.alertmanagers.as_slice() else { panic!("{:?}", config.alertmanagers) };
+    assert_eq!(first.url.as_str(), "http://am-1:9093/");
+    let Some(RemoteAuth::Bearer(token)) = &first.auth else { panic!("{:?}", first.auth) };
+    assert_eq!(token.expose_secret(), "hunter2");
+    assert_eq!(second.url.as_str(), "http://mimir.example/alertmanager");
+    assert!(second.auth.is_none());
+    let [prometheus] = config.prometheus.as_slice() else { panic!("{:?}", config.prometheus) };
+    assert_eq!(prometheus.url.as_str(), "https://prometheus.example/");
+    let Some(RemoteAuth::Basic { username, password }) = &prometheus.auth else { panic!() };
+    assert_eq!((username.as_str(), password.expose_secret()), ("reader", "hunter2"));
+
     assert_eq!(warnings(&config), "");
 }
 
@@ -189,7 +202,7 @@ fn wrong_types_are_problems() {
     8 problems in connwarden.yml
     ");
     assert_snapshot!(problems("wrong-root"), @r"
-    connwarden.yml:1:1: expected a mapping of `web`, `storage`, `log`, `observe`, `incidents`, `applications`, `clusters`, found a list
+    connwarden.yml:1:1: expected a mapping of `web`, `storage`, `log`, `observe`, `incidents`, `applications`, `clusters`, `alertmanagers`, `prometheus`, found a list
     1 problem in connwarden.yml
     ");
 }
@@ -321,6 +334,20 @@ fn secrets_are_checked() {
 }
 
 #[test]
+fn addresses_of_apis_are_checked() {
+    assert_snapshot!(problems("endpoints"), @r"
+    connwarden.yml:3:10: alertmanagers[1].url: `http://am-1:9093` is listed twice, first on line 2
+    connwarden.yml:4:5: alertmanagers[2].url: is missing
+    connwarden.yml:5:10: alertmanagers[3].url: expected the address of an Alertmanager such as `http://alertmanager-1:9093`, found a user or password in it, use `basic_auth` for that
+    connwarden.yml:6:10: alertmanagers[4].url: expected the address of an Alertmanager such as `http://alertmanager-1:9093`, found `http://am-2:9093/api/v2/alerts`: the path of the API is added, write `http://am-2:9093`
+    connwarden.yml:8:17: alertmanagers[4].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:9:5: alertmanagers[5]: expected a mapping of `url`, `basic_auth`, `bearer_token`, `bearer_token_file`, found text
+    connwarden.yml:11:3: prometheus: expected a list, found a mapping
+    7 problems in connwarden.yml
+    ");
+}
+
+#[test]
 fn secrets_in_wrong_places_are_not_repeated() {
     assert_snapshot!(problems("secrets-in-wrong-places"), @r"
     connwarden.yml:3:14: clusters[0].monitor: expected a monitoring address such as `http://nats-1:8222`, found a user or password in it, use `basic_auth` for that
@@ -345,6 +372,7 @@ fn no_output_holds_a_secret() {
         "two-ways-in",
         "auth-incomplete",
         "secrets-in-wrong-places",
+        "endpoints",
         "unclosed-quote",
         "reserved-character",
     ] {
@@ -525,7 +553,13 @@ fn what_the_example_comments_out_would_work() {
     connwarden.yml:137:7: clusters[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
     connwarden.yml:139:22: clusters[0].basic_auth.password_file: both `password` and `password_file` are given
     connwarden.yml:142:24: clusters[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
-    7 problems in connwarden.yml
+    connwarden.yml:152:7: alertmanagers[1].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:154:22: alertmanagers[1].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:157:24: alertmanagers[1].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:163:7: prometheus[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:165:22: prometheus[0].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:167:24: prometheus[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    13 problems in connwarden.yml
     "
     );
 }
