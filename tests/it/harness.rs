@@ -20,6 +20,8 @@ pub mod nats;
 pub mod payload;
 #[path = "harness/process.rs"]
 pub mod process;
+#[path = "harness/prometheus.rs"]
+pub mod prometheus;
 #[path = "harness/test_app.rs"]
 pub mod test_app;
 #[path = "harness/yaml.rs"]

@@ -6,6 +6,7 @@
 
 mod access;
 mod acts;
+mod apis;
 mod architecture;
 mod clusters;
 mod config;
