@@ -85,7 +85,7 @@ impl Case {
         let confirmed = self.believes(origin);
         alerts.iter().filter(|mapped| mapped.fires()).any(|mapped| {
             self.members.get(&mapped.alert.fingerprint).is_none_or(|member| {
-                let newer = mapped.alert.starts_at > member.alert.starts_at;
+                let newer = mapped.alert.began_after(&member.alert);
                 match member.alert.status {
                     AlertStatus::Firing => newer,
                     AlertStatus::Resolved { ended_at } => {
