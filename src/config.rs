@@ -76,6 +76,7 @@ pub const KEYS: &[&str] = &[
     "incidents.stale_timeout",
     "incidents.verify_interval",
     "incidents.connection_alerts",
+    "incidents.reconcile_interval",
     "applications.strip",
     "applications.rules[].pattern",
     "applications.rules[].application",

@@ -7,6 +7,7 @@ mod acts;
 mod enrich;
 mod intake;
 mod observe;
+mod reconcile;
 mod rules;
 mod servers;
 mod verify;
@@ -21,6 +22,7 @@ use url::Url;
 
 use crate::clock::Clock;
 use crate::engine::observe::WatchedCluster;
+use crate::engine::reconcile::Suspicions;
 use crate::model::mapping::{ClusterRoute, KnownServer};
 use crate::observe::sweep::{ClusterTargets, Observer};
 use crate::store::{Store, StoreError};
@@ -30,6 +32,7 @@ pub use crate::engine::acts::{ActError, LONGEST_TEXT, MANUAL_ALERT_NAME};
 pub use crate::engine::enrich::ENRICH;
 pub use crate::engine::intake::{IntakeError, Receipt};
 pub use crate::engine::observe::LookError;
+pub use crate::engine::reconcile::{Reconciliation, Sources};
 pub use crate::engine::rules::IncidentRules;
 pub use crate::engine::verify::VERIFY;
 
@@ -45,6 +48,17 @@ pub struct Cluster {
     pub targets: ClusterTargets,
 }
 
+/// What the configuration says to the use cases.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The configured clusters.
+    pub clusters: Vec<Cluster>,
+    /// The lifecycle of incidents.
+    pub rules: IncidentRules,
+    /// Who is asked which alerts fire.
+    pub sources: Sources,
+}
+
 /// Everything the use cases need. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Engine(Arc<Parts>);
@@ -56,6 +70,9 @@ struct Parts {
     clock: Clock,
     metrics: Metrics,
     rules: IncidentRules,
+    sources: Sources,
+    /// What was not as it should be in the last round of reconciliation.
+    suspicions: Mutex<Suspicions>,
     routes: Vec<ClusterRoute>,
     clusters: Vec<WatchedCluster>,
     /// What `/varz` has last said of each configured server.
@@ -77,12 +94,12 @@ impl Engine {
     pub async fn new(
         store: Store,
         observer: Observer,
-        clusters: Vec<Cluster>,
-        rules: IncidentRules,
+        settings: Settings,
         clock: Clock,
         metrics: Metrics,
         jobs_bell: Arc<Notify>,
     ) -> Result<Self, StoreError> {
+        let Settings { clusters, rules, sources } = settings;
         let servers = servers::load(&store, &clusters).await?;
         let routes = clusters.iter().map(|cluster| cluster.route.clone()).collect();
         let clusters = clusters.into_iter().map(|cluster| WatchedCluster::new(cluster.targets)).collect();
@@ -92,6 +109,8 @@ impl Engine {
             clock,
             metrics,
             rules,
+            sources,
+            suspicions: Mutex::default(),
             routes,
             clusters,
             servers: RwLock::new(servers),

@@ -6,7 +6,7 @@
 
 mod case;
 mod ledger;
-mod text;
+pub(super) mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +22,7 @@ use crate::model::alert::{Alert, AlertStatus};
 use crate::model::ids::{IncidentId, NotificationId};
 use crate::model::incident::IncidentKey;
 use crate::model::mapping::{ServerMatch, map_alert};
+use crate::model::member::Member;
 use crate::store::notifications::{PackedBody, Received};
 use crate::store::{self, Conn, StoreError};
 
@@ -220,6 +221,25 @@ impl Engine {
         }
         ledger.save(conn).await?;
         Ok(receipts)
+    }
+
+    /// Takes in that members of one incident are over, whatever incident their labels would lead to today.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub(super) async fn take_in_ends(
+        &self,
+        conn: &mut Conn,
+        key: &IncidentKey,
+        members: Vec<Member>,
+        origin: &Origin,
+    ) -> Result<(), StoreError> {
+        let alerts = members.into_iter().map(|member| Mapped { alert: member.alert, server: member.server });
+        let report = Report { key: key.clone(), identity: key.identity(), alerts: alerts.collect() };
+        let mut ledger = Ledger::load(conn, &self.0.rules, &self.0.clock, std::iter::once(&report)).await?;
+        ledger.report(&report, origin);
+        ledger.save(conn).await
     }
 
     /// Takes in what was found out about alerts otherwise than by a notification.

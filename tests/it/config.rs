@@ -89,6 +89,7 @@ fn an_empty_file_means_all_defaults() {
             connection_alerts: [
                 "NatsHighNumberOfConnections",
             ],
+            reconcile_interval: 120s,
         },
         applications: ApplicationRules {
             rules: [],
@@ -127,6 +128,7 @@ fn every_setting_is_read() {
     assert_eq!(config.incidents.stale_timeout, Duration::from_secs(300));
     assert_eq!(config.incidents.verify_interval, Duration::from_secs(1));
     assert_eq!(config.incidents.connection_alerts, ["A", "B"]);
+    assert_eq!(config.incidents.reconcile_interval, Duration::from_secs(30));
     let parts: Vec<InstancePart> = config.applications.parts().collect();
     assert_eq!(parts, [InstancePart::Uuid, InstancePart::Number]);
     assert_eq!(config.applications.application("legacy-orders-9"), "legacy-orders");
@@ -550,15 +552,15 @@ fn what_the_example_comments_out_would_work() {
     connwarden.yml:47:24: web.credentials[1].basic_auth.password_file: both `password` and `password_file` are given
     connwarden.yml:53:19: web.credentials[2].client_certificate.dns_name: both `common_name` and `dns_name` are given
     connwarden.yml:60:22: web.credentials[3].hmac.secret_file: both `secret` and `secret_file` are given
-    connwarden.yml:137:7: clusters[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:139:22: clusters[0].basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:142:24: clusters[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
-    connwarden.yml:152:7: alertmanagers[1].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:154:22: alertmanagers[1].basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:157:24: alertmanagers[1].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
-    connwarden.yml:163:7: prometheus[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:165:22: prometheus[0].basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:167:24: prometheus[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:140:7: clusters[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:142:22: clusters[0].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:145:24: clusters[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:155:7: alertmanagers[1].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:157:22: alertmanagers[1].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:160:24: alertmanagers[1].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:166:7: prometheus[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:168:22: prometheus[0].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:170:24: prometheus[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
     13 problems in connwarden.yml
     "
     );

@@ -22,6 +22,8 @@ pub mod payload;
 pub mod process;
 #[path = "harness/prometheus.rs"]
 pub mod prometheus;
+#[path = "harness/tee.rs"]
+pub mod tee;
 #[path = "harness/test_app.rs"]
 pub mod test_app;
 #[path = "harness/yaml.rs"]

@@ -25,6 +25,7 @@ mod management;
 mod observation_faults;
 mod openapi;
 mod properties;
+mod reconcile;
 mod recovery;
 mod screenshots;
 mod sequences;

@@ -116,6 +116,13 @@ impl Alertmanager {
         .await;
     }
 
+    /// How often it has begun to work off the group of an alert name, which it says at the log level `debug`: each time
+    /// it takes down what the alerts are.
+    pub fn flushes(&self, alert_name: &str) -> usize {
+        let group = format!(r#"{{alertname=\"{alert_name}\"}}" msg=flushing"#);
+        self.process.log().lines().filter(|line| line.contains(&group)).count()
+    }
+
     /// Ends it, without a chance to say good-bye.
     pub fn kill(&mut self) {
         self.process.kill();

@@ -107,6 +107,11 @@ impl Prometheus {
             .await;
     }
 
+    /// The alert that it has.
+    pub async fn alert(&self) -> Value {
+        self.firing().await.pop().unwrap()
+    }
+
     /// Waits until it can scrape everything.
     pub async fn scrapes(&self) {
         eventually("a target that is up", async || {
