@@ -23,7 +23,7 @@ use crate::app::listener::Listener;
 use crate::app::tls::Certificates;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::engine::{Cluster, ENRICH, Engine, IncidentRules, Settings, Sources, VERIFY};
+use crate::engine::{COMPLETE, Cluster, ENRICH, Engine, IncidentRules, Settings, Sources, VERIFY};
 use crate::http::auth::{Access, Rules};
 use crate::http::management::Readiness;
 use crate::http::webhook::BodyLimits;
@@ -176,6 +176,11 @@ pub async fn wire(config: &Config, store: Store, clock: Clock) -> anyhow::Result
         let engine = verifying.clone();
         async move { engine.verify(&job).await }
     });
+    let completing = engine.clone();
+    worker.register(COMPLETE, move |job| {
+        let engine = completing.clone();
+        async move { engine.complete(&job).await }
+    });
     let (readiness, body_limits) = (Readiness::default(), BodyLimits::new(config.web.max_body_bytes));
     let access = access(&config.web.access, clock.clone(), metrics.clone())?;
     Ok((AppState { engine, store, metrics, clock, readiness, body_limits, access }, worker))
@@ -295,6 +300,7 @@ fn rules(config: &Config) -> IncidentRules {
         verify_interval: incidents.verify_interval,
         connection_alerts: incidents.connection_alerts.iter().cloned().collect(),
         thresholds: thresholds.collect(),
+        alertmanager_can_be_asked: !config.alertmanagers.is_empty(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! never holds that across a network call.
 
 mod acts;
+mod complete;
 mod enrich;
 mod intake;
 mod observe;
@@ -29,6 +30,7 @@ use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 pub use crate::engine::acts::{ActError, LONGEST_TEXT, MANUAL_ALERT_NAME};
+pub use crate::engine::complete::COMPLETE;
 pub use crate::engine::enrich::ENRICH;
 pub use crate::engine::intake::{IntakeError, Receipt};
 pub use crate::engine::observe::LookError;

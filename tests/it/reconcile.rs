@@ -4,6 +4,7 @@
 //! notification would have said, the test says, or does not.
 
 mod lies;
+mod truncated;
 
 use std::time::Duration;
 

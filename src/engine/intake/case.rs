@@ -129,7 +129,7 @@ impl Case {
         );
         if origin.truncated_alerts > 0 && (changes.is_news() || self.was.is_none()) {
             let count = origin.truncated_alerts;
-            let text = format!("the sender left {count} more alerts of the group out");
+            let text = text::truncated(count, rules);
             self.add(origin, EntryKind::Truncated, text);
         }
         self.follow(&changes, origin, rules);

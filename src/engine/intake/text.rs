@@ -33,6 +33,16 @@ pub(super) fn unverified(key: &IncidentKey, rules: &IncidentRules) -> &'static s
     }
 }
 
+/// Of a group that was cut by its sender.
+pub(super) fn truncated(count: u64, rules: &IncidentRules) -> String {
+    let then = if rules.alertmanager_can_be_asked {
+        "Alertmanager is asked for them"
+    } else {
+        "they cannot be asked for, because no Alertmanager is configured (alertmanagers[].url)"
+    };
+    format!("the sender left {count} more alerts of the group out; {then}")
+}
+
 pub(super) fn reopened(resolved_at: Timestamp, at: Timestamp) -> String {
     let ago = at.duration_since(resolved_at).max(SignedDuration::ZERO);
     format!("opened again, {} s after it was over", ago.as_secs())
