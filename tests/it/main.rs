@@ -14,6 +14,8 @@ mod containers;
 mod crash;
 mod demo;
 mod end_to_end;
+mod false_resolve;
+mod ha;
 mod harness;
 mod hostile;
 mod incidents;
