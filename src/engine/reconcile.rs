@@ -104,6 +104,7 @@ impl Engine {
         for ending in &endings {
             self.end_unheard(&mut tx, ending, now).await?;
         }
+        self.settle_unlisted(&mut tx, &books, &absent, &census, &testimony).await?;
         let heard = books.to_take_in(&census, &unheard, &testimony, !self.0.sources.prometheus.is_empty());
         for alerts in heard {
             self.begin_unheard(&mut tx, alerts, &census, now).await?;
@@ -251,6 +252,35 @@ impl Engine {
         if !over.is_empty() {
             info!(incident.id = %incident.id, "{} alerts of {} are over; nobody had told", over.len(), incident.key);
             self.take_in_ends(conn, &incident.key, over, &Origin::confirmed(now)).await?;
+        }
+        Ok(())
+    }
+
+    /// Drops firings against an end that was told, where nobody lists the alert: they were old news.
+    async fn settle_unlisted(
+        &self,
+        conn: &mut Conn,
+        books: &Books,
+        absent: &BTreeMap<MemberId, Suspicion>,
+        census: &Census,
+        testimony: &Testimony,
+    ) -> Result<(), StoreError> {
+        for (incident, was) in &books.stale {
+            let fingerprint = &was.alert.fingerprint;
+            // one that was never listed is somebody else's to take back
+            let is_old_news = was.suppression.is_some()
+                && absent.contains_key(&(*incident, fingerprint.clone()))
+                && testimony.objects(&was.alert.labels).is_none();
+            if !is_old_news {
+                continue;
+            }
+            let known = store::alerts::find(conn, &[(*incident, fingerprint)]).await?;
+            for (id, member) in known.into_iter().filter(|(_, member)| member == was) {
+                let settled = Member { stale_since: None, ..member };
+                store::alerts::save(conn, &[(id, &settled)]).await?;
+                let text = text::old_news(&settled.alert, &census.asked);
+                self.add_entries(conn, id, vec![text], self.0.clock.now()).await?;
+            }
         }
         Ok(())
     }

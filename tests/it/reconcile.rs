@@ -297,6 +297,30 @@ async fn an_old_firing_is_believed_when_alertmanager_has_heard_of_it_since_its_e
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_old_firing_is_dropped_when_alertmanager_does_not_list_it() {
+    let am = alertmanager().await;
+    let scene = Scene::asking(&[&am.url], "incidents: { stale_timeout: 10m }").await;
+    am.push(&scene.pushed(None)).await;
+    scene.told_to_fire(scene.started_at).await;
+    scene.round().await;
+    let ended_at = Clock::system().now();
+    am.push(&scene.pushed(Some(ended_at))).await;
+    scene.told_to_be_over(ended_at).await;
+    // the other node's old news; what takes it back is lost
+    scene.told_to_fire(scene.started_at).await;
+    assert_ne!(scene.incident().await["alerts"][0]["stale_since"], json!(null));
+    scene.round().await;
+    scene.round().await;
+    assert_eq!(scene.incident().await["alerts"][0]["stale_since"], json!(null));
+    scene.app.advance(Duration::from_secs(3600));
+    scene.app.run_jobs().await;
+    assert_eq!(scene.state().await, "resolved");
+    let told = scene.told(&[]).await;
+    assert!(told.contains("what was said to fire does not"), "{told}");
+    scene.app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_one_node_has_not_heard_of_since_its_end_stays_over() {
     let am = alertmanager().await;
     let scene = Scene::asking(&[&am.url], "").await;

@@ -24,6 +24,8 @@ pub(super) struct Known {
 pub(super) struct Books {
     /// The incidents that are not over.
     pub(super) unresolved: Vec<Known>,
+    /// The members that are said to fire although their end was told.
+    pub(super) stale: Vec<(IncidentId, Member)>,
     /// The alerts that are listed and do not fire for us.
     pub(super) unheard: BTreeSet<Fingerprint>,
     /// The identity of the incident that each of them is about, and what we know of the alert.
@@ -39,6 +41,8 @@ impl Books {
             let members = store::alerts::list(&mut conn, incident.id).await?;
             unresolved.push(Known { incident, members });
         }
+
+        let stale = store::alerts::list_stale(&mut conn).await?;
 
         let rules = &engine.0.rules;
         let is_of_interest = |name: &str| {
@@ -67,16 +71,17 @@ impl Books {
                 about.insert(listed.alert.fingerprint.clone(), (identity, member.cloned()));
             }
         }
-        Ok(Self { unresolved, unheard, about })
+        Ok(Self { unresolved, stale, unheard, about })
     }
 
-    /// The members that fire for us and that nobody lists.
+    /// The members that fire, or are said to, and that nobody lists.
     pub(super) fn absent(&self, census: &Census) -> BTreeSet<MemberId> {
         let members = self.unresolved.iter().flat_map(|known| {
             let firing = known.members.values().filter(|member| member.is_firing());
             firing.map(|member| (known.incident.id, member.alert.fingerprint.clone()))
         });
-        members.filter(|(_, fingerprint)| !census.listed.contains_key(fingerprint)).collect()
+        let stale = self.stale.iter().map(|(id, member)| (*id, member.alert.fingerprint.clone()));
+        members.chain(stale).filter(|(_, fingerprint)| !census.listed.contains_key(fingerprint)).collect()
     }
 
     /// Those of the unheard alerts that are to be taken in, together where they are about the same incident.

@@ -36,6 +36,14 @@ pub(super) fn objection(alert: &Alert, why: &str) -> String {
     format!("no Alertmanager lists {} any more, but it is taken to fire on: {why}", describe(alert))
 }
 
+/// Of an alert that was said to fire against its end, and that is not listed.
+pub(super) fn old_news(alert: &Alert, asked: &str) -> String {
+    format!(
+        "what was said to fire does not: no Alertmanager lists {} (asked twice in a row: {asked})",
+        describe(alert)
+    )
+}
+
 /// Of alerts that fire although nobody has told.
 pub(super) fn listed(alerts: &[Alert], asked: &str) -> String {
     let what = match alerts {
