@@ -35,6 +35,7 @@ use crate::model::member::{Member, Suppression};
 use crate::model::threshold::Verdict;
 use crate::prometheus::PrometheusClient;
 use crate::store::{self, Conn, StoreError};
+use crate::telemetry::metrics::ReconcileResult;
 
 pub(super) use crate::engine::reconcile::census::{Answer, Census};
 pub(super) use crate::engine::reconcile::suspicions::Suspicions;
@@ -80,6 +81,16 @@ impl Engine {
         if self.0.sources.alertmanagers.is_empty() {
             return Ok(Reconciliation::default());
         }
+        let reconciled = self.reconcile_with_all().await;
+        self.0.metrics.reconciliation(match &reconciled {
+            Ok(Reconciliation { doubts }) if doubts.is_empty() => ReconcileResult::Complete,
+            Ok(_) => ReconcileResult::InDoubt,
+            Err(_) => ReconcileResult::Failed,
+        });
+        reconciled
+    }
+
+    async fn reconcile_with_all(&self) -> Result<Reconciliation, StoreError> {
         let began = self.0.clock.now();
         let census = self.take_census(&Labels::default(), None).await;
         self.warn_of_doubts(&census);

@@ -19,6 +19,7 @@ pub struct Metrics {
     registry: Arc<Registry>,
     notifications: Family<IntakeLabels, Counter>,
     jobs: Family<JobLabels, Counter>,
+    reconciliations: Family<ReconcileLabels, Counter>,
     sweep_duration: Family<ClusterLabels, Histogram>,
     sweep_bytes: Family<ClusterLabels, Counter>,
     sweeps: Family<SweepLabels, Counter>,
@@ -40,6 +41,17 @@ pub enum IntakeResult {
     /// Larger than what is read.
     TooLarge,
     /// Could not be stored now.
+    Failed,
+}
+
+/// What came of comparing incidents with what every Alertmanager lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ReconcileResult {
+    /// Every Alertmanager answered in full.
+    Complete,
+    /// What is not listed proves nothing: one did not answer, or has just started.
+    InDoubt,
+    /// What was found could not be stored.
     Failed,
 }
 
@@ -119,6 +131,17 @@ impl EncodeLabelValue for IntakeResult {
     }
 }
 
+impl EncodeLabelValue for ReconcileResult {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Complete => "complete",
+            Self::InDoubt => "in_doubt",
+            Self::Failed => "failed",
+        };
+        name.encode(encoder)
+    }
+}
+
 impl EncodeLabelValue for JobResult {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
         let name = match self {
@@ -137,6 +160,11 @@ struct IntakeLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AuthLabels {
     result: AuthResult,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReconcileLabels {
+    result: ReconcileResult,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -169,6 +197,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("connwarden");
         let notifications = Family::<IntakeLabels, Counter>::default();
         let jobs = Family::<JobLabels, Counter>::default();
+        let reconciliations = Family::<ReconcileLabels, Counter>::default();
         let seconds: fn() -> Histogram =
             || Histogram::new([0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]);
         let sweep_duration = Family::<ClusterLabels, Histogram>::new_with_constructor(seconds);
@@ -191,6 +220,14 @@ impl Metrics {
             notifications.clone(),
         );
         registry.register("jobs", "Jobs by kind and what became of them", jobs.clone());
+        registry.register(
+            "reconciliations",
+            "Comparisons of incidents with what every Alertmanager lists, by how much that proves",
+            reconciliations.clone(),
+        );
+        for result in [ReconcileResult::Complete, ReconcileResult::InDoubt, ReconcileResult::Failed] {
+            let _ = reconciliations.get_or_create(&ReconcileLabels { result });
+        }
         registry.register("queued_jobs", "Jobs waiting or running", queued_jobs.clone());
         registry.register(
             "unresolved_incidents",
@@ -247,6 +284,7 @@ impl Metrics {
             registry: Arc::new(registry),
             notifications,
             jobs,
+            reconciliations,
             sweep_duration,
             sweep_bytes,
             sweeps,
@@ -262,6 +300,11 @@ impl Metrics {
     /// Counts a webhook POST.
     pub fn notification(&self, result: IntakeResult) {
         self.notifications.get_or_create(&IntakeLabels { result }).inc();
+    }
+
+    /// Counts a comparison with what every Alertmanager lists.
+    pub fn reconciliation(&self, result: ReconcileResult) {
+        self.reconciliations.get_or_create(&ReconcileLabels { result }).inc();
     }
 
     /// Counts a job.

@@ -87,6 +87,7 @@ async fn metrics_are_open_metrics_with_help_and_bounded_labels() {
         "connwarden_jobs",
         "connwarden_notifications",
         "connwarden_queued_jobs",
+        "connwarden_reconciliations",
         "connwarden_store_up",
         "connwarden_sweep_duration_seconds",
         "connwarden_sweep_received_bytes",

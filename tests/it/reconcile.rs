@@ -147,6 +147,10 @@ async fn an_end_that_nobody_told_of_is_noticed_in_the_second_round() {
     scene.round().await;
     let incident = scene.incident().await;
     assert_eq!((&incident["state"], &incident["resolution"]), (&json!("resolved"), &json!("missed")));
+    let metrics = scene.app.get("/metrics").await.text;
+    for line in ["{result=\"complete\"} 5", "{result=\"in_doubt\"} 0", "{result=\"failed\"} 0"] {
+        assert!(metrics.contains(&format!("connwarden_reconciliations_total{line}")), "{metrics}");
+    }
     insta::assert_snapshot!(scene.told(&[(&am.url, "http://am")]).await, @r#"
     opened: NatsHighNumberOfConnections of nats-test, on no configured cluster: no matchers hold for the alert and no configured server is named by it, so NATS was not looked at
     alert_joined: fires: server_id="nats-test" instance="nats-1:7777"
