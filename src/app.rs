@@ -247,7 +247,12 @@ async fn learn_now_and_then(engine: Engine, stop: CancellationToken) {
 
 async fn reconcile_now_and_then(engine: Engine, interval: Duration, stop: CancellationToken) {
     loop {
-        if let Err(error) = engine.reconcile().await {
+        let reconciled = tokio::select! {
+            reconciled = engine.reconcile() => reconciled,
+            // whoever does not answer now is asked at the next start
+            () = stop.cancelled() => return,
+        };
+        if let Err(error) = reconciled {
             error!(
                 error = &error as &dyn std::error::Error,
                 "cannot compare with what Alertmanager lists: {error}"

@@ -247,7 +247,8 @@ impl Engine {
             .iter()
             .filter(|(member, _)| is_as_it_was(member))
             .map(|(member, since)| {
-                let ended_at = (*since).max(member.alert.starts_at);
+                // not later than now by a clock that was set back meanwhile, and not before it began
+                let ended_at = (*since).min(now).max(member.alert.starts_at);
                 let status = AlertStatus::Resolved { ended_at };
                 Member { alert: Alert { status, ..member.alert.clone() }, ..member.clone() }
             })

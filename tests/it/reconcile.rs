@@ -408,6 +408,28 @@ async fn a_clock_that_is_set_back_ends_nothing_and_nothing_has_a_negative_age() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_was_noticed_by_a_clock_that_was_ahead_does_not_lie_in_the_future() {
+    let am = alertmanager().await;
+    let scene = Scene::asking(&[&am.url], "").await;
+    am.push(&scene.pushed(None)).await;
+    scene.told_to_fire(scene.started_at).await;
+    scene.round().await;
+    am.push(&scene.pushed(Some(Clock::system().now()))).await;
+    let now = scene.app.clock.now();
+    scene.app.clock.set(now + SignedDuration::from_hours(5));
+    scene.round().await;
+    scene.app.clock.set(now);
+    scene.round().await;
+    let incident = scene.incident().await;
+    assert_eq!(incident["resolution"], "missed");
+    assert_eq!(incident["alerts"][0]["ended_at"], now.to_string());
+    // or a new beginning would be taken for old news
+    scene.told_to_fire(now + SignedDuration::from_secs(30)).await;
+    assert_eq!(scene.state().await, "triggered");
+    scene.app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_node_that_lists_an_alert_is_enough_and_one_that_is_silent_too() {
     let pair = Pair::start(&ClosedPort::new().url, [route("1s", "4s"), route("1s", "4s")]).await;
     let [first, mut second] = pair.nodes;
