@@ -18,11 +18,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::alertmanager::api::AlertmanagerClient;
 use crate::app::listener::Listener;
 use crate::app::tls::Certificates;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::engine::{Cluster, ENRICH, Engine, IncidentRules, VERIFY};
+use crate::engine::{COMPLETE, Cluster, ENRICH, Engine, IncidentRules, Settings, Sources, VERIFY};
 use crate::http::auth::{Access, Rules};
 use crate::http::management::Readiness;
 use crate::http::webhook::BodyLimits;
@@ -34,6 +35,8 @@ use crate::model::retention::Retention;
 use crate::nats::monitoring::{MonitoringClient, MonitoringSettings};
 use crate::observe::sweep::{ClusterTargets, Observer};
 use crate::observe::users::UserMask;
+use crate::outgoing::documents::Limits;
+use crate::prometheus::PrometheusClient;
 use crate::store::{self, Store};
 use crate::telemetry::metrics::Metrics;
 
@@ -69,6 +72,7 @@ pub struct App {
     state: AppState,
     worker: Arc<Worker>,
     retention: Retention,
+    reconcile_interval: Duration,
 }
 
 impl App {
@@ -93,7 +97,8 @@ impl App {
         let certificates = certificates.transpose().context("setting up web.tls")?;
         let listener = Listener::bind(address, certificates).await;
         let listener = listener.with_context(|| format!("listening on {address}"))?;
-        Ok(Self { listener, state, worker: Arc::new(worker), retention: config.retention.clone() })
+        let (retention, reconcile_interval) = (config.retention.clone(), config.incidents.reconcile_interval);
+        Ok(Self { listener, state, worker: Arc::new(worker), retention, reconcile_interval })
     }
 
     /// The URL of the address that was bound.
@@ -112,7 +117,7 @@ impl App {
     ///
     /// Something that must not end has ended.
     pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
-        let Self { listener, state, worker, retention } = self;
+        let Self { listener, state, worker, retention, reconcile_interval } = self;
         let soft = stop.soft.clone();
         self::release_leases(&state).await.context("giving back the leases of the last run")?;
 
@@ -122,6 +127,7 @@ impl App {
             tasks.spawn(async move { worker.run(soft).await });
         }
         tasks.spawn(learn_now_and_then(state.engine.clone(), soft.clone()));
+        tasks.spawn(reconcile_now_and_then(state.engine.clone(), reconcile_interval, soft.clone()));
         let served = listener.serve(http::router(state.clone()), soft.clone());
         tasks.spawn(retain_now_and_then(state.engine.clone(), retention, soft.clone()));
         tasks.spawn(async move {
@@ -166,12 +172,10 @@ pub async fn wire(config: &Config, store: Store, clock: Clock) -> anyhow::Result
     let bell = Arc::new(Notify::new());
     let mask = user_mask(&store).await.context("reading the key of user hashes")?;
     let observer = observer(config, mask, clock.clone());
-    let clusters = config.clusters.iter().map(cluster).collect();
-    let rules = rules(config);
-    let (clocked, counted, ringing) = (clock.clone(), metrics.clone(), bell.clone());
-    let engine = Engine::new(store.clone(), observer, clusters, rules, clocked, counted, ringing)
-        .await
-        .context("reading what is known of the servers")?;
+    let engine =
+        Engine::new(store.clone(), observer, settings(config), clock.clone(), metrics.clone(), bell.clone())
+            .await
+            .context("reading what is known of the servers")?;
 
     let mut worker = Worker::new(store.clone(), clock.clone(), metrics.clone(), bell);
     let enriching = engine.clone();
@@ -183,6 +187,11 @@ pub async fn wire(config: &Config, store: Store, clock: Clock) -> anyhow::Result
     worker.register(VERIFY, move |job| {
         let engine = verifying.clone();
         async move { engine.verify(&job).await }
+    });
+    let completing = engine.clone();
+    worker.register(COMPLETE, move |job| {
+        let engine = completing.clone();
+        async move { engine.complete(&job).await }
     });
     let (readiness, body_limits) = (Readiness::default(), BodyLimits::new(config.web.max_body_bytes));
     let access = access(&config.web.access, clock.clone(), metrics.clone())?;
@@ -263,6 +272,26 @@ async fn retain_now_and_then(engine: Engine, retention: Retention, stop: Cancell
     }
 }
 
+async fn reconcile_now_and_then(engine: Engine, interval: Duration, stop: CancellationToken) {
+    loop {
+        let reconciled = tokio::select! {
+            reconciled = engine.reconcile() => reconciled,
+            // whoever does not answer now is asked at the next start
+            () = stop.cancelled() => return,
+        };
+        if let Err(error) = reconciled {
+            error!(
+                error = &error as &dyn std::error::Error,
+                "cannot compare with what Alertmanager lists: {error}"
+            );
+        }
+        tokio::select! {
+            () = tokio::time::sleep(interval) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
 /// The observer that a configuration asks for.
 pub fn observer(config: &Config, users: UserMask, clock: Clock) -> Observer {
     let client = MonitoringClient::new(MonitoringSettings {
@@ -271,6 +300,22 @@ pub fn observer(config: &Config, users: UserMask, clock: Clock) -> Observer {
         max_reply_bytes: config.observe.max_reply_bytes,
     });
     Observer::new(client, Arc::new(config.applications.clone()), users, config.observe.idle_after, clock)
+}
+
+/// What a configuration says to the use cases.
+fn settings(config: &Config) -> Settings {
+    let limits = Limits {
+        connect_timeout: config.observe.connect_timeout,
+        timeout: config.observe.timeout.min(Limits::default().timeout),
+        ..Limits::default()
+    };
+    let alertmanagers = config.alertmanagers.iter().cloned();
+    let prometheus = config.prometheus.iter().cloned();
+    let sources = Sources {
+        alertmanagers: alertmanagers.map(|endpoint| AlertmanagerClient::new(endpoint, limits)).collect(),
+        prometheus: prometheus.map(|endpoint| PrometheusClient::new(endpoint, limits)).collect(),
+    };
+    Settings { clusters: config.clusters.iter().map(cluster).collect(), rules: rules(config), sources }
 }
 
 /// The rules of the lifecycle that a configuration asks for.
@@ -287,6 +332,7 @@ fn rules(config: &Config) -> IncidentRules {
         verify_interval: incidents.verify_interval,
         connection_alerts: incidents.connection_alerts.iter().cloned().collect(),
         thresholds: thresholds.collect(),
+        alertmanager_can_be_asked: !config.alertmanagers.is_empty(),
     }
 }
 

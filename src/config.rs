@@ -5,8 +5,10 @@
 //! text of a secret is ever repeated in a problem, a warning or debug output.
 
 mod access;
+mod auth;
 mod cluster;
 mod document;
+mod endpoint;
 mod incidents;
 mod problem;
 mod retention;
@@ -27,6 +29,7 @@ use std::{
 use url::Url;
 
 use crate::model::application::{ApplicationRule, ApplicationRules, InstancePart};
+use crate::model::endpoint::Endpoint;
 use crate::model::retention::Retention;
 
 pub use access::{Access, RateLimit, Tls, TlsVersion};
@@ -81,6 +84,7 @@ pub const KEYS: &[&str] = &[
     "retention.notifications.count",
     "retention.snapshots.age",
     "retention.snapshots.count",
+    "incidents.reconcile_interval",
     "applications.strip",
     "applications.rules[].pattern",
     "applications.rules[].application",
@@ -96,6 +100,18 @@ pub const KEYS: &[&str] = &[
     "clusters[].basic_auth.password_file",
     "clusters[].bearer_token",
     "clusters[].bearer_token_file",
+    "alertmanagers[].url",
+    "alertmanagers[].basic_auth.username",
+    "alertmanagers[].basic_auth.password",
+    "alertmanagers[].basic_auth.password_file",
+    "alertmanagers[].bearer_token",
+    "alertmanagers[].bearer_token_file",
+    "prometheus[].url",
+    "prometheus[].basic_auth.username",
+    "prometheus[].basic_auth.password",
+    "prometheus[].basic_auth.password_file",
+    "prometheus[].bearer_token",
+    "prometheus[].bearer_token_file",
 ];
 
 /// The largest configuration file, in bytes.
@@ -126,6 +142,10 @@ pub struct Config {
     pub applications: ApplicationRules,
     /// What is watched.
     pub clusters: Vec<Cluster>,
+    /// Every node of every Alertmanager that is asked which alerts there are.
+    pub alertmanagers: Vec<Endpoint>,
+    /// Every Prometheus that is asked which alerts there are.
+    pub prometheus: Vec<Endpoint>,
     warnings: Vec<Problem>,
 }
 
@@ -172,6 +192,8 @@ impl Config {
             config.retention = retention::read(&root.section("retention"));
             config.applications = read_applications(&root.section("applications"));
             (config.clusters, config.warnings) = cluster::read_all(&root, read_secret);
+            config.alertmanagers = endpoint::read_all(&root, &endpoint::ALERTMANAGERS, read_secret);
+            config.prometheus = endpoint::read_all(&root, &endpoint::PROMETHEUS, read_secret);
         }
         report.into_result()?;
         Ok(config)

@@ -4,10 +4,12 @@
 //! never holds that across a network call.
 
 mod acts;
+mod complete;
 mod enrich;
 mod group_commit;
 mod intake;
 mod observe;
+mod reconcile;
 mod retain;
 mod rules;
 mod servers;
@@ -24,20 +26,23 @@ use url::Url;
 use crate::clock::Clock;
 use crate::engine::group_commit::Intake;
 use crate::engine::observe::WatchedCluster;
+use crate::engine::reconcile::Suspicions;
 use crate::model::mapping::{ClusterRoute, KnownServer};
 use crate::observe::sweep::{ClusterTargets, Observer};
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 pub use crate::engine::acts::{ActError, LONGEST_TEXT, MANUAL_ALERT_NAME};
+pub use crate::engine::complete::COMPLETE;
 pub use crate::engine::enrich::ENRICH;
 pub use crate::engine::intake::{IntakeError, Receipt};
 pub use crate::engine::observe::LookError;
+pub use crate::engine::reconcile::{Reconciliation, Sources};
 pub use crate::engine::rules::IncidentRules;
 pub use crate::engine::verify::VERIFY;
 
 /// Every kind of job there is.
-pub const JOB_KINDS: [&str; 2] = [ENRICH, VERIFY];
+pub const JOB_KINDS: [&str; 3] = [ENRICH, VERIFY, COMPLETE];
 
 /// Who is named in the timeline for what connwarden does by itself.
 const SELF: &str = "connwarden";
@@ -51,6 +56,17 @@ pub struct Cluster {
     pub targets: ClusterTargets,
 }
 
+/// What the configuration says to the use cases.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The configured clusters.
+    pub clusters: Vec<Cluster>,
+    /// The lifecycle of incidents.
+    pub rules: IncidentRules,
+    /// Who is asked which alerts fire.
+    pub sources: Sources,
+}
+
 /// Everything the use cases need. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Engine(Arc<Parts>);
@@ -62,6 +78,9 @@ struct Parts {
     clock: Clock,
     metrics: Metrics,
     rules: IncidentRules,
+    sources: Sources,
+    /// What was not as it should be in the last round of reconciliation.
+    suspicions: Mutex<Suspicions>,
     intake: Intake,
     routes: Vec<ClusterRoute>,
     clusters: Vec<WatchedCluster>,
@@ -84,12 +103,12 @@ impl Engine {
     pub async fn new(
         store: Store,
         observer: Observer,
-        clusters: Vec<Cluster>,
-        rules: IncidentRules,
+        settings: Settings,
         clock: Clock,
         metrics: Metrics,
         jobs_bell: Arc<Notify>,
     ) -> Result<Self, StoreError> {
+        let Settings { clusters, rules, sources } = settings;
         let servers = servers::load(&store, &clusters).await?;
         let routes = clusters.iter().map(|cluster| cluster.route.clone()).collect();
         let clusters = clusters.into_iter().map(|cluster| WatchedCluster::new(cluster.targets)).collect();
@@ -100,6 +119,8 @@ impl Engine {
             clock,
             metrics,
             rules,
+            sources,
+            suspicions: Mutex::default(),
             intake,
             routes,
             clusters,

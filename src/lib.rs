@@ -16,5 +16,6 @@ pub mod model;
 pub mod nats;
 pub mod observe;
 pub mod outgoing;
+pub mod prometheus;
 pub mod store;
 pub mod telemetry;

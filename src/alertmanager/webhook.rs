@@ -117,6 +117,33 @@ pub fn parse(body: &[u8], received_at: Timestamp) -> Result<Notification, Payloa
     })
 }
 
+/// Which alerts belong to the group that a notification is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// The receiver's name as the sender writes it: a regular expression.
+    pub receiver: String,
+    /// The labels that the group's alerts share because they are grouped by them.
+    pub labels: Labels,
+}
+
+/// Reads which group a notification is about.
+///
+/// # Errors
+///
+/// The body is no notification, or does not name its group.
+pub fn group(body: &[u8]) -> Result<Group, PayloadError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Named {
+        receiver: String,
+        group_labels: Labels,
+    }
+
+    let named: Named =
+        serde_json::from_slice(body).map_err(|error| PayloadError::Shape(diagnosis(&error)))?;
+    Ok(Group { receiver: named.receiver, labels: named.group_labels })
+}
+
 /// What is wrong with a body, in one short line: a parser repeats what it found, however long, line breaks included.
 fn diagnosis(error: &serde_json::Error) -> String {
     let mut text: String = error.to_string().chars().take(LONGEST_DIAGNOSIS).collect();
@@ -153,7 +180,7 @@ impl PayloadAlert {
 
 /// Cuts an instant to microseconds, the precision in which it is stored: Alertmanager sends nanoseconds, and what is
 /// sent again must be equal to what is known.
-fn as_stored(instant: Timestamp) -> Timestamp {
+pub(super) fn as_stored(instant: Timestamp) -> Timestamp {
     let cut = Timestamp::from_microsecond(instant.as_microsecond());
     // the last second of all has no microseconds
     cut.or_else(|_| Timestamp::from_second(instant.as_second()))
@@ -284,6 +311,15 @@ mod tests {
         let refused = parse_text(&alert(&"x".repeat(10_000))).unwrap_err().to_string();
         assert!(refused.ends_with("xxx… at line 1 column 10012"), "{refused}");
         assert!(refused.len() < 400);
+    }
+
+    #[test]
+    fn a_notification_names_its_group() {
+        let body = include_bytes!("../../tests/fixtures/alertmanager/truncated.am-0.33.1.json");
+        let group = group(body).unwrap();
+        assert_eq!(group.receiver, "trunc");
+        assert_eq!(group.labels, Labels::from_iter([("alertname", "NatsHighNumberOfConnections")]));
+        assert!(super::group(br#"{"receiver":"x","alerts":[]}"#).is_err());
     }
 
     #[test]

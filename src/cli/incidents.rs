@@ -282,11 +282,18 @@ fn alerts(alerts: &[AlertDocument], width: usize) -> String {
                 alert.status.clone(),
                 alert.value.map_or_else(|| "?".to_owned(), |value| value.to_string()),
                 truth.and_then(Truth::count).unwrap_or_else(|| "?".to_owned()),
-                if alert.is_saturated() { "saturated: one /connz page holds 1024" } else { "" }.to_owned(),
+                remarks(alert),
             ]
         })
         .collect();
     draw(&columns, &rows, width)
+}
+
+/// What there is to know about an alert beside its numbers.
+fn remarks(alert: &AlertDocument) -> String {
+    let quiet = alert.quiet().into_iter().map(|(word, ids)| format!("{word} by {}", visible(&ids)));
+    let saturated = alert.is_saturated().then(|| "saturated: one /connz page holds 1024".to_owned());
+    quiet.chain(saturated).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]

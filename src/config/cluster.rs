@@ -1,29 +1,23 @@
 //! Clusters: what is watched, which alerts are about it, and how to be let in.
 
-use std::{
-    collections::{BTreeMap, HashMap, btree_map::Entry},
-    io,
-    path::Path,
-};
+use std::collections::{BTreeMap, HashMap, btree_map::Entry};
 
-use secrecy::SecretString;
 use url::Url;
 
 use super::{
+    auth::{ReadSecret, read_auth},
     problem::Problem,
     scalar::{self, quoted},
     section::Section,
 };
 use crate::model::matcher::{Matcher, Matchers};
-use crate::model::monitor_auth::MonitorAuth;
+use crate::model::remote_auth::RemoteAuth;
 
 /// The prefix that the exporter of NATS metrics puts before their names by default.
 const DEFAULT_METRIC_PREFIX: &str = "gnatsd";
 
 /// The labels that name a server when nothing better does.
 const DEFAULT_SERVER_LABELS: [&str; 2] = ["pod", "instance"];
-
-type ReadSecret<'a> = &'a dyn Fn(&Path) -> io::Result<String>;
 
 /// One thing to watch: one NATS server, or the servers of one NATS cluster.
 #[derive(Debug, Clone)]
@@ -39,7 +33,7 @@ pub struct Cluster {
     /// The alert labels that name a server, the most telling first.
     pub server_labels: Vec<String>,
     /// How to be let in by its monitoring addresses.
-    pub auth: Option<MonitorAuth>,
+    pub auth: Option<RemoteAuth>,
     /// From how many connections of one server on each alert holds, where the alert itself does not say so.
     pub thresholds: BTreeMap<String, u64>,
 }
@@ -198,7 +192,7 @@ fn read_monitor(section: &Section<'_>, name: &str, owners: &mut HashMap<Url, (St
     urls
 }
 
-fn shown(url: &Url) -> String {
+pub(super) fn shown(url: &Url) -> String {
     format!("`{}`", url.as_str().trim_end_matches('/'))
 }
 
@@ -255,102 +249,6 @@ fn read_thresholds(section: &Section<'_>) -> BTreeMap<String, u64> {
 
 fn label_name(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("expected a label name".to_owned()) } else { Ok(text.to_owned()) }
-}
-
-fn read_auth(section: &Section<'_>, read_secret: ReadSecret<'_>) -> Option<MonitorAuth> {
-    let basic_auth = section.section("basic_auth");
-    let basic = if section.mentions("basic_auth") {
-        let username = basic_auth.required("username", username);
-        let secret = Secret { key: "password", file_key: "password_file", check: check_password };
-        let password = secret.read(&basic_auth, read_secret);
-        if !secret.is_mentioned(&basic_auth) {
-            basic_auth.missing("password", "is missing, give it here or in a `password_file`");
-        }
-        Some((username, password))
-    } else {
-        None
-    };
-
-    let secret = Secret { key: "bearer_token", file_key: "bearer_token_file", check: check_token };
-    let bearer = secret.read(section, read_secret);
-    if basic.is_some() && secret.is_mentioned(section) {
-        let message = "both `basic_auth` and a bearer token are given, only one can be sent";
-        section.problem("basic_auth", message);
-    }
-
-    match (basic, bearer) {
-        (Some((username, password)), _) => {
-            Some(MonitorAuth::Basic { username: username?, password: password? })
-        }
-        (None, bearer) => bearer.map(MonitorAuth::Bearer),
-    }
-}
-
-fn username(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.contains(':') || text.chars().any(char::is_control) {
-        Err("expected a user name without a colon".to_owned())
-    } else {
-        Ok(text.to_owned())
-    }
-}
-
-fn check_password(password: &str) -> Result<(), &'static str> {
-    if password.chars().any(char::is_control) {
-        Err("the password must be one line without control characters")
-    } else {
-        Ok(())
-    }
-}
-
-fn check_token(token: &str) -> Result<(), &'static str> {
-    if token.bytes().all(|b| b.is_ascii_graphic()) {
-        Ok(())
-    } else {
-        Err("the token must be one line of printable ASCII characters without blanks")
-    }
-}
-
-/// A secret that is given in the configuration or in a file of its own.
-struct Secret {
-    key: &'static str,
-    file_key: &'static str,
-    check: fn(&str) -> Result<(), &'static str>,
-}
-
-impl Secret {
-    fn is_mentioned(&self, section: &Section<'_>) -> bool {
-        section.mentions(self.key) || section.mentions(self.file_key)
-    }
-
-    /// Reads the secret. Nothing of it may get into a message.
-    fn read(&self, section: &Section<'_>, read_secret: ReadSecret<'_>) -> Option<SecretString> {
-        if section.mentions(self.key) && section.mentions(self.file_key) {
-            let message = format!("both `{}` and `{}` are given", self.key, self.file_key);
-            section.problem(self.file_key, message);
-            return None;
-        }
-        if section.mentions(self.file_key) {
-            return section.required(self.file_key, |text| {
-                let path = scalar::path(text)?;
-                let content =
-                    read_secret(&path).map_err(|error| format!("cannot read {}: {error}", quoted(text)))?;
-                let line = content.strip_suffix('\n').unwrap_or(&content);
-                self.accept(line.strip_suffix('\r').unwrap_or(line))
-            });
-        }
-        if section.mentions(self.key) {
-            return section.required(self.key, |text| self.accept(text));
-        }
-        None
-    }
-
-    fn accept(&self, secret: &str) -> Result<SecretString, String> {
-        if secret.is_empty() {
-            return Err("the secret is empty".to_owned());
-        }
-        (self.check)(secret)?;
-        Ok(SecretString::from(secret))
-    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ pub struct Incidents {
     pub verify_interval: Duration,
     /// The alerts that compare a server's connections with a threshold: their end is checked by counting.
     pub connection_alerts: Vec<String>,
+    /// The pause between two comparisons with what every Alertmanager lists.
+    pub reconcile_interval: Duration,
 }
 
 impl Default for Incidents {
@@ -27,6 +29,7 @@ impl Default for Incidents {
             stale_timeout: Duration::from_secs(10 * 60),
             verify_interval: Duration::from_secs(15),
             connection_alerts: DEFAULT_CONNECTION_ALERTS.map(str::to_owned).to_vec(),
+            reconcile_interval: Duration::from_secs(2 * 60),
         }
     }
 }
@@ -45,8 +48,22 @@ impl Incidents {
                 .value("verify_interval", |text| scalar::duration_up_to(text, LONGEST_INTERVAL))
                 .unwrap_or(default.verify_interval),
             connection_alerts: read_alerts(section).unwrap_or(default.connection_alerts),
+            reconcile_interval: section
+                .value("reconcile_interval", reconcile_interval)
+                .unwrap_or(default.reconcile_interval),
         }
     }
+}
+
+fn reconcile_interval(text: &str) -> Result<Duration, String> {
+    const SHORTEST: Duration = Duration::from_secs(10);
+    const LONGEST: Duration = Duration::from_secs(3600);
+
+    let interval = scalar::duration_up_to(text, LONGEST)?;
+    if interval < SHORTEST {
+        return Err(format!("must be at least {}s, found {}", SHORTEST.as_secs(), scalar::quoted(text)));
+    }
+    Ok(interval)
 }
 
 fn read_alerts(section: &Section<'_>) -> Option<Vec<String>> {

@@ -6,7 +6,7 @@
 
 mod case;
 mod ledger;
-mod text;
+pub(super) mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,11 +17,13 @@ use utoipa::ToSchema;
 
 use crate::alertmanager::webhook::{self, PayloadError};
 use crate::engine::intake::ledger::Ledger;
-use crate::engine::{Engine, SELF};
+use crate::engine::{COMPLETE, Engine, SELF};
 use crate::model::alert::{Alert, AlertStatus};
 use crate::model::ids::{IncidentId, NotificationId};
 use crate::model::incident::IncidentKey;
 use crate::model::mapping::{ServerMatch, map_alert};
+use crate::model::member::Member;
+use crate::store::jobs::NewJob;
 use crate::store::notifications::{PackedBody, Received};
 use crate::store::writer::WriteError;
 use crate::store::{self, Conn, StoreError};
@@ -219,11 +221,53 @@ impl Engine {
             receipts.push(Receipt { notification, repeated: first.is_some(), incidents });
         }
         store::notifications::insert(conn, &new).await?;
+        self.queue_completions(conn, &new).await?;
         for (id, (times, last)) in again {
             store::notifications::count_again(conn, id, times, last).await?;
         }
         ledger.save(conn).await?;
         Ok(receipts)
+    }
+
+    /// Lets what was left out of notifications be asked for, if there is anybody to ask.
+    async fn queue_completions(&self, conn: &mut Conn, new: &[&Received]) -> Result<(), StoreError> {
+        if !self.0.rules.alertmanager_can_be_asked {
+            return Ok(());
+        }
+        let cut = new.iter().filter(|received| received.truncated_alerts > 0);
+        let job = |received: &&Received| NewJob {
+            kind: COMPLETE,
+            subject: received.id.to_string(),
+            due_at: received.at,
+        };
+        let jobs: Vec<NewJob> = cut.map(job).collect();
+        store::jobs::insert(conn, &jobs, self.0.clock.now()).await
+    }
+
+    /// Takes in that members of one incident are over, whatever incident their labels would lead to today.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub(super) async fn take_in_ends(
+        &self,
+        conn: &mut Conn,
+        key: &IncidentKey,
+        members: Vec<Member>,
+        origin: &Origin,
+    ) -> Result<(), StoreError> {
+        let alerts = members.into_iter().map(|member| Mapped { alert: member.alert, server: member.server });
+        let report = Report { key: key.clone(), identity: key.identity(), alerts: alerts.collect() };
+        let mut ledger = Ledger::load(conn, &self.0.rules, &self.0.clock, std::iter::once(&report)).await?;
+        ledger.report(&report, origin);
+        ledger.save(conn).await
+    }
+
+    /// The identities of the incidents that some alerts are about.
+    pub(super) fn identities(&self, alerts: &[Alert]) -> BTreeSet<String> {
+        let servers = self.known_servers();
+        let identity = |alert: &Alert| map_alert(&alert.labels, &self.0.routes, &servers).key.identity();
+        alerts.iter().map(identity).collect()
     }
 
     /// Takes in what was found out about alerts otherwise than by a notification.

@@ -22,6 +22,8 @@ pub struct IncidentRules {
     pub connection_alerts: BTreeSet<String>,
     /// From how many connections of one server on an alert holds, by cluster and alert name.
     pub thresholds: BTreeMap<(String, String), u64>,
+    /// Whether an Alertmanager is configured that can be asked what fires.
+    pub alertmanager_can_be_asked: bool,
 }
 
 impl IncidentRules {

@@ -11,8 +11,8 @@ use url::Url;
 
 use crate::engine::{Cluster, Engine};
 use crate::model::mapping::KnownServer;
+use crate::model::printable::excerpt;
 use crate::model::snapshot::Coverage;
-use crate::nats::text::excerpt;
 use crate::store::{self, Store, StoreError};
 
 /// What was learnt of a server, and the version it runs.

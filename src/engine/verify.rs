@@ -21,9 +21,8 @@ use crate::model::ids::IncidentId;
 use crate::model::incident::{Incident, IncidentState, Resolution};
 use crate::model::labels::Fingerprint;
 use crate::model::member::Member;
-use crate::model::printable::with_commas;
+use crate::model::printable::{excerpt, with_commas};
 use crate::model::threshold::{Threshold, Verdict};
-use crate::nats::text::excerpt;
 use crate::observe::sweep::ClusterTargets;
 use crate::store::jobs::LeasedJob;
 use crate::store::{self, Tx};
@@ -51,14 +50,14 @@ enum Question {
 
 /// What NATS answered.
 #[derive(Debug)]
-struct Answer {
+pub(super) struct Answer {
     /// `None` where a server did not answer and no other is above the threshold, or there is nothing to compare with.
-    verdict: Option<Verdict>,
+    pub(super) verdict: Option<Verdict>,
     /// What was seen, for people.
-    seen: String,
+    pub(super) seen: String,
 }
 
-type Members = BTreeMap<Fingerprint, Member>;
+pub(super) type Members = BTreeMap<Fingerprint, Member>;
 
 impl Engine {
     /// Finds out whether an incident is over, or begins anew, and moves it there.
@@ -220,7 +219,7 @@ impl Engine {
     }
 
     /// Asks the servers that an incident is about how many connections they have.
-    async fn ask_nats(&self, incident: &Incident, members: &Members) -> Answer {
+    pub(super) async fn ask_nats(&self, incident: &Incident, members: &Members) -> Answer {
         let nothing = |seen: &str| Answer { verdict: None, seen: seen.to_owned() };
         let cluster = self.clusters().find(|targets| Some(targets.name.as_str()) == incident.key.cluster());
         let Some(cluster) = cluster else {

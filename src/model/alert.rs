@@ -31,6 +31,14 @@ pub struct Alert {
     pub value: Option<AlertValue>,
 }
 
+impl Alert {
+    /// Whether it began after `other`, another report of the same alert, says. What Alertmanager lists is cut to
+    /// milliseconds, and its notifications are not.
+    pub fn began_after(&self, other: &Self) -> bool {
+        self.starts_at.as_millisecond() > other.starts_at.as_millisecond()
+    }
+}
+
 /// Whether an alert holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AlertStatus {

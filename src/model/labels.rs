@@ -33,6 +33,11 @@ impl Labels {
         self.get(ALERT_NAME).filter(|name| !name.is_empty())
     }
 
+    /// Tells whether `other` has all of these labels, with the same values.
+    pub fn is_subset_of(&self, other: &Self) -> bool {
+        self.iter().all(|(name, value)| other.get(name) == Some(value))
+    }
+
     /// Counts the labels.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -178,6 +183,16 @@ mod tests {
 
         assert_eq!(one.fingerprint(), other.fingerprint());
         assert_ne!(one.fingerprint(), shifted.fingerprint());
+    }
+
+    #[test]
+    fn a_subset_has_no_other_label_and_no_other_value() {
+        let few = Labels::from_iter([("a", "1")]);
+        let many = Labels::from_iter([("a", "1"), ("b", "2")]);
+        let other = Labels::from_iter([("a", "2"), ("b", "2")]);
+
+        assert!(Labels::default().is_subset_of(&few) && few.is_subset_of(&few) && few.is_subset_of(&many));
+        assert!(!many.is_subset_of(&few) && !few.is_subset_of(&other));
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl Member {
 
     /// Takes in what was reported about the same alert later.
     pub fn report(&mut self, alert: Alert, server: Option<ServerMatch>, at: Timestamp) -> MemberChange {
-        let begins_anew = alert.starts_at > self.alert.starts_at;
+        let begins_anew = alert.began_after(&self.alert);
         self.last_seen_at = at;
         match (self.alert.status, alert.status) {
             (AlertStatus::Firing, AlertStatus::Firing) => {
@@ -219,6 +219,18 @@ mod tests {
             assert_eq!(member.report(alert(starts_at, None), None, at(round)), MemberChange::SeenAgain);
         }
         assert_eq!((member.generation, member.alert.starts_at), (2, at(20)));
+    }
+
+    #[test]
+    fn a_start_that_was_cut_to_milliseconds_is_the_same() {
+        let exact: Timestamp = "2026-11-24T09:00:00.123456Z".parse().unwrap();
+        let cut: Timestamp = "2026-11-24T09:00:00.123Z".parse().unwrap();
+        for (known, reported) in [(exact, cut), (cut, exact)] {
+            let since = |starts_at| Alert { starts_at, ..alert(0, None) };
+            let mut member = Member::join(since(known), None, at(0));
+            assert_eq!(member.report(since(reported), None, at(1)), MemberChange::SeenAgain);
+            assert_eq!((member.flaps, member.alert.starts_at), (0, exact));
+        }
     }
 
     #[test]

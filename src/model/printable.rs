@@ -4,6 +4,9 @@ use std::borrow::Cow;
 
 use jiff::{Timestamp, Unit};
 
+/// The longest text of a stranger that an error, an entry or the log repeats, in characters.
+const LONGEST_REPEATED: usize = 200;
+
 /// Makes control characters, and characters that turn or hide text, visible.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_treacherous) {
@@ -20,6 +23,17 @@ pub fn visible(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(shown)
+}
+
+/// What an error, an entry or the log repeats of a stranger's text: one short line in which nothing is hidden.
+pub fn excerpt(text: &str) -> String {
+    let mut characters = text.chars();
+    let kept: String = characters.by_ref().take(LONGEST_REPEATED).collect();
+    let mut excerpt = visible(&kept).into_owned();
+    if characters.next().is_some() {
+        excerpt.push('…');
+    }
+    excerpt
 }
 
 /// Whether a character moves the cursor, turns the direction of text, or cannot be seen.
@@ -105,6 +119,14 @@ mod tests {
         for (text, shown) in cases {
             assert_eq!(visible(text), shown);
         }
+    }
+
+    #[test]
+    fn what_a_stranger_says_is_one_short_line() {
+        assert_eq!(excerpt("nats-1"), "nats-1");
+        assert_eq!(excerpt("a\nlevel=info b\u{1b}[2J"), r"a\nlevel=info b\u{1b}[2J");
+        assert_eq!(excerpt(&"x".repeat(200)), "x".repeat(200));
+        assert_eq!(excerpt(&"é".repeat(1 << 20)), format!("{}…", "é".repeat(200)));
     }
 
     #[test]

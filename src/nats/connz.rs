@@ -11,8 +11,9 @@ mod connection;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 
+use crate::model::printable::excerpt;
 use crate::nats::connz::connection::Count;
-use crate::nats::text::{clip, excerpt};
+use crate::nats::text::clip;
 
 pub use crate::nats::connz::connection::Connection;
 

@@ -7,14 +7,13 @@ use std::pin::pin;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use secrecy::ExposeSecret;
 use url::Url;
 
-use crate::model::monitor_auth::MonitorAuth;
+use crate::model::printable::excerpt;
+use crate::model::remote_auth::RemoteAuth;
 use crate::nats::connz::{Connection, ConnzError, ConnzReader, Envelope};
-use crate::nats::text::excerpt;
 use crate::nats::varz::Varz;
-use crate::outgoing;
+use crate::outgoing::{self, root_cause};
 
 /// The page length asked for: above any total, because the server's cost per page grows with all its
 /// connections, and only one page is a consistent list.
@@ -132,7 +131,7 @@ impl MonitoringClient {
     /// # Errors
     ///
     /// No answer, or not the answer of a NATS server.
-    pub async fn varz(&self, server: &Url, auth: Option<&MonitorAuth>) -> Result<Varz, MonitoringError> {
+    pub async fn varz(&self, server: &Url, auth: Option<&RemoteAuth>) -> Result<Varz, MonitoringError> {
         let url = endpoint(server, "varz", &[]);
         let failed = |cause| MonitoringError { url: url.clone(), cause };
         let body = async {
@@ -158,7 +157,7 @@ impl MonitoringClient {
     pub async fn connz(
         &self,
         server: &Url,
-        auth: Option<&MonitorAuth>,
+        auth: Option<&RemoteAuth>,
         mut each: impl FnMut(&Envelope, &Connection<'_>),
     ) -> ConnzOutcome {
         let mut outcome = ConnzOutcome::default();
@@ -198,7 +197,7 @@ impl MonitoringClient {
     async fn connz_page(
         &self,
         url: &Url,
-        auth: Option<&MonitorAuth>,
+        auth: Option<&RemoteAuth>,
         reader: &mut ConnzReader,
         bytes: &mut u64,
         each: &mut impl FnMut(&Envelope, &Connection<'_>),
@@ -215,15 +214,8 @@ impl MonitoringClient {
     }
 
     /// Asks, and accepts only what a NATS monitoring port would answer.
-    async fn get(&self, url: &Url, auth: Option<&MonitorAuth>) -> Result<reqwest::Response, MonitoringCause> {
-        let mut request = self.http.get(url.clone());
-        match auth {
-            None => {}
-            Some(MonitorAuth::Basic { username, password }) => {
-                request = request.basic_auth(username, Some(password.expose_secret()));
-            }
-            Some(MonitorAuth::Bearer(token)) => request = request.bearer_auth(token.expose_secret()),
-        }
+    async fn get(&self, url: &Url, auth: Option<&RemoteAuth>) -> Result<reqwest::Response, MonitoringCause> {
+        let request = outgoing::authorize(self.http.get(url.clone()), auth);
         let mut answer = request.send().await.map_err(|error| {
             if error.is_connect() && error.is_timeout() {
                 MonitoringCause::Connect(format!("no answer within {:?}", self.settings.connect_timeout))
@@ -279,13 +271,4 @@ fn endpoint(server: &Url, path: &str, query: &[(&str, &str)]) -> Url {
         url.query_pairs_mut().extend_pairs(query);
     }
     url
-}
-
-/// The innermost cause: what the operating system or the TLS library said.
-fn root_cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    excerpt(&cause.to_string())
 }

@@ -10,7 +10,7 @@ use url::Url;
 use crate::clock::Clock;
 use crate::model::application::ApplicationRules;
 use crate::model::breakdown::By;
-use crate::model::monitor_auth::MonitorAuth;
+use crate::model::remote_auth::RemoteAuth;
 use crate::model::snapshot::{Coverage, ServerCoverage, Snapshot};
 use crate::nats::monitoring::{ConnzOutcome, MonitoringClient, MonitoringError};
 use crate::nats::varz::Varz;
@@ -25,7 +25,7 @@ pub struct ClusterTargets {
     /// Monitoring URLs.
     pub servers: Vec<Url>,
     /// How the monitoring ports want to be asked.
-    pub auth: Option<MonitorAuth>,
+    pub auth: Option<RemoteAuth>,
 }
 
 /// Looks at clusters.
@@ -111,16 +111,11 @@ impl Observer {
     /// # Errors
     ///
     /// No answer, or not the answer of a NATS server.
-    pub async fn varz(&self, server: &Url, auth: Option<&MonitorAuth>) -> Result<Varz, MonitoringError> {
+    pub async fn varz(&self, server: &Url, auth: Option<&RemoteAuth>) -> Result<Varz, MonitoringError> {
         self.client.varz(server, auth).await
     }
 
-    async fn sweep_server(
-        &self,
-        server: &Url,
-        auth: Option<&MonitorAuth>,
-        rules: &TallyRules,
-    ) -> ServerSweep {
+    async fn sweep_server(&self, server: &Url, auth: Option<&RemoteAuth>, rules: &TallyRules) -> ServerSweep {
         let stopwatch = self.clock.stopwatch();
         let varz = self.client.varz(server, auth).await;
         let facts = ServerFacts {

@@ -142,6 +142,22 @@ pub async fn find(
     Ok(members)
 }
 
+/// Lists the members that are said to fire although their end was told.
+///
+/// # Errors
+///
+/// The database refused, or holds what cannot be read.
+pub async fn list_stale(conn: &mut Conn) -> Result<Vec<(IncidentId, Member)>, StoreError> {
+    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+    query.push("WHERE alerts.stale_since IS NOT NULL");
+    let rows: Vec<Row> = query.build_query_as().fetch_all(conn).await?;
+    let members = rows.into_iter().map(|row| {
+        let id = parse("incidents", "incident_id", &row.incident_id, |id| id.parse().ok())?;
+        Ok((id, Member::try_from(row)?))
+    });
+    members.collect()
+}
+
 /// Counts the members that fire, for each of some incidents that has any.
 ///
 /// # Errors

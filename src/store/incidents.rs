@@ -261,6 +261,17 @@ pub async fn find_newest(conn: &mut Conn, identities: &[&str]) -> Result<Vec<Inc
     Ok(found)
 }
 
+/// Lists the incidents that are not over, oldest first.
+///
+/// # Errors
+///
+/// The database refused, or holds what cannot be read.
+pub async fn list_unresolved(conn: &mut Conn) -> Result<Vec<Incident>, StoreError> {
+    let rows: Vec<Row> =
+        sqlx::query_as(select!("WHERE state <> 'resolved' ORDER BY incident_key")).fetch_all(conn).await?;
+    rows.into_iter().map(Incident::try_from).collect()
+}
+
 /// Which incidents to list. All conditions hold.
 #[derive(Debug, Clone, Default)]
 pub struct IncidentFilter {

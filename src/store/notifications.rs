@@ -266,6 +266,24 @@ pub async fn list_of(conn: &mut Conn, incident: IncidentId) -> Result<Vec<Notifi
     rows.into_iter().map(NotificationSummary::try_from).collect()
 }
 
+/// Lists the receivers that the last thousand notifications were sent to, as their senders write them.
+///
+/// # Errors
+///
+/// The database refused.
+pub async fn recent_receivers(conn: &mut Conn) -> Result<Vec<String>, StoreError> {
+    let receivers = sqlx::query_scalar(
+        "SELECT DISTINCT receiver
+           FROM (SELECT receiver
+                   FROM notifications
+                  ORDER BY notification_key DESC
+                  LIMIT 1000) AS recent",
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(receivers)
+}
+
 /// Finds the body of a notification, word for word.
 ///
 /// # Errors

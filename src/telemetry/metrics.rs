@@ -1,18 +1,27 @@
 //! Metrics: `connwarden_` prefix, base units, labels with a bounded set of values only.
 
-use std::fmt;
+mod figures;
+mod labels;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+
+use crate::telemetry::metrics::labels::{
+    AuthLabels, ClusterLabels, IntakeLabels, JobLabels, KindLabels, RETAINED, ReconcileLabels, StateLabels,
+    SweepLabels, TableLabels,
+};
+
+pub use crate::telemetry::metrics::figures::{JobFigures, LookFigures, StoreFigures};
+pub use crate::telemetry::metrics::labels::{AuthResult, IntakeResult, JobResult, ReconcileResult};
 
 /// Every metric of the process. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -24,6 +33,7 @@ pub struct Metrics {
     write_duration: Histogram,
     deleted_rows: Family<TableLabels, Counter>,
     jobs: Family<JobLabels, Counter>,
+    reconciliations: Family<ReconcileLabels, Counter>,
     sweep_duration: Family<ClusterLabels, Histogram>,
     sweep_bytes: Family<ClusterLabels, Counter>,
     sweeps: Family<SweepLabels, Counter>,
@@ -37,200 +47,6 @@ pub struct Metrics {
     store_up: Gauge,
     http_auth: Family<AuthLabels, Counter>,
     tls_certificate_refused: Gauge,
-}
-
-/// What became of a webhook POST.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum IntakeResult {
-    /// Stored.
-    Accepted,
-    /// Will never be a notification.
-    Hopeless,
-    /// Larger than what is read.
-    TooLarge,
-    /// Refused because too many came at once.
-    Busy,
-    /// Could not be stored now.
-    Failed,
-}
-
-/// What became of a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum JobResult {
-    /// Done.
-    Done,
-    /// To be tried again.
-    Retried,
-}
-
-/// Who sent a request, or why they were not let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum AuthResult {
-    /// Somebody who has proved who they are, and may.
-    Accepted,
-    /// Anybody, because nobody has to prove anything.
-    Anonymous,
-    /// Nothing was shown.
-    Missing,
-    /// What was shown is not known.
-    Wrong,
-    /// They may do less than that.
-    Forbidden,
-    /// The request named a host that is not known.
-    UnknownHost,
-    /// A page of another site made a browser send it.
-    CrossSite,
-    /// One source asks or guesses too often.
-    RateLimited,
-    /// It could not be found out for now.
-    Unavailable,
-}
-
-impl AuthResult {
-    const ALL: [Self; 9] = [
-        Self::Accepted,
-        Self::Anonymous,
-        Self::Missing,
-        Self::Wrong,
-        Self::Forbidden,
-        Self::UnknownHost,
-        Self::CrossSite,
-        Self::RateLimited,
-        Self::Unavailable,
-    ];
-}
-
-impl EncodeLabelValue for AuthResult {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        let name = match self {
-            Self::Accepted => "accepted",
-            Self::Anonymous => "anonymous",
-            Self::Missing => "missing",
-            Self::Wrong => "wrong",
-            Self::Forbidden => "forbidden",
-            Self::UnknownHost => "unknown_host",
-            Self::CrossSite => "cross_site",
-            Self::RateLimited => "rate_limited",
-            Self::Unavailable => "unavailable",
-        };
-        name.encode(encoder)
-    }
-}
-
-// not derived: that would write the variants' names in Rust's spelling
-impl EncodeLabelValue for IntakeResult {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        let name = match self {
-            Self::Accepted => "accepted",
-            Self::Hopeless => "hopeless",
-            Self::TooLarge => "too_large",
-            Self::Busy => "busy",
-            Self::Failed => "failed",
-        };
-        name.encode(encoder)
-    }
-}
-
-impl EncodeLabelValue for JobResult {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        let name = match self {
-            Self::Done => "done",
-            Self::Retried => "retried",
-        };
-        name.encode(encoder)
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct IntakeLabels {
-    result: IntakeResult,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct AuthLabels {
-    result: AuthResult,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct JobLabels {
-    kind: String,
-    result: JobResult,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct TableLabels {
-    table: &'static str,
-}
-
-/// The tables of which rows are deleted.
-const RETAINED: [&str; 7] =
-    ["alerts", "breakdowns", "entries", "incidents", "jobs", "notifications", "snapshots"];
-
-/// Clusters are named by the configuration: there are as many as somebody wrote down.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ClusterLabels {
-    cluster: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SweepLabels {
-    cluster: String,
-    complete: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StateLabels {
-    state: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct KindLabels {
-    kind: &'static str,
-}
-
-/// What a look at a cluster has shown.
-#[derive(Debug)]
-pub struct LookFigures<'a> {
-    /// The cluster's configured name.
-    pub cluster: &'a str,
-    /// When it began, in seconds since 1970.
-    pub began_at_seconds: f64,
-    /// How long it took.
-    pub took: Duration,
-    /// How much was read, in bytes.
-    pub bytes: u64,
-    /// Connections seen.
-    pub seen: u64,
-    /// Connections there were.
-    pub total: u64,
-    /// Whether every server answered in full.
-    pub complete: bool,
-}
-
-/// What is counted in the store.
-#[derive(Debug)]
-pub struct StoreFigures {
-    /// Unresolved incidents by state; all states, also those without any.
-    pub unresolved: Vec<(&'static str, u64)>,
-    /// Jobs that wait or run; all kinds, also those without any.
-    pub jobs: Vec<JobFigures>,
-}
-
-/// The jobs of one kind.
-#[derive(Debug, Clone)]
-pub struct JobFigures {
-    /// What kind of work it is.
-    pub kind: &'static str,
-    /// How many wait or run.
-    pub queued: u64,
-    /// How long the oldest has been due; nothing if none is.
-    pub due_for: Duration,
-}
-
-fn ratio(part: u64, whole: u64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "a share needs no more than 52 bits")]
-    let share = part as f64 / whole as f64;
-    share
 }
 
 impl Default for Metrics {
@@ -251,6 +67,7 @@ impl Metrics {
         ]);
         let deleted_rows = Family::<TableLabels, Counter>::default();
         let jobs = Family::<JobLabels, Counter>::default();
+        let reconciliations = Family::<ReconcileLabels, Counter>::default();
         let seconds: fn() -> Histogram =
             || Histogram::new([0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]);
         let sweep_duration = Family::<ClusterLabels, Histogram>::new_with_constructor(seconds);
@@ -299,6 +116,14 @@ impl Metrics {
             deleted_rows.clone(),
         );
         registry.register("jobs", "Jobs by kind and what became of them", jobs.clone());
+        registry.register(
+            "reconciliations",
+            "Comparisons of incidents with what every Alertmanager lists, by how much that proves",
+            reconciliations.clone(),
+        );
+        for result in [ReconcileResult::Complete, ReconcileResult::InDoubt, ReconcileResult::Failed] {
+            let _ = reconciliations.get_or_create(&ReconcileLabels { result });
+        }
         registry.register(
             "repeated_notifications",
             "Notifications whose content had been received before, among those that were accepted",
@@ -389,6 +214,7 @@ impl Metrics {
             write_duration,
             deleted_rows,
             jobs,
+            reconciliations,
             sweep_duration,
             sweep_bytes,
             sweeps,
@@ -429,6 +255,11 @@ impl Metrics {
     /// Counts a job.
     pub fn job(&self, kind: &str, result: JobResult) {
         self.jobs.get_or_create(&JobLabels { kind: kind.to_owned(), result }).inc();
+    }
+
+    /// Counts a comparison with what every Alertmanager lists.
+    pub fn reconciliation(&self, result: ReconcileResult) {
+        self.reconciliations.get_or_create(&ReconcileLabels { result }).inc();
     }
 
     /// Counts a notification whose content had been received before.
@@ -487,4 +318,10 @@ impl Metrics {
         encode(&mut text, &self.registry).expect("writing into a string cannot fail");
         text
     }
+}
+
+fn ratio(part: u64, whole: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a share needs no more than 52 bits")]
+    let share = part as f64 / whole as f64;
+    share
 }

@@ -46,6 +46,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "nats",
             "alertmanager",
             "prometheus",
+            "outgoing",
             "model",
             "clock",
         ],
@@ -74,12 +75,12 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("jobs", &["store", "model", "clock"]),
     ("store", &["model"]),
     ("nats", &["model", "outgoing"]),
-    ("alertmanager", &["model"]),
-    ("prometheus", &["model"]),
+    ("alertmanager", &["model", "outgoing"]),
+    ("prometheus", &["model", "outgoing"]),
     ("config", &["model"]),
     ("model", &[]),
     ("clock", &[]),
-    ("outgoing", &[]),
+    ("outgoing", &["model"]),
     ("telemetry", &[]),
 ];
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::{collections::BTreeSet, fs, io, path::Path, time::Duration};
 
 use connwarden::config::{Config, KEYS, LogFormat, MAX_FILE_BYTES, Problems, parse_monitor_url};
-use connwarden::model::monitor_auth::MonitorAuth;
+use connwarden::model::remote_auth::RemoteAuth;
 use connwarden::model::{application::InstancePart, labels::Labels, retention::Keep};
 use insta::assert_snapshot;
 use proptest::prelude::*;
@@ -89,6 +89,7 @@ fn an_empty_file_means_all_defaults() {
             connection_alerts: [
                 "NatsHighNumberOfConnections",
             ],
+            reconcile_interval: 120s,
         },
         retention: Retention {
             incidents: Keep {
@@ -117,6 +118,8 @@ fn an_empty_file_means_all_defaults() {
             },
         },
         clusters: [],
+        alertmanagers: [],
+        prometheus: [],
         warnings: [],
     }
     "#);
@@ -139,6 +142,7 @@ fn every_setting_is_read() {
     assert_eq!(config.incidents.stale_timeout, Duration::from_secs(300));
     assert_eq!(config.incidents.verify_interval, Duration::from_secs(1));
     assert_eq!(config.incidents.connection_alerts, ["A", "B"]);
+    assert_eq!(config.incidents.reconcile_interval, Duration::from_secs(30));
     let [day, hour] = [24, 1].map(|hours| Duration::from_secs(3600 * hours));
     assert_eq!(config.retention.incidents, Keep { age: 365 * day, count: 7 });
     assert_eq!(config.retention.notifications, Keep { age: 36 * hour, count: 100_000 });
@@ -158,15 +162,26 @@ fn every_setting_is_read() {
     assert_eq!(eu.metric_prefix, "nats");
     assert_eq!(eu.server_labels, ["node", "pod.name"]);
     assert_eq!(eu.thresholds, BTreeMap::from([("A".to_owned(), 500), ("B".to_owned(), 70_000)]));
-    let Some(MonitorAuth::Basic { username, password }) = &eu.auth else { panic!("{:?}", eu.auth) };
+    let Some(RemoteAuth::Basic { username, password }) = &eu.auth else { panic!("{:?}", eu.auth) };
     assert_eq!((username.as_str(), password.expose_secret()), ("watcher", "hunter2"));
 
     assert_eq!(us.monitor.iter().map(AsRef::as_ref).collect::<Vec<&str>>(), ["https://nats.example/"]);
     assert_eq!(us.matchers.to_string(), r#"{cluster="prod-us"}"#);
     assert_eq!(us.metric_prefix, "gnatsd");
     assert_eq!(us.server_labels, ["pod", "instance"]);
-    let Some(MonitorAuth::Bearer(token)) = &us.auth else { panic!("{:?}", us.auth) };
+    let Some(RemoteAuth::Bearer(token)) = &us.auth else { panic!("{:?}", us.auth) };
     assert_eq!(token.expose_secret(), "hunter2");
+
+    let [first, second] = config.alertmanagers.as_slice() else { panic!("{:?}", config.alertmanagers) };
+    assert_eq!(first.url.as_str(), "http://am-1:9093/");
+    let Some(RemoteAuth::Bearer(token)) = &first.auth else { panic!("{:?}", first.auth) };
+    assert_eq!(token.expose_secret(), "hunter2");
+    assert_eq!(second.url.as_str(), "http://mimir.example/alertmanager");
+    assert!(second.auth.is_none());
+    let [prometheus] = config.prometheus.as_slice() else { panic!("{:?}", config.prometheus) };
+    assert_eq!(prometheus.url.as_str(), "https://prometheus.example/");
+    let Some(RemoteAuth::Basic { username, password }) = &prometheus.auth else { panic!() };
+    assert_eq!((username.as_str(), password.expose_secret()), ("reader", "hunter2"));
 
     assert_eq!(warnings(&config), "");
 }
@@ -207,7 +222,7 @@ fn wrong_types_are_problems() {
     8 problems in connwarden.yml
     ");
     assert_snapshot!(problems("wrong-root"), @r"
-    connwarden.yml:1:1: expected a mapping of `web`, `storage`, `log`, `observe`, `incidents`, `retention`, `applications`, `clusters`, found a list
+    connwarden.yml:1:1: expected a mapping of `web`, `storage`, `log`, `observe`, `incidents`, `retention`, `applications`, `clusters`, `alertmanagers`, `prometheus`, found a list
     1 problem in connwarden.yml
     ");
 }
@@ -343,6 +358,20 @@ fn secrets_are_checked() {
 }
 
 #[test]
+fn addresses_of_apis_are_checked() {
+    assert_snapshot!(problems("endpoints"), @r"
+    connwarden.yml:3:10: alertmanagers[1].url: `http://am-1:9093` is listed twice, first on line 2
+    connwarden.yml:4:5: alertmanagers[2].url: is missing
+    connwarden.yml:5:10: alertmanagers[3].url: expected the address of an Alertmanager such as `http://alertmanager-1:9093`, found a user or password in it, use `basic_auth` for that
+    connwarden.yml:6:10: alertmanagers[4].url: expected the address of an Alertmanager such as `http://alertmanager-1:9093`, found `http://am-2:9093/api/v2/alerts`: the path of the API is added, write `http://am-2:9093`
+    connwarden.yml:8:17: alertmanagers[4].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:9:5: alertmanagers[5]: expected a mapping of `url`, `basic_auth`, `bearer_token`, `bearer_token_file`, found text
+    connwarden.yml:11:3: prometheus: expected a list, found a mapping
+    7 problems in connwarden.yml
+    ");
+}
+
+#[test]
 fn secrets_in_wrong_places_are_not_repeated() {
     assert_snapshot!(problems("secrets-in-wrong-places"), @r"
     connwarden.yml:3:14: clusters[0].monitor: expected a monitoring address such as `http://nats-1:8222`, found a user or password in it, use `basic_auth` for that
@@ -367,6 +396,7 @@ fn no_output_holds_a_secret() {
         "two-ways-in",
         "auth-incomplete",
         "secrets-in-wrong-places",
+        "endpoints",
         "unclosed-quote",
         "reserved-character",
     ] {
@@ -468,7 +498,7 @@ fn a_file_is_loaded_with_its_secrets() {
 
     let config = Config::load(&file).unwrap();
 
-    let Some(MonitorAuth::Bearer(token)) = &config.clusters[0].auth else { panic!() };
+    let Some(RemoteAuth::Bearer(token)) = &config.clusters[0].auth else { panic!() };
     assert_eq!(token.expose_secret(), "s3cret");
 }
 
@@ -544,10 +574,16 @@ fn what_the_example_comments_out_would_work() {
     connwarden.yml:47:24: web.credentials[1].basic_auth.password_file: both `password` and `password_file` are given
     connwarden.yml:53:19: web.credentials[2].client_certificate.dns_name: both `common_name` and `dns_name` are given
     connwarden.yml:60:22: web.credentials[3].hmac.secret_file: both `secret` and `secret_file` are given
-    connwarden.yml:153:7: clusters[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:155:22: clusters[0].basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:158:24: clusters[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
-    7 problems in connwarden.yml
+    connwarden.yml:156:7: clusters[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:158:22: clusters[0].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:161:24: clusters[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:171:7: alertmanagers[1].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:173:22: alertmanagers[1].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:176:24: alertmanagers[1].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:182:7: prometheus[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:184:22: prometheus[0].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:186:24: prometheus[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    13 problems in connwarden.yml
     "
     );
 }

@@ -20,6 +20,10 @@ pub mod nats;
 pub mod payload;
 #[path = "harness/process.rs"]
 pub mod process;
+#[path = "harness/prometheus.rs"]
+pub mod prometheus;
+#[path = "harness/tee.rs"]
+pub mod tee;
 #[path = "harness/test_app.rs"]
 pub mod test_app;
 #[path = "harness/yaml.rs"]

@@ -6,6 +6,7 @@
 
 mod access;
 mod acts;
+mod apis;
 mod architecture;
 mod backup;
 mod clusters;
@@ -16,6 +17,8 @@ mod demo;
 mod doctor;
 mod durability;
 mod end_to_end;
+mod false_resolve;
+mod ha;
 mod harness;
 mod hostile;
 mod incidents;
@@ -27,6 +30,7 @@ mod management;
 mod observation_faults;
 mod openapi;
 mod properties;
+mod reconcile;
 mod recovery;
 mod retention;
 mod screenshots;

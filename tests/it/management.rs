@@ -90,6 +90,7 @@ async fn metrics_are_open_metrics_with_help_and_bounded_labels() {
         "connwarden_cluster_connections_seen",
         "connwarden_cluster_coverage_ratio",
         "connwarden_cluster_last_look_timestamp_seconds",
+        "connwarden_deleted_rows",
         "connwarden_http_auth",
         "connwarden_intake_batch_deliveries",
         "connwarden_intake_queue_length",
@@ -97,6 +98,7 @@ async fn metrics_are_open_metrics_with_help_and_bounded_labels() {
         "connwarden_notifications",
         "connwarden_oldest_due_job_seconds",
         "connwarden_queued_jobs",
+        "connwarden_reconciliations",
         "connwarden_repeated_notifications",
         "connwarden_store_up",
         "connwarden_store_write_seconds",
@@ -108,7 +110,8 @@ async fn metrics_are_open_metrics_with_help_and_bounded_labels() {
     ];
     assert!(families.keys().copied().eq(expected), "{:?}", families.keys());
     let labels: BTreeSet<&str> = families.values().flatten().copied().collect();
-    let bounded = BTreeSet::from(["cluster", "complete", "kind", "le", "result", "state", "version"]);
+    let bounded =
+        BTreeSet::from(["cluster", "complete", "kind", "le", "result", "state", "table", "version"]);
     assert_eq!(labels, bounded, "a label may not hold what strangers say");
 
     for sample in [
@@ -117,6 +120,9 @@ async fn metrics_are_open_metrics_with_help_and_bounded_labels() {
         "connwarden_jobs_total{kind=\"enrich\",result=\"done\"} 5",
         "connwarden_sweeps_total{cluster=\"nats\",complete=\"false\"} 5",
         "connwarden_sweep_duration_seconds_count{cluster=\"nats\"} 5",
+        "connwarden_intake_queue_length 0",
+        "connwarden_intake_batch_deliveries_count 2",
+        "connwarden_store_write_seconds_count 2",
         "connwarden_unresolved_incidents{state=\"triggered\"} 1",
         "connwarden_queued_jobs{kind=\"enrich\"} 0",
         "connwarden_cluster_coverage_ratio{cluster=\"nats\"} 0.0",

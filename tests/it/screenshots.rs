@@ -6,12 +6,16 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use connwarden::clock::Clock;
 use serde_json::{Value, json};
 
+use crate::harness::alertmanager::Alertmanager;
 use crate::harness::browser::Browser;
 use crate::harness::daemon::Daemon;
+use crate::harness::fake::ClosedPort;
 use crate::harness::fixture;
 use crate::harness::nats::{ACCOUNTS, NEWEST, NatsServer};
+use crate::harness::payload::ALERT;
 use crate::swarm::{ClientSpec, Options, Population, Swarm};
 
 /// A desk and a phone.
@@ -68,6 +72,36 @@ async fn pages_fit_their_window_and_load_nothing_from_elsewhere() {
     pages.check("error-404", "nowhere").await;
     pages.check("error-400", "clusters/nats?by=colour").await;
     swarm.close().await;
+
+    let (quiet, incident) = with_a_silenced_alert(directory.path()).await;
+    let pages = Pages { daemon: &quiet, browser: &browser, folder: pages.folder };
+    pages.check("incident-silenced", &format!("incidents/{incident}")).await;
+}
+
+/// A daemon that has asked an Alertmanager about an alert that is silenced twice, and its incident.
+async fn with_a_silenced_alert(beside: &Path) -> (Daemon, String) {
+    let am = Alertmanager::start(&ClosedPort::new().url).await;
+    let notification = fixture("alertmanager/single-firing.am-0.33.1.json");
+    let sent: Value = serde_json::from_str(&notification).unwrap();
+    am.push(&json!([{ "labels": sent["alerts"][0]["labels"] }])).await;
+    let silences =
+        [am.silence(ALERT, Clock::system().now()).await, am.silence(ALERT, Clock::system().now()).await];
+    am.lists(ALERT, "suppressed").await;
+
+    let directory = beside.join("quiet");
+    std::fs::create_dir(&directory).unwrap();
+    let config = directory.join("connwarden.yml");
+    std::fs::write(&config, format!("alertmanagers: [{{ url: '{}' }}]\n", am.url)).unwrap();
+    let arguments = ["--config.file".to_owned(), config.display().to_string()];
+    let daemon = Daemon::start(&directory, &arguments).await;
+    assert_eq!(daemon.notify(notification).await.0, 202);
+    // it asks at every start
+    drop(daemon);
+    let daemon = Daemon::start(&directory, &arguments).await;
+    let by = |incident: &Value| incident["alerts"][0]["suppression"]["silenced_by"].clone();
+    let is_quiet = |incident: &Value| by(incident).as_array().is_some_and(|ids| ids.len() == silences.len());
+    let incident = daemon.incident("a silenced alert", is_quiet).await;
+    (daemon, incident["id"].as_str().unwrap().to_owned())
 }
 
 /// An application that leaks, others that do not, some without a name, and some with hostile ones.

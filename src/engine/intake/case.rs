@@ -85,7 +85,7 @@ impl Case {
         let confirmed = self.believes(origin);
         alerts.iter().filter(|mapped| mapped.fires()).any(|mapped| {
             self.members.get(&mapped.alert.fingerprint).is_none_or(|member| {
-                let newer = mapped.alert.starts_at > member.alert.starts_at;
+                let newer = mapped.alert.began_after(&member.alert);
                 match member.alert.status {
                     AlertStatus::Firing => newer,
                     AlertStatus::Resolved { ended_at } => {
@@ -129,7 +129,7 @@ impl Case {
         );
         if origin.truncated_alerts > 0 && (changes.is_news() || self.was.is_none()) {
             let count = origin.truncated_alerts;
-            let text = format!("the sender left {count} more alerts of the group out");
+            let text = text::truncated(count, rules);
             self.add(origin, EntryKind::Truncated, text);
         }
         self.follow(&changes, origin, rules);

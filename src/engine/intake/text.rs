@@ -9,7 +9,7 @@ use crate::model::incident::IncidentKey;
 use crate::model::mapping::MappedBy;
 
 /// How many alerts of a notification get an entry each, per kind of entry; a group may hold thousands.
-pub(super) const TOLD_ONE_BY_ONE: usize = 10;
+pub(in crate::engine) const TOLD_ONE_BY_ONE: usize = 10;
 
 /// The longest text from a stranger that an entry repeats, in characters.
 const LONGEST_TOLD: usize = 100;
@@ -31,6 +31,16 @@ pub(super) fn unverified(key: &IncidentKey, rules: &IncidentRules) -> &'static s
         "all alerts are reported resolved; NATS was not asked, because the alert is none that counts connections \
          (incidents.connection_alerts)"
     }
+}
+
+/// Of a group that was cut by its sender.
+pub(super) fn truncated(count: u64, rules: &IncidentRules) -> String {
+    let then = if rules.alertmanager_can_be_asked {
+        "Alertmanager is asked for them"
+    } else {
+        "they cannot be asked for, because no Alertmanager is configured (alertmanagers[].url)"
+    };
+    format!("the sender left {count} more alerts of the group out; {then}")
 }
 
 pub(super) fn reopened(resolved_at: Timestamp, at: Timestamp) -> String {
@@ -67,7 +77,7 @@ pub(super) fn opened(key: &IncidentKey, previous: Option<IncidentId>) -> String 
 }
 
 /// The labels that tell one alert of an incident from another.
-pub(super) fn describe(alert: &Alert) -> String {
+pub(in crate::engine) fn describe(alert: &Alert) -> String {
     let labels = ["server_id", "instance", "pod"].into_iter().filter_map(|name| {
         let value = told(alert.labels.get(name)?);
         Some(format!("{name}=\"{value}\""))
@@ -82,7 +92,7 @@ pub(super) fn describe(alert: &Alert) -> String {
 }
 
 /// A text from a stranger as an entry repeats it: cut, and with everything made visible.
-pub(super) fn told(text: &str) -> String {
+pub(in crate::engine) fn told(text: &str) -> String {
     let end = text.char_indices().nth(LONGEST_TOLD).map(|(place, _)| place);
     let (kept, more) = end.map_or((text, ""), |end| (&text[..end], "…"));
     format!("{}{more}", kept.escape_debug())

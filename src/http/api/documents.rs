@@ -131,7 +131,8 @@ pub struct AlertDocument {
     pub flaps: u32,
     /// Since when it is said to fire against its end, unconfirmed.
     pub stale_since: Option<Timestamp>,
-    /// What keeps Alertmanager from notifying about it, as far as Alertmanager has been asked.
+    /// What keeps Alertmanager from notifying about it, both lists empty if nothing does; `null` if no Alertmanager has
+    /// been asked or listed it, and once it is over.
     pub suppression: Option<Suppression>,
     /// When it began to fire.
     pub starts_at: Timestamp,
@@ -255,6 +256,14 @@ impl AlertDocument {
         named.or_else(label).or_else(url).unwrap_or("whole cluster")
     }
 
+    /// In one word each why Alertmanager tells nothing about it, and the ids of what sees to that.
+    pub fn quiet(&self) -> Vec<(&'static str, String)> {
+        let Some(suppression) = &self.suppression else { return Vec::new() };
+        let by = [("silenced", &suppression.silenced_by), ("inhibited", &suppression.inhibited_by)];
+        let by = by.into_iter().filter(|(_, ids)| !ids.is_empty());
+        by.map(|(word, ids)| (word, ids.join(", "))).collect()
+    }
+
     /// Whether its number is known to be only the length of a full `/connz` page.
     pub fn is_saturated(&self) -> bool {
         self.truth.as_ref().is_some_and(|truth| truth.value_saturated == Some(true))
@@ -275,7 +284,7 @@ impl AlertDocument {
             generation: member.generation,
             flaps: member.flaps,
             stale_since: member.stale_since,
-            suppression: member.suppression,
+            suppression: member.suppression.filter(|_| ended_at.is_none()),
             starts_at: member.alert.starts_at,
             ended_at,
             value: member.alert.value.map(|value| value.value),

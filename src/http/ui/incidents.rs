@@ -105,6 +105,8 @@ struct AlertRow {
     /// Whether that is the count of the whole cluster, because the alert's server is not known.
     is_whole: bool,
     is_saturated: bool,
+    /// In one word why Alertmanager tells nothing about it, and who sees to that.
+    quiet: Vec<(&'static str, String)>,
     since: Moment,
     ended: Option<Moment>,
     generation: u32,
@@ -309,6 +311,7 @@ impl AlertRow {
             is_whole: truth.is_some() && alert.truth.as_ref().is_some_and(|truth| truth.server.is_none()),
             really: truth.unwrap_or_else(|| "unknown".to_owned()),
             is_saturated: alert.is_saturated(),
+            quiet: alert.quiet(),
             since: Moment::new(alert.starts_at, now),
             ended: alert.ended_at.map(|ended_at| Moment::new(ended_at, now)),
             generation: alert.generation,

@@ -75,7 +75,15 @@ type Requests = Arc<Mutex<Vec<String>>>;
 impl FakeMonitor {
     /// Answers each path (without its query) with what `answer` makes of it.
     pub async fn start(answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Self {
-        let (listener, url) = listen().await;
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), answer).await
+    }
+
+    /// The same at a certain address.
+    pub async fn start_at(
+        address: SocketAddr,
+        answer: impl Fn(&str) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let (listener, url) = listen(address).await;
         let (answer, requests, sent) = (Arc::new(answer), Requests::default(), Arc::new(AtomicU64::new(0)));
         let (book, counter) = (requests.clone(), sent.clone());
         let task = tokio::spawn(async move {
@@ -158,7 +166,7 @@ pub struct Gate {
 impl Gate {
     /// A closed gate before `monitor`.
     pub async fn before(monitor: &Url) -> Self {
-        let (listener, url) = listen().await;
+        let (listener, url) = listen(SocketAddr::from(([127, 0, 0, 1], 0))).await;
         let target: SocketAddr = format!("127.0.0.1:{}", monitor.port().unwrap()).parse().unwrap();
         let (open, opened) = watch::channel(false);
         let waiting = Arc::new(AtomicU64::new(0));
@@ -220,8 +228,8 @@ impl ClosedPort {
     }
 }
 
-async fn listen() -> (TcpListener, Url) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+async fn listen(address: SocketAddr) -> (TcpListener, Url) {
+    let listener = TcpListener::bind(address).await.unwrap();
     let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
     (listener, url)
 }

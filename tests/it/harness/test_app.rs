@@ -12,6 +12,7 @@ use connwarden::http::{self, AppState};
 use connwarden::jobs::Worker;
 use connwarden::model::credential::Secret;
 use connwarden::store::{self, Store};
+use jiff::Timestamp;
 use serde_json::Value;
 use tempfile::TempDir;
 use tower::ServiceExt;
@@ -74,11 +75,16 @@ impl TestApp {
     }
 
     /// A daemon of a configuration; its storage is a directory of its own.
-    pub async fn with(mut config: Config) -> Self {
+    pub async fn with(config: Config) -> Self {
+        Self::beginning(START.parse().unwrap(), config).await
+    }
+
+    /// The same, with another moment to begin at.
+    pub async fn beginning(start: Timestamp, mut config: Config) -> Self {
         // where browsers find it
         config.web.access.allowed_hosts.push("warden.example".to_owned());
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Self::at(tempfile::tempdir().unwrap(), config, Clock::manual(START.parse().unwrap())).await
+        Self::at(tempfile::tempdir().unwrap(), config, Clock::manual(start)).await
     }
 
     async fn at(directory: TempDir, config: Config, clock: Clock) -> Self {

@@ -1,10 +1,10 @@
-//! Credentials for monitoring ports.
+//! How to be let in by a server that is asked: a monitoring port behind a proxy, an Alertmanager, a Prometheus.
 
 use secrecy::SecretString;
 
-/// How to be let in by a monitoring port behind a proxy. Debug output does not show the secrets.
+/// What is shown to be let in. Debug output does not show the secrets.
 #[derive(Debug, Clone)]
-pub enum MonitorAuth {
+pub enum RemoteAuth {
     /// HTTP basic authentication.
     Basic {
         /// The user.
