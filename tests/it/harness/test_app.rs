@@ -18,6 +18,8 @@ use tempfile::TempDir;
 use tower::ServiceExt;
 use url::Url;
 
+use crate::harness::eventually;
+
 /// The moment at which every test begins.
 pub const START: &str = "2026-11-24T09:00:00Z";
 
@@ -102,6 +104,12 @@ impl TestApp {
         let directory = std::mem::replace(&mut self.directory, tempfile::tempdir().unwrap());
         let (config, clock) = (self.config.clone(), self.clock.clone());
         drop(self);
+        // other tests start processes, and one that has not got as far as its program holds all files, the lock too
+        eventually("a storage directory that nobody uses", async || {
+            Store::open(directory.path()).await.ok()?.close().await;
+            Some(())
+        })
+        .await;
         Self::at(directory, config, clock).await
     }
 
