@@ -1,10 +1,11 @@
 //! Who is let in by the HTTP server: credentials, TLS, host names, and how often somebody may ask.
 
-use std::{collections::HashMap, io, path::Path, path::PathBuf};
+use std::{collections::HashMap, path::PathBuf};
 
 use secrecy::SecretString;
 
 use super::{
+    auth::{ReadSecret, username},
     scalar::{self, quoted},
     section::{Element, Section},
     suggestion::did_you_mean,
@@ -16,8 +17,6 @@ const SIGNATURE_HEADER: &str = "x-grafana-alerting-signature";
 
 /// The most requests a second that can be allowed.
 const LARGEST_RATE: u32 = 1_000_000;
-
-type ReadSecret<'a> = &'a dyn Fn(&Path) -> io::Result<String>;
 
 /// Who is let in.
 #[derive(Debug, Clone, Default)]
@@ -252,13 +251,7 @@ impl<'a> Credentials<'a> {
     }
 
     fn read_basic(&self, section: &Section<'_>) -> Option<(Proof, String)> {
-        let username = section.required("username", |text| {
-            if text.is_empty() || text.contains(':') || text.chars().any(char::is_control) {
-                Err("expected a user name without a colon".to_owned())
-            } else {
-                Ok(text.to_owned())
-            }
-        });
+        let username = section.required("username", username);
         let basic = |password| Proof::Basic { username: String::new(), password };
         let secret = self.read_secret(section, "password", "password_file", basic);
         let (username, (password, text)) = (username?, secret?);

@@ -43,7 +43,8 @@ pub(super) fn read_auth(section: &Section<'_>, read_secret: ReadSecret<'_>) -> O
     }
 }
 
-fn username(text: &str) -> Result<String, String> {
+/// Reads the name of a user, as it is sent with a password.
+pub(super) fn username(text: &str) -> Result<String, String> {
     if text.is_empty() || text.contains(':') || text.chars().any(char::is_control) {
         Err("expected a user name without a colon".to_owned())
     } else {
