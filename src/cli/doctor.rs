@@ -167,7 +167,7 @@ impl Checkup {
             return;
         }
         if let Err(error) = self.look_into(directory).await {
-            self.add(Verdict::Failed, "database", chain(&error));
+            self.add(Verdict::Failed, "database", chain(&error.about(directory)));
         }
     }
 
