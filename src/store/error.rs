@@ -79,8 +79,8 @@ impl StoreError {
         }
     }
 
-    /// Says of an error while opening which file it is about.
-    pub(super) fn about(self, directory: &Path) -> Self {
+    /// Says which file an error of the database in `directory` is about, and of damage what to do.
+    pub fn about(self, directory: &Path) -> Self {
         let path = directory.join(DATABASE);
         match (self.trouble(), &self) {
             (Some(Trouble::Damaged), _) => Self::Damaged { path, reason: innermost(&self) },

@@ -4,6 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection};
 use tokio::task::JoinSet;
 
 use crate::harness::daemon::{Daemon, run};
@@ -111,11 +113,14 @@ async fn what_cannot_be_backed_up_leaves_nothing_behind() {
     let database = directory.path().join("connwarden.db");
     assert!(errors.contains(&format!("there is no database {}", database.display())), "{errors}");
 
-    // a page in the middle
     let database = data.join("connwarden.db");
+    let mut outsider = SqliteConnectOptions::new().filename(&database).connect().await.unwrap();
+    let root = "SELECT rootpage FROM sqlite_master WHERE name = 'notifications'";
+    let page: i64 = sqlx::query_scalar(root).fetch_one(&mut outsider).await.unwrap();
+    outsider.close().await.unwrap();
     let mut bytes = std::fs::read(&database).unwrap();
-    let middle = bytes.len() / 2 / 4096 * 4096;
-    bytes[middle..middle + 4096].fill(0x5a);
+    let end = page as usize * 4096;
+    bytes[end - 4096..end].fill(0x5a);
     std::fs::write(&database, &bytes).unwrap();
     let (code, _, errors) = backup(&file, &data).await;
     assert_eq!(code, 1);

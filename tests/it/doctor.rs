@@ -92,17 +92,25 @@ async fn what_is_wrong_is_named_with_what_to_do() {
         assert!(out.contains(&line), "no `{line}` in\n{out}");
     }
 
+    let root = "SELECT rootpage FROM sqlite_master WHERE name = $1";
+    let mut pages = Vec::new();
+    for table in ["entries", "_sqlx_migrations"] {
+        let page: i64 = sqlx::query_scalar(root).bind(table).fetch_one(&mut outsider).await.unwrap();
+        pages.push(page as usize);
+    }
     outsider.close().await.unwrap();
-    let mut bytes = std::fs::read(&database).unwrap();
-    let middle = bytes.len() / 2 / 4096 * 4096;
-    bytes[middle..middle + 4096].fill(0x5a);
-    std::fs::write(&database, &bytes).unwrap();
-    let (code, out, _) = run(&["doctor", "--storage.path", data.to_str().unwrap()]).await;
-    assert_eq!(code, 1);
-    assert!(
-        out.contains("failed   integrity: ") && out.contains("put the last backup in its place"),
-        "{out}"
-    );
+    let good = std::fs::read(&database).unwrap();
+    for (page, found) in pages.into_iter().zip([
+        "failed   integrity: ".to_owned(),
+        format!("failed   database: {} is damaged (", database.display()),
+    ]) {
+        let mut bytes = good.clone();
+        bytes[(page - 1) * 4096..page * 4096].fill(0x5a);
+        std::fs::write(&database, &bytes).unwrap();
+        let (code, out, _) = run(&["doctor", "--storage.path", data.to_str().unwrap()]).await;
+        assert_eq!(code, 1);
+        assert!(out.contains(&found) && out.contains("put the last backup in its place"), "{out}");
+    }
     std::fs::write(&database, "not a database ".repeat(1000)).unwrap();
     let (code, out, _) = run(&["doctor", "--storage.path", data.to_str().unwrap()]).await;
     assert_eq!(code, 1);
