@@ -195,7 +195,12 @@ impl Checkup {
         }
         let restore = "keep the file, and put the last backup in its place";
         let damages = database.damages().await?;
+        let is_damaged = !damages.is_empty();
         self.findings("integrity", "every page and index is as it should be", damages, restore);
+        if is_damaged {
+            // what follows would be about what could be read
+            return Ok(());
+        }
         let mut contradictions = database.orphans().await?;
         contradictions.extend(database.contradictions().await?);
         let report = "please report it, with the log";

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, SqliteConnection};
+use tokio_stream::StreamExt;
 
 use crate::store::{BUSY_TIMEOUT, DATABASE, MIGRATIONS, StoreError, lock};
 
@@ -99,8 +100,16 @@ impl Inspection {
     ///
     /// The database cannot be read.
     pub async fn damages(&mut self) -> Result<Vec<String>, StoreError> {
-        let found: Vec<String> =
-            sqlx::query_scalar("PRAGMA integrity_check(20)").fetch_all(&mut self.conn).await?;
+        let mut rows = sqlx::query_scalar("PRAGMA integrity_check(20)").fetch(&mut self.conn);
+        let mut found: Vec<String> = Vec::new();
+        while let Some(row) = rows.next().await {
+            match row {
+                Ok(row) => found.push(row),
+                // it ends where it can read no further, and has told of it by then
+                Err(_) if !found.is_empty() => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
         Ok(found.into_iter().filter(|found| found != "ok").collect())
     }
 
