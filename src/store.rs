@@ -277,6 +277,20 @@ pub async fn commit(tx: Tx) -> Result<(), StoreError> {
     committed
 }
 
+/// Rows are written and looked up so many at a time. There are few sizes, so that the statements of each are made ready
+/// once and used again and again: making one ready takes longer than running it.
+const PORTIONS: [usize; 4] = [64, 16, 4, 1];
+
+/// Cuts rows into portions.
+fn portions<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let size = PORTIONS.into_iter().find(|size| *size <= rows.len())?;
+        let (portion, rest) = rows.split_at(size);
+        rows = rest;
+        Some(portion)
+    })
+}
+
 /// Reads an instant.
 fn instant(table: &'static str, column: &'static str, us: i64) -> Result<Timestamp, StoreError> {
     Timestamp::from_microsecond(us).map_err(|_| corrupt(table, column, us))

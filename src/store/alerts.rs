@@ -10,13 +10,7 @@ use crate::model::ids::IncidentId;
 use crate::model::labels::Fingerprint;
 use crate::model::mapping::ServerMatch;
 use crate::model::member::Member;
-use crate::store::{Conn, StoreError, corrupt, from_json, instant, parse, to_json};
-
-/// Rows per statement.
-const CHUNK: usize = 64;
-
-/// Values per list in a query.
-const LIST: usize = 500;
+use crate::store::{Conn, StoreError, corrupt, from_json, instant, parse, portions, to_json};
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -122,7 +116,7 @@ pub async fn find(
     wanted: &[(IncidentId, &Fingerprint)],
 ) -> Result<Vec<(IncidentId, Member)>, StoreError> {
     let mut members = Vec::new();
-    for wanted in wanted.chunks(LIST) {
+    for wanted in portions(wanted) {
         // pairs, not two lists: those would be looked up crosswise
         let mut query = QueryBuilder::<Sqlite>::new("WITH wanted (id, fingerprint) AS (");
         query.push_values(wanted, |mut row, (incident, fingerprint)| {
@@ -168,7 +162,7 @@ pub async fn count_firing(
     incidents: &[IncidentId],
 ) -> Result<BTreeMap<IncidentId, usize>, StoreError> {
     let mut counts = BTreeMap::new();
-    for incidents in incidents.chunks(LIST) {
+    for incidents in portions(incidents) {
         let mut query = QueryBuilder::<Sqlite>::new(
             "SELECT incident_id, count(*)
                FROM incidents
@@ -196,7 +190,7 @@ pub async fn count_firing(
 /// The database refused.
 #[tracing::instrument(name = "store.alerts.save", skip_all)]
 pub async fn save(conn: &mut Conn, members: &[(IncidentId, &Member)]) -> Result<(), StoreError> {
-    for members in members.chunks(CHUNK) {
+    for members in portions(members) {
         let mut query = QueryBuilder::<Sqlite>::new(
             "INSERT INTO alerts
                     (incident_key, fingerprint, generation, flaps, stale_since, suppression, status, starts_at,

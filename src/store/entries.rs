@@ -4,10 +4,7 @@ use sqlx::QueryBuilder;
 
 use crate::model::entry::{Entry, EntryKind};
 use crate::model::ids::IncidentId;
-use crate::store::{Conn, StoreError, instant, parse};
-
-/// Rows per statement.
-const CHUNK: usize = 64;
+use crate::store::{Conn, StoreError, instant, parse, portions};
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -51,7 +48,7 @@ pub async fn insert(conn: &mut Conn, incident: IncidentId, entries: &[Entry]) ->
 ///
 /// The database refused.
 pub async fn insert_all(conn: &mut Conn, entries: &[(IncidentId, &Entry)]) -> Result<(), StoreError> {
-    for entries in entries.chunks(CHUNK) {
+    for entries in portions(entries) {
         let mut query =
             QueryBuilder::new("INSERT INTO entries (incident_key, at, actor, kind, text, notification_id) ");
         query.push_values(entries, |mut row, (incident, entry)| {

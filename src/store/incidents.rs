@@ -9,13 +9,7 @@ use crate::model::ids::IncidentId;
 use crate::model::incident::{Acknowledgement, Incident, IncidentKey, IncidentState, Resolution};
 use crate::model::mapping::MappedBy;
 use crate::model::threshold::Verdict;
-use crate::store::{Conn, StoreError, corrupt, instant, parse};
-
-/// Rows per statement.
-const CHUNK: usize = 64;
-
-/// Values per list in a query.
-const LIST: usize = 500;
+use crate::store::{Conn, StoreError, corrupt, instant, parse, portions};
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -153,7 +147,7 @@ impl<'a> StateColumns<'a> {
 /// The database refused, also if an unresolved incident of the same identity is there.
 #[tracing::instrument(name = "store.incidents.insert", skip_all)]
 pub async fn insert(conn: &mut Conn, incidents: &[&Incident]) -> Result<(), StoreError> {
-    for incidents in incidents.chunks(CHUNK) {
+    for incidents in portions(incidents) {
         let mut query = QueryBuilder::<Sqlite>::new(
             "INSERT INTO incidents
                     (incident_id, identity, cluster, mapped_by, subject, alert_name, state, acknowledged_by,
@@ -198,29 +192,53 @@ pub async fn insert(conn: &mut Conn, incidents: &[&Incident]) -> Result<(), Stor
 /// [`StoreError::Conflict`] if another writer moved it first.
 #[tracing::instrument(name = "store.incidents.save", skip_all, fields(incident.id = %incident.id))]
 pub async fn save(conn: &mut Conn, incident: &Incident, was: &str) -> Result<(), StoreError> {
-    let state = StateColumns::of(&incident.state);
-    let done = sqlx::query(
-        "UPDATE incidents
-            SET state = $3, acknowledged_by = $4, acknowledged_at = $5, recovering_since = $6, resolution = $7,
-                resolved_at = $8, resolved_by = $9, reopened = $10, verdict = $11, updated_at = $12, headline = $13
-          WHERE incident_id = $1 AND state = $2",
-    )
-    .bind(incident.id.to_string())
-    .bind(was)
-    .bind(incident.state.name())
-    .bind(state.acknowledged_by)
-    .bind(state.acknowledged_at)
-    .bind(state.recovering_since)
-    .bind(state.resolution)
-    .bind(state.resolved_at)
-    .bind(state.resolved_by)
-    .bind(i64::from(incident.reopened))
-    .bind(incident.verdict.map(Verdict::name))
-    .bind(incident.updated_at.as_microsecond())
-    .bind(&incident.headline)
-    .execute(conn)
-    .await?;
-    if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Conflict("incident")) }
+    save_all(conn, &[(incident, was)]).await
+}
+
+/// Writes incidents back, provided each is still in the state in which it was.
+///
+/// # Errors
+///
+/// [`StoreError::Conflict`] if another writer moved one of them first.
+pub async fn save_all(conn: &mut Conn, incidents: &[(&Incident, &str)]) -> Result<(), StoreError> {
+    for incidents in portions(incidents) {
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "WITH changed (incident_id, was, state, acknowledged_by, acknowledged_at, recovering_since, resolution,
+                           resolved_at, resolved_by, reopened, verdict, updated_at, headline) AS (",
+        );
+        query.push_values(incidents, |mut row, (incident, was)| {
+            let state = StateColumns::of(&incident.state);
+            row.push_bind(incident.id.to_string())
+                .push_bind(*was)
+                .push_bind(incident.state.name())
+                .push_bind(state.acknowledged_by)
+                .push_bind(state.acknowledged_at)
+                .push_bind(state.recovering_since)
+                .push_bind(state.resolution)
+                .push_bind(state.resolved_at)
+                .push_bind(state.resolved_by)
+                .push_bind(i64::from(incident.reopened))
+                .push_bind(incident.verdict.map(Verdict::name))
+                .push_bind(incident.updated_at.as_microsecond())
+                .push_bind(incident.headline.as_deref());
+        });
+        query.push(
+            ")
+             UPDATE incidents
+                SET state = changed.state, acknowledged_by = changed.acknowledged_by,
+                    acknowledged_at = changed.acknowledged_at, recovering_since = changed.recovering_since,
+                    resolution = changed.resolution, resolved_at = changed.resolved_at,
+                    resolved_by = changed.resolved_by, reopened = changed.reopened, verdict = changed.verdict,
+                    updated_at = changed.updated_at, headline = changed.headline
+               FROM changed
+              WHERE incidents.incident_id = changed.incident_id AND incidents.state = changed.was",
+        );
+        let done = query.build().execute(&mut *conn).await?;
+        if done.rows_affected() != incidents.len() as u64 {
+            return Err(StoreError::Conflict("incident"));
+        }
+    }
+    Ok(())
 }
 
 /// Finds an incident by its id.
@@ -242,7 +260,7 @@ pub async fn find(conn: &mut Conn, id: IncidentId) -> Result<Option<Incident>, S
 /// The database refused, or holds what cannot be read.
 pub async fn find_newest(conn: &mut Conn, identities: &[&str]) -> Result<Vec<Incident>, StoreError> {
     let mut found = Vec::new();
-    for identities in identities.chunks(LIST) {
+    for identities in portions(identities) {
         let mut query = QueryBuilder::<Sqlite>::new(select!(
             "WHERE incident_key IN (SELECT max(incident_key)
                                       FROM incidents

@@ -1,18 +1,26 @@
 //! Notifications as they were received, word for word.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use sqlx::{QueryBuilder, Sqlite};
 
 use crate::model::ids::{IncidentId, NotificationId};
-use crate::store::{Conn, StoreError, corrupt, instant, parse, to_i64};
-
-/// Rows per statement.
-const CHUNK: usize = 64;
+use crate::store::{Conn, StoreError, corrupt, instant, parse, portions, to_i64};
 
 /// How hard bodies are compressed; more gains little.
 const COMPRESSION_LEVEL: i32 = 3;
+
+/// From how many bytes on a body gets a compressor of its own, whose tables are given back.
+const LARGE: usize = 256 << 10;
+
+thread_local! {
+    /// Setting one up takes much longer than compressing a usual body.
+    static COMPRESSOR: RefCell<zstd::bulk::Compressor<'static>> = RefCell::new(
+        zstd::bulk::Compressor::new(COMPRESSION_LEVEL).expect("the level is one that there is"),
+    );
+}
 
 /// One received POST, ready to be kept: the one connection that writes is not kept waiting by anything but SQL.
 #[derive(Debug)]
@@ -47,8 +55,12 @@ pub struct PackedBody {
 impl PackedBody {
     /// Compresses a body. Takes its time: not inside a transaction.
     pub fn pack(body: &[u8]) -> Self {
-        let compressed =
-            zstd::encode_all(body, COMPRESSION_LEVEL).expect("compressing memory into memory cannot fail");
+        let compressed = if body.len() > LARGE {
+            zstd::bulk::compress(body, COMPRESSION_LEVEL)
+        } else {
+            COMPRESSOR.with_borrow_mut(|compressor| compressor.compress(body))
+        };
+        let compressed = compressed.expect("compressing memory into memory cannot fail");
         Self { size_bytes: body.len(), compressed }
     }
 }
@@ -113,7 +125,7 @@ impl TryFrom<SummaryRow> for NotificationSummary {
 /// The database refused.
 #[tracing::instrument(name = "store.notifications.insert", skip_all)]
 pub async fn insert(conn: &mut Conn, received: &[&Received]) -> Result<(), StoreError> {
-    for received in received.chunks(CHUNK) {
+    for received in portions(received) {
         let mut query = QueryBuilder::<Sqlite>::new(
             "INSERT INTO notifications
                     (notification_id, received_at, sender, receiver, group_key, alert_count, truncated_alerts,
@@ -172,7 +184,7 @@ pub async fn find_by_digest(
     digests: &[&str],
 ) -> Result<BTreeMap<String, NotificationId>, StoreError> {
     let mut found = BTreeMap::new();
-    for digests in digests.chunks(CHUNK) {
+    for digests in portions(digests) {
         let mut query = QueryBuilder::<Sqlite>::new(
             "SELECT digest, notification_id
                FROM notifications

@@ -104,11 +104,13 @@ impl<'a> Ledger<'a> {
         let opened: Vec<&Incident> =
             self.cases.iter().filter(|case| case.was.is_none()).map(|case| &case.incident).collect();
         store::incidents::insert(conn, &opened).await?;
-        for case in &self.cases {
-            if let Some(was) = case.was.filter(|_| case.has_changed()) {
-                store::incidents::save(conn, &case.incident, was).await?;
-            }
-        }
+        let changed: Vec<(&Incident, &str)> = self
+            .cases
+            .iter()
+            .filter(|case| case.has_changed())
+            .filter_map(|case| Some((&case.incident, case.was?)))
+            .collect();
+        store::incidents::save_all(conn, &changed).await?;
         let members: Vec<(IncidentId, &Member)> = self
             .cases
             .iter()
