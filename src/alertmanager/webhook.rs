@@ -35,6 +35,15 @@ pub enum PayloadError {
     },
 }
 
+/// How much of an annotation, or of the link to the rule, is kept with an alert, in bytes. The body is kept whole.
+const LONGEST_TEXT: usize = 16 << 10;
+
+/// How many annotations are kept with an alert.
+const MOST_ANNOTATIONS: usize = 64;
+
+/// How large all labels of an alert may be, names and values, in bytes. They are what it is: none can be left out.
+const LARGEST_LABELS: usize = 256 << 10;
+
 /// How much of a parser's error is told, in characters.
 const LONGEST_DIAGNOSIS: usize = 300;
 
@@ -106,8 +115,9 @@ pub fn parse(body: &[u8], received_at: Timestamp) -> Result<Notification, Payloa
             return Err(PayloadError::Alert { index, reason: "it is no JSON object".to_owned() });
         }
         serde_json::from_str::<PayloadAlert>(raw.get())
-            .map(|alert| alert.into_alert(received_at))
-            .map_err(|error| PayloadError::Alert { index, reason: diagnosis(&error) })
+            .map_err(|error| diagnosis(&error))
+            .and_then(|alert| alert.into_alert(received_at))
+            .map_err(|reason| PayloadError::Alert { index, reason })
     });
     Ok(Notification {
         alerts: alerts.collect::<Result<_, _>>()?,
@@ -154,12 +164,16 @@ fn diagnosis(error: &serde_json::Error) -> String {
 }
 
 impl PayloadAlert {
-    fn into_alert(self, received_at: Timestamp) -> Alert {
+    fn into_alert(self, received_at: Timestamp) -> Result<Alert, String> {
+        let size = self.labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        if size > LARGEST_LABELS {
+            return Err(format!("its labels take {size} bytes, at most {LARGEST_LABELS} are taken"));
+        }
         let annotations = self.annotations.unwrap_or_default();
         let values: Vec<f64> = self.values.iter().flatten().filter_map(|(_, value)| value.as_f64()).collect();
         // before Alertmanager 0.18 there is no fingerprint; it can be worked out
         let sent = self.fingerprint.and_then(|text| text.parse().ok());
-        Alert {
+        Ok(Alert {
             fingerprint: sent.unwrap_or_else(|| self.labels.fingerprint()),
             value: AlertValue::read(&values, &annotations),
             status: match self.status {
@@ -171,11 +185,24 @@ impl PayloadAlert {
                 }
             },
             labels: self.labels,
-            annotations,
+            annotations: annotations
+                .iter()
+                .take(MOST_ANNOTATIONS)
+                .map(|(name, text)| (cut(name), cut(text)))
+                .collect(),
             starts_at: as_stored(self.starts_at),
-            generator_url: self.generator_url.unwrap_or_default(),
-        }
+            // a piece of a link leads nowhere
+            generator_url: self.generator_url.filter(|url| url.len() <= LONGEST_TEXT).unwrap_or_default(),
+        })
     }
+}
+
+/// A text that is not longer than what is kept.
+fn cut(text: &str) -> String {
+    if text.len() <= LONGEST_TEXT {
+        return text.to_owned();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(LONGEST_TEXT)])
 }
 
 /// Cuts an instant to microseconds, the precision in which it is stored: Alertmanager sends nanoseconds, and what is
@@ -187,8 +214,8 @@ pub(super) fn as_stored(instant: Timestamp) -> Timestamp {
         .expect("a whole second of an instant is one too")
 }
 
-/// The content digest of a notification: equal for the same alerts in the same state, whichever node of an HA pair
-/// sends them, how often, and in what order.
+/// The content digest of a notification: equal for the same alerts in the same state and as many left out, whichever
+/// node of an HA pair sends them, how often, and in what order.
 ///
 /// There is no delivery id in any version; the sender's address, reason and group key change between copies.
 pub fn content_digest(notification: &Notification) -> String {
@@ -208,6 +235,10 @@ pub fn content_digest(notification: &Notification) -> String {
     for (fingerprint, starts_at, ended_at) in facts {
         let ended_at = ended_at.map(|at| at.to_string()).unwrap_or_default();
         digest.update(format!("{fingerprint}\n{starts_at}\n{ended_at}\n").as_bytes());
+    }
+    // with `max_alerts` the alerts that are sent stay the same while others join behind them
+    if notification.truncated_alerts > 0 {
+        digest.update(format!("{} more\n", notification.truncated_alerts).as_bytes());
     }
     digest.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -338,5 +369,18 @@ mod tests {
         let over = [alert("A", "firing"), alert("B", "resolved")];
         assert_eq!(digest(body("http://am-0", &both)), digest(body("http://am-1", &turned)));
         assert_ne!(digest(body("http://am-0", &both)), digest(body("http://am-0", &over)));
+    }
+
+    #[test]
+    fn as_many_left_out_are_part_of_what_is_said() {
+        let notification = |truncated_alerts| Notification {
+            receiver: String::new(),
+            group_key: String::new(),
+            truncated_alerts,
+            alerts: Vec::new(),
+        };
+        let digests = [0, 3, 4].map(|count| content_digest(&notification(count)));
+        assert_ne!(digests[0], digests[1]);
+        assert_ne!(digests[1], digests[2], "others have joined behind those that are sent");
     }
 }

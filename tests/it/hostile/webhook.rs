@@ -53,6 +53,32 @@ async fn long_labels_full_of_control_characters_are_kept_unchanged_and_told_in_s
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_of_one_alert_has_a_bound_and_the_body_is_kept_whole() {
+    let app = TestApp::start().await;
+    let mut alert = firing(ALERT, "nats-1:7777");
+    let annotations = (0..100).map(|number| (format!("note{number:04}"), json!("ü".repeat(20_000))));
+    alert["annotations"] = Value::Object(annotations.collect());
+    alert["generatorURL"] = json!("x".repeat(20_000));
+    let body = notification(std::slice::from_ref(&alert));
+    let answer = app.notify(body.clone()).await;
+    let path = format!("/api/v1/incidents/{}", answer.json()["incidents"][0].as_str().unwrap());
+    let shown = app.get(&path).await.json()["alerts"][0].clone();
+    let kept = shown["annotations"].as_object().unwrap();
+    assert_eq!((kept.len(), shown["generator_url"].as_str().unwrap()), (64, ""));
+    for text in kept.values() {
+        assert_eq!(text.as_str().unwrap(), format!("{}…", "ü".repeat(8192)));
+    }
+    let path = format!("/api/v1/notifications/{}/body", answer.json()["notification"].as_str().unwrap());
+    assert_eq!(app.get(&path).await.text, body);
+
+    alert["labels"]["long"] = json!("x".repeat(256 << 10));
+    let answer = app.notify(notification(&[alert])).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.text.starts_with("alerts[0] is not an alert: its labels take 2622"), "{}", answer.text);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_group_of_ten_thousand_alerts_is_one_incident_with_a_short_timeline() {
     let alerts: Vec<Value> =
         (0..10_000).map(|serial| firing(ALERT, &format!("nats-{serial}:7777"))).collect();
