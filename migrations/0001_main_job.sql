@@ -93,6 +93,7 @@ CREATE TABLE entries (
 );
 
 CREATE INDEX entries_by_incident ON entries (incident_key, entry_key);
+CREATE INDEX entries_by_notification ON entries (notification_id) WHERE notification_id IS NOT NULL;
 
 CREATE TABLE snapshots (
     snapshot_key  INTEGER PRIMARY KEY,
@@ -123,6 +124,7 @@ CREATE TABLE jobs (
     subject        TEXT   NOT NULL,
     state          TEXT   NOT NULL,
     attempts       BIGINT NOT NULL,
+    failures       BIGINT NOT NULL DEFAULT 0,
     interruptions  BIGINT NOT NULL DEFAULT 0,
     created_at     BIGINT NOT NULL,
     due_at         BIGINT NOT NULL,

@@ -234,15 +234,15 @@ fn access(config: &config::Access, clock: Clock, metrics: Metrics) -> anyhow::Re
 async fn release_leases(state: &AppState) -> anyhow::Result<()> {
     let mut tx = state.store.write().await?;
     let released = store::jobs::release_all(&mut tx, MOST_INTERRUPTIONS).await?;
+    // the clock may have been set back since the last run
+    store::jobs::pull_in(&mut tx, state.clock.now()).await?;
     store::commit(tx).await?;
     if released.go_on > 0 {
         info!(jobs = released.go_on, "{} jobs of the last run go on", released.go_on);
     }
     for (kind, subject) in released.given_up {
         error!(%kind, %subject, "gave up a job: connwarden has ended {MOST_INTERRUPTIONS} times while it worked on it");
-        if kind == ENRICH {
-            state.engine.abandon(&subject).await?;
-        }
+        state.engine.abandon(&kind, &subject).await?;
     }
     Ok(())
 }

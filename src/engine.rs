@@ -3,6 +3,7 @@
 //! A use case takes its change, the timeline entries of it and the jobs it causes into one transaction, and
 //! never holds that across a network call.
 
+mod abandon;
 mod acts;
 mod complete;
 mod enrich;

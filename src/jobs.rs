@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -30,10 +31,13 @@ const RENEWAL: Duration = Duration::from_secs(20);
 /// How often a handler may fail before its job is given up: days, with the pauses in between.
 const MOST_FAILURES: i64 = 1000;
 
+/// By how much the clock may go back without having been set back: workers look at it one after the other.
+const CLOCK_JITTER_US: i64 = 1_000_000;
+
 /// How long a worker sleeps at the most.
 const LONGEST_NAP: Duration = Duration::from_secs(5);
 
-/// How long a job whose handler failed waits, times the number of attempts.
+/// How long a job whose handler failed waits, times the number of failures.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long a job waits at the most.
@@ -51,12 +55,15 @@ pub struct Worker {
     metrics: Metrics,
     bell: Arc<Notify>,
     handlers: HashMap<&'static str, Handler>,
+    /// The latest time at which a job was looked for, in microseconds since 1970.
+    latest: AtomicI64,
 }
 
 impl Worker {
     /// Makes a worker that wakes when `bell` is rung.
     pub fn new(store: Store, clock: Clock, metrics: Metrics, bell: Arc<Notify>) -> Self {
-        Self { store, clock, metrics, bell, handlers: HashMap::new() }
+        let latest = AtomicI64::new(i64::MIN);
+        Self { store, clock, metrics, bell, handlers: HashMap::new(), latest }
     }
 
     /// Lets `handler` run the jobs of a kind.
@@ -110,9 +117,15 @@ impl Worker {
     }
 
     async fn lease(&self) -> Result<Option<LeasedJob>, StoreError> {
+        let now = self.clock.now();
+        if self.latest.swap(now.as_microsecond(), Ordering::AcqRel) > now.as_microsecond() + CLOCK_JITTER_US {
+            warn!("the clock was set back to {now}: what was to wait by it is done now");
+            let mut tx = self.store.write().await?;
+            store::jobs::pull_in(&mut tx, now).await?;
+            store::commit(tx).await?;
+        }
         // most looks find nothing: they should not take the one connection that writes
         let due = store::jobs::next_due(&mut *self.store.read().await?).await?;
-        let now = self.clock.now();
         if due.is_none_or(|due| due > now) {
             return Ok(None);
         }
@@ -148,16 +161,16 @@ impl Worker {
 
     /// Puts a job back whose handler failed. If that fails too, its lease runs out.
     async fn put_back(&self, job: &LeasedJob, error: &str) -> Result<(), StoreError> {
-        let factor = u32::try_from(job.attempts).unwrap_or(u32::MAX);
+        let factor = u32::try_from(job.failures + 1).unwrap_or(u32::MAX);
         let pause = RETRY_PAUSE.saturating_mul(factor).min(LONGEST_RETRY_PAUSE);
         let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX);
         let due_at = self.clock.now().saturating_add(pause).unwrap_or(jiff::Timestamp::MAX);
         let mut tx = self.store.write().await?;
-        let put_back = if job.attempts >= MOST_FAILURES {
+        let put_back = if job.failures + 1 >= MOST_FAILURES {
             error!(job = %job.kind, subject = %job.subject, "gave up a job that failed {MOST_FAILURES} times: {error}");
             store::jobs::bury(&mut tx, job, error).await
         } else {
-            store::jobs::retry(&mut tx, job, due_at, error).await
+            store::jobs::fail(&mut tx, job, due_at, error).await
         };
         match put_back {
             // the handler got as far as finishing it, or somebody else has it

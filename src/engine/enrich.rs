@@ -92,20 +92,6 @@ impl Engine {
         store::commit(tx).await.context("storing the snapshot")
     }
 
-    /// Says in the timeline that a look was given up because the process ended again and again during it.
-    ///
-    /// # Errors
-    ///
-    /// The store failed.
-    pub async fn abandon(&self, subject: &str) -> anyhow::Result<()> {
-        let id: IncidentId = subject.parse().context("reading the incident's id from the job")?;
-        let text = "gave up: connwarden ended again and again while it looked".to_owned();
-        let mut tx = self.0.store.write().await?;
-        let entry = entry(self.0.clock.now(), EntryKind::ObservationFailed, text);
-        store::entries::insert(&mut tx, id, &[entry]).await?;
-        store::commit(tx).await.context("writing into the timeline")
-    }
-
     async fn give_up(&self, job: &LeasedJob, id: IncidentId, text: Option<String>) -> anyhow::Result<()> {
         let mut tx = self.0.store.write().await?;
         if let Some(text) = text {

@@ -78,7 +78,11 @@ pub async fn ready(State(state): State<AppState>) -> (StatusCode, Cow<'static, s
 )]
 pub async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
     // with a store that is broken the other metrics are wanted most
-    match figures(&state).await {
+    let figures = match figures(&state).await {
+        Ok(figures) => state.store.check_writing().await.map(|()| figures),
+        error => error,
+    };
+    match figures {
         Ok(figures) => state.metrics.store_answers(figures),
         Err(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "the store does not answer: {error}");

@@ -8,10 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use sqlx::{QueryBuilder, Sqlite};
 
-use crate::store::{Conn, StoreError, instant};
-
-/// Rows per statement.
-const CHUNK: usize = 64;
+use crate::store::{Conn, StoreError, instant, portions};
 
 /// A job, and the right to work on it until the lease runs out.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -24,6 +21,8 @@ pub struct LeasedJob {
     pub subject: String,
     /// How often it has been begun, this time included.
     pub attempts: i64,
+    /// How often its handler has failed since it last did what it could.
+    pub failures: i64,
     /// When it was queued, in microseconds since 1970.
     pub created_at: i64,
 }
@@ -45,7 +44,7 @@ pub struct NewJob {
 ///
 /// The database refused.
 pub async fn insert(conn: &mut Conn, jobs: &[NewJob], now: Timestamp) -> Result<(), StoreError> {
-    for jobs in jobs.chunks(CHUNK) {
+    for jobs in portions(jobs) {
         let mut query = QueryBuilder::<Sqlite>::new(
             "INSERT INTO jobs (kind, subject, state, attempts, created_at, due_at) ",
         );
@@ -59,6 +58,7 @@ pub async fn insert(conn: &mut Conn, jobs: &[NewJob], now: Timestamp) -> Result<
         query.push(
             " ON CONFLICT (kind, subject) WHERE state = 'waiting' DO UPDATE
                 SET attempts = 0,
+                    failures = 0,
                     created_at = excluded.created_at,
                     due_at = CASE WHEN jobs.due_at < excluded.due_at THEN jobs.due_at
                                   ELSE excluded.due_at END",
@@ -88,7 +88,7 @@ pub async fn lease(
                                OR (state = 'running' AND lease_until <= $1)
                             ORDER BY due_at, job_key
                             LIMIT 1)
-         RETURNING job_key, kind, subject, attempts, created_at",
+         RETURNING job_key, kind, subject, attempts, failures, created_at",
     )
     .bind(now.as_microsecond())
     .bind(later(now, lease).as_microsecond())
@@ -138,7 +138,8 @@ pub async fn finish(conn: &mut Conn, job: &LeasedJob) -> Result<(), StoreError> 
     if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Conflict("job")) }
 }
 
-/// Puts a job back until `due_at`. If the same work has been queued meanwhile, that takes its place.
+/// Puts a job back until `due_at`, whose handler did what could be done for now. If the same work has been queued
+/// meanwhile, that takes its place.
 ///
 /// # Errors
 ///
@@ -148,6 +149,30 @@ pub async fn retry(
     job: &LeasedJob,
     due_at: Timestamp,
     error: &str,
+) -> Result<(), StoreError> {
+    put_back(conn, job, due_at, error, 0).await
+}
+
+/// Puts a job back until `due_at`, whose handler failed.
+///
+/// # Errors
+///
+/// [`StoreError::Conflict`] if the lease was lost to another worker.
+pub async fn fail(
+    conn: &mut Conn,
+    job: &LeasedJob,
+    due_at: Timestamp,
+    error: &str,
+) -> Result<(), StoreError> {
+    put_back(conn, job, due_at, error, job.failures + 1).await
+}
+
+async fn put_back(
+    conn: &mut Conn,
+    job: &LeasedJob,
+    due_at: Timestamp,
+    error: &str,
+    failures: i64,
 ) -> Result<(), StoreError> {
     let waiting: Option<i64> = sqlx::query_scalar(
         "SELECT job_key
@@ -163,16 +188,34 @@ pub async fn retry(
     }
     let done = sqlx::query(
         "UPDATE jobs
-            SET state = 'waiting', due_at = $3, lease_until = NULL, last_error = $4
+            SET state = 'waiting', due_at = $3, lease_until = NULL, last_error = $4, failures = $5
           WHERE job_key = $1 AND state = 'running' AND attempts = $2",
     )
     .bind(job.job_key)
     .bind(job.attempts)
     .bind(due_at.as_microsecond())
     .bind(error)
+    .bind(failures)
     .execute(conn)
     .await?;
     if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Conflict("job")) }
+}
+
+/// Makes jobs due at once that were queued by a clock that was ahead: what they wait for by it may be days away.
+///
+/// # Errors
+///
+/// The database refused.
+pub async fn pull_in(conn: &mut Conn, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE jobs
+            SET due_at = $1, created_at = $1
+          WHERE state = 'waiting' AND created_at > $1",
+    )
+    .bind(now.as_microsecond())
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Gives a job up for good; it is kept to be looked at.

@@ -58,11 +58,11 @@ pub async fn bite_of_notifications(conn: &mut Conn, limits: &Limits, after: i64)
     // what an unresolved incident names in its timeline is needed
     let rows: Vec<(i64, i64, i64, i64)> = sqlx::query_as(
         "SELECT notification_key, received_at, last_seen_at,
-                CASE WHEN notification_id IN (SELECT entries.notification_id
-                                                FROM entries
-                                                JOIN incidents ON incidents.incident_key = entries.incident_key
-                                               WHERE incidents.state <> 'resolved'
-                                                 AND entries.notification_id IS NOT NULL)
+                CASE WHEN EXISTS (SELECT 1
+                                    FROM entries
+                                    JOIN incidents ON incidents.incident_key = entries.incident_key
+                                   WHERE entries.notification_id = notifications.notification_id
+                                     AND incidents.state <> 'resolved')
                      THEN 1 ELSE 0 END
            FROM notifications
           WHERE notification_key > $1

@@ -210,8 +210,13 @@ impl Case {
     fn end(&mut self, origin: &Origin, rules: &IncidentRules) {
         let at = origin.at;
         let state = self.incident.state.clone();
-        if state.is_resolved() || matches!(state, IncidentState::Recovering { .. }) {
-            // ended by a person, or being checked already
+        if state.is_resolved() {
+            // ended by a person
+            return;
+        }
+        if matches!(state, IncidentState::Recovering { .. }) {
+            // being checked already; should the check have been given up, it begins anew
+            self.verify_at = Some(at);
             return;
         }
         self.incident.verdict = None;
