@@ -1,5 +1,7 @@
 //! Acts: what people do about incidents. Each has an actor and, where it matters, a reason; both are in the timeline.
 
+use tracing::info;
+
 use crate::alertmanager::webhook::{self, PayloadError};
 use crate::engine::intake::{Origin, Receipt};
 use crate::engine::{ENRICH, Engine};
@@ -129,6 +131,7 @@ impl Engine {
         self.queue_look(&mut tx, &incident).await?;
         store::commit(tx).await?;
         self.0.jobs_bell.notify_one();
+        log(&incident, actor, EntryKind::Reopened);
         Ok(incident)
     }
 
@@ -169,6 +172,7 @@ impl Engine {
         self.queue_look(&mut tx, &incident).await?;
         store::commit(tx).await?;
         self.0.jobs_bell.notify_one();
+        log(&incident, actor, EntryKind::Opened);
         Ok(incident)
     }
 
@@ -196,6 +200,7 @@ impl Engine {
 
         let mut tx = self.0.store.write().await?;
         let incidents = self.take_in_findings(&mut tx, notification.alerts, &origin).await?;
+        self.queue_completions(&mut tx, (origin.truncated_alerts > 0).then_some(id)).await?;
         for concerned in &incidents {
             let text = told("a stored notification was taken in once more", Some(&reason));
             let (actor, kind) = (actor.to_owned(), EntryKind::Replayed);
@@ -208,6 +213,7 @@ impl Engine {
         }
         store::commit(tx).await?;
         self.0.jobs_bell.notify_one();
+        info!(notification.id = %id, actor, "notification {id} replayed by {actor}");
         Ok(Receipt { notification: id, repeated: true, incidents })
     }
 
@@ -223,6 +229,7 @@ impl Engine {
         let incident = find(&mut tx, id).await?;
         let incident = self.change(&mut tx, incident, actor, kind, text, change).await?;
         store::commit(tx).await?;
+        log(&incident, actor, kind);
         Ok(incident)
     }
 
@@ -257,6 +264,11 @@ impl Engine {
 
 async fn find(tx: &mut Tx, id: IncidentId) -> Result<Incident, ActError> {
     store::incidents::find(tx, id).await?.ok_or(ActError::UnknownIncident(id))
+}
+
+fn log(incident: &Incident, actor: &str, kind: EntryKind) {
+    let (id, kind) = (incident.id, kind.name());
+    info!(incident.id = %id, actor, "incident {id} is {} ({kind} by {actor})", incident.state.name());
 }
 
 /// A text that somebody wrote, as it is kept.

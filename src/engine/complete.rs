@@ -15,6 +15,7 @@ use crate::engine::rules::later;
 use crate::engine::{Engine, SELF};
 use crate::model::alert::Alert;
 use crate::model::ids::{IncidentId, NotificationId};
+use crate::model::incident::{IncidentState, Resolution};
 use crate::model::labels::Fingerprint;
 use crate::store::jobs::LeasedJob;
 use crate::store::{self, StoreError, Tx};
@@ -67,6 +68,7 @@ impl Engine {
             active.map(|listed| listed.alert).filter(|alert| !told.contains(&alert.fingerprint)).collect();
         let now = self.0.clock.now();
         let mut tx = self.0.store.write().await?;
+        let rest = self.without_ended_by_hand(&mut tx, rest).await?;
         if !nobody {
             self.take_in_rest(&mut tx, id, &sent, rest, &census.asked, now).await?;
         }
@@ -79,6 +81,27 @@ impl Engine {
         store::commit(tx).await.context("storing the rest of the group")?;
         self.0.jobs_bell.notify_one();
         Ok(())
+    }
+
+    /// Leaves out what began before a person ended its incident: that person knew of the group.
+    async fn without_ended_by_hand(&self, tx: &mut Tx, rest: Vec<Alert>) -> Result<Vec<Alert>, StoreError> {
+        let mut left = Vec::new();
+        for alert in rest {
+            let identities = self.identities(std::slice::from_ref(&alert));
+            let identities: Vec<&str> = identities.iter().map(String::as_str).collect();
+            let newest = store::incidents::find_newest(tx, &identities).await?;
+            let ended = newest.iter().any(|incident| {
+                matches!(
+                    incident.state,
+                    IncidentState::Resolved { resolution: Resolution::Manual, resolved_at, .. }
+                        if alert.starts_at <= resolved_at
+                )
+            });
+            if !ended {
+                left.push(alert);
+            }
+        }
+        Ok(left)
     }
 
     async fn take_in_rest(

@@ -221,7 +221,8 @@ impl Engine {
             receipts.push(Receipt { notification, repeated: first.is_some(), incidents });
         }
         store::notifications::insert(conn, &new).await?;
-        self.queue_completions(conn, &new).await?;
+        let cut = new.iter().filter(|received| received.truncated_alerts > 0);
+        self.queue_completions(conn, cut.map(|received| received.id)).await?;
         for (id, (times, last)) in again {
             store::notifications::count_again(conn, id, times, last).await?;
         }
@@ -230,18 +231,18 @@ impl Engine {
     }
 
     /// Lets what was left out of notifications be asked for, if there is anybody to ask.
-    async fn queue_completions(&self, conn: &mut Conn, new: &[&Received]) -> Result<(), StoreError> {
+    pub(super) async fn queue_completions(
+        &self,
+        conn: &mut Conn,
+        cut: impl IntoIterator<Item = NotificationId>,
+    ) -> Result<(), StoreError> {
         if !self.0.rules.alertmanager_can_be_asked {
             return Ok(());
         }
-        let cut = new.iter().filter(|received| received.truncated_alerts > 0);
-        let job = |received: &&Received| NewJob {
-            kind: COMPLETE,
-            subject: received.id.to_string(),
-            due_at: received.at,
-        };
-        let jobs: Vec<NewJob> = cut.map(job).collect();
-        store::jobs::insert(conn, &jobs, self.0.clock.now()).await
+        let now = self.0.clock.now();
+        let job = |id: NotificationId| NewJob { kind: COMPLETE, subject: id.to_string(), due_at: now };
+        let jobs: Vec<NewJob> = cut.into_iter().map(job).collect();
+        store::jobs::insert(conn, &jobs, now).await
     }
 
     /// Takes in that members of one incident are over, whatever incident their labels would lead to today.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use jiff::Timestamp;
 use tokio::task::JoinSet;
+use tracing::info;
 use url::Url;
 
 use crate::engine::intake::Origin;
@@ -51,6 +52,8 @@ enum Question {
 /// What NATS answered.
 #[derive(Debug)]
 pub(super) struct Answer {
+    /// Whether nobody can be asked, now or later.
+    pub(super) impossible: bool,
     /// `None` where a server did not answer and no other is above the threshold, or there is nothing to compare with.
     pub(super) verdict: Option<Verdict>,
     /// What was seen, for people.
@@ -75,7 +78,7 @@ impl Engine {
             Some((incident, members)) if question(incident, members).is_some() => {
                 self.ask_nats(incident, members).await
             }
-            _ => Answer { verdict: None, seen: String::new() },
+            _ => Answer { impossible: false, verdict: None, seen: String::new() },
         };
 
         let mut tx = self.0.store.write().await?;
@@ -124,12 +127,14 @@ impl Engine {
                 );
                 (Some((EntryKind::FalseResolve, text)), Some(interval * PATIENCE))
             }
-            _ if recovers && job.attempts >= MOST_LOOKS => {
+            _ if answer.impossible || (recovers && job.attempts >= MOST_LOOKS) => {
                 incident.state = incident.state.resolve(Resolution::Unverified, now)?;
-                let text = format!(
-                    "all alerts are reported resolved; NATS gave no clear answer in {MOST_LOOKS} looks: {}",
-                    answer.seen
-                );
+                let why = if answer.impossible {
+                    "NATS cannot be asked".to_owned()
+                } else {
+                    format!("NATS gave no clear answer in {MOST_LOOKS} looks")
+                };
+                let text = format!("all alerts are reported resolved; {why}: {}", answer.seen);
                 // what stands against the end that is believed now is a question of its own
                 let stale = members.values().filter_map(|member| member.stale_since).min();
                 let pause = stale.map(|since| until(now, self.0.rules.stale_until(since)));
@@ -139,6 +144,7 @@ impl Engine {
             _ => (None, Some(interval * PATIENCE)),
         };
         if let Some((kind, text)) = entry {
+            info!(incident.id = %incident.id, "{} of incident {}: {text}", kind.name(), incident.id);
             incident.updated_at = now;
             incident.verdict = incident.verdict.filter(|_| again.is_some());
             let entry = Entry { at: now, actor: SELF.to_owned(), kind, text, notification: None };
@@ -176,6 +182,11 @@ impl Engine {
                 let why = "nobody has taken it back";
                 self.believe(tx, incident.id, members, why).await?;
             }
+            // it hovers about the threshold: nothing that says that it is true
+            (_, Some(_)) if job.attempts >= MOST_LOOKS => {
+                self.settle(tx, &mut incident, &members).await?;
+                store::incidents::save(tx, &incident, was).await?;
+            }
             (_, verdict) => {
                 incident.verdict = verdict;
                 store::incidents::save(tx, &incident, was).await?;
@@ -194,14 +205,18 @@ impl Engine {
     /// Takes stale firings for true, as if they had just been reported by somebody who knows.
     async fn believe(&self, tx: &mut Tx, id: IncidentId, members: Members, why: &str) -> anyhow::Result<()> {
         let now = self.0.clock.now();
-        let stale = members.into_values().filter(|member| member.stale_since.is_some());
+        let stale = members.values().filter(|member| member.stale_since.is_some());
         let alerts: Vec<Alert> =
-            stale.map(|member| Alert { status: AlertStatus::Firing, ..member.alert }).collect();
+            stale.map(|member| Alert { status: AlertStatus::Firing, ..member.alert.clone() }).collect();
         let text = format!("what was said to fire does: {why}");
         let entry =
             Entry { at: now, actor: SELF.to_owned(), kind: EntryKind::Reconciled, text, notification: None };
         store::entries::insert(tx, id, &[entry]).await?;
-        self.take_in_findings(tx, alerts, &Origin::confirmed(now)).await?;
+        let concerned = self.take_in_findings(tx, alerts, &Origin::confirmed(now)).await?;
+        if !concerned.contains(&id) {
+            // they belong to an incident of their own now
+            self.drop_stale(tx, id, &members).await?;
+        }
         self.0.jobs_bell.notify_one();
         Ok(())
     }
@@ -209,34 +224,49 @@ impl Engine {
     /// Drops stale firings: NATS says that it is over.
     async fn settle(&self, tx: &mut Tx, incident: &mut Incident, members: &Members) -> anyhow::Result<()> {
         incident.verdict = None;
+        self.drop_stale(tx, incident.id, members).await
+    }
+
+    async fn drop_stale(&self, tx: &mut Tx, id: IncidentId, members: &Members) -> anyhow::Result<()> {
         let stale = members.values().filter(|member| member.stale_since.is_some());
         let settled: Vec<Member> =
             stale.map(|member| Member { stale_since: None, ..member.clone() }).collect();
-        let settled: Vec<(IncidentId, &Member)> =
-            settled.iter().map(|member| (incident.id, member)).collect();
+        let settled: Vec<(IncidentId, &Member)> = settled.iter().map(|member| (id, member)).collect();
         store::alerts::save(tx, &settled).await?;
         Ok(())
     }
 
     /// Asks the servers that an incident is about how many connections they have.
     pub(super) async fn ask_nats(&self, incident: &Incident, members: &Members) -> Answer {
-        let nothing = |seen: &str| Answer { verdict: None, seen: seen.to_owned() };
+        let nothing = |seen: &str| Answer { impossible: true, verdict: None, seen: seen.to_owned() };
         let cluster = self.clusters().find(|targets| Some(targets.name.as_str()) == incident.key.cluster());
         let Some(cluster) = cluster else {
             return nothing("the cluster is not configured any more");
         };
         let mut questions: BTreeSet<(Url, Threshold)> = BTreeSet::new();
+        let mut incomparable = 0;
         for member in members.values() {
-            let Some(threshold) = self.0.rules.threshold(&incident.key, member) else { continue };
             let own = member.server.as_ref().map(|server| &server.url);
             // an alert that names no server may be about any
-            let servers = cluster.servers.iter().filter(|url| own.is_none_or(|own| own == *url));
-            questions.extend(servers.map(|url| (url.clone(), threshold)));
+            let servers: Vec<&Url> =
+                cluster.servers.iter().filter(|url| own.is_none_or(|own| own == *url)).collect();
+            match self.0.rules.threshold(&incident.key, member) {
+                Some(threshold) if !servers.is_empty() => {
+                    questions.extend(servers.into_iter().map(|url| (url.clone(), threshold)));
+                }
+                _ => incomparable += 1,
+            }
         }
         if questions.is_empty() {
-            return nothing("there is no threshold to compare with");
+            return nothing("no alert has a threshold and a configured server to compare it with");
         }
-        self.count_connections(cluster, questions).await
+        let mut answer = self.count_connections(cluster, questions).await;
+        if incomparable > 0 {
+            // what says nothing about some says nothing about all, unless it is not over
+            answer.verdict = answer.verdict.filter(|verdict| *verdict == Verdict::Above);
+            answer.seen = format!("{}; {incomparable} alerts cannot be compared with anything", answer.seen);
+        }
+        answer
     }
 
     async fn count_connections(
@@ -273,7 +303,7 @@ impl Engine {
                 }
             }
         }
-        Answer { verdict: summed_up(&verdicts), seen: seen.join("; ") }
+        Answer { impossible: false, verdict: summed_up(&verdicts), seen: seen.join("; ") }
     }
 }
 

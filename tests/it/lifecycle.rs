@@ -161,7 +161,12 @@ impl Model {
         if since.is_some_and(|since| now.duration_since(since) >= STALE_TIMEOUT) {
             let stale = last.members.iter().filter(|(_, member)| member.stale_since.is_some());
             let said: Said = stale.map(|(alert, member)| (*alert, (member.begun, None))).collect();
+            let place = self.incidents.len() - 1;
             self.take_in(&said, now, true);
+            if self.incidents.len() - 1 > place {
+                let old = &mut self.incidents[place];
+                old.members.values_mut().for_each(|member| member.stale_since = None);
+            }
         }
     }
 }

@@ -226,6 +226,57 @@ async fn an_end_that_nobody_can_check_is_unverified_at_once_and_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_says_nothing_about_one_alert_ends_nothing_for_all() {
+    let server = Server::with(1500).await;
+    let (app, id) = scene(&server).await;
+    let mut other = high("nats-1");
+    other["labels"]["severity"] = json!("critical");
+    other["generatorURL"] = json!("http://prometheus.example/graph?g0.expr=rate(x[5m])+%3E+1");
+    post(&app, &[high("nats-1"), other.clone()]).await;
+    server.set(10);
+    post(&app, &[resolved(high("nats-1"), ENDED), resolved(other, ENDED)]).await;
+    for _ in 0..19 {
+        assert_eq!(state(&app, &id).await, "recovering");
+        look_again(&app).await;
+    }
+    assert_eq!(state(&app, &id).await, "resolved unverified");
+    assert!(last(&show(&app, &id).await).1.ends_with("; 1 alerts cannot be compared with anything"));
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_was_given_up_leaves_nothing_recovering() {
+    let server = Server::with(1500).await;
+    let (app, id) = scene(&server).await;
+    server.set(980);
+    post(&app, &[resolved(high("nats-1"), ENDED)]).await;
+    assert_eq!(state(&app, &id).await, "recovering");
+    app.state.engine.abandon("verify", &id).await.unwrap();
+    assert_eq!(state(&app, &id).await, "resolved unverified");
+    assert_eq!(
+        last(&show(&app, &id).await).1,
+        "all alerts are reported resolved; connwarden ended again and again while it asked NATS"
+    );
+    look_again(&app).await;
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_incident_of_a_cluster_that_is_configured_no_more_ends_unverified() {
+    let server = Server::with(1500).await;
+    let (app, id) = scene(&server).await;
+    post(&app, &[resolved(high("nats-1"), ENDED)]).await;
+    look_again(&app).await;
+    assert_eq!(last(&show(&app, &id).await).0, "false_resolve");
+    let app = app.restart_with(Default::default()).await;
+    app.advance(INTERVAL * 4);
+    app.run_jobs().await;
+    assert_eq!(state(&app, &id).await, "resolved unverified");
+    assert!(last(&show(&app, &id).await).1.ends_with("the cluster is not configured any more"));
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_configured_threshold_wins_over_the_expression() {
     let server = Server::with(1500).await;
     let text = format!(
@@ -378,10 +429,8 @@ async fn a_clock_that_is_set_back_neither_closes_nor_splits_an_incident() {
     post(&app, &[resolved(high("nats-1"), ENDED)]).await;
     app.clock.set("2026-11-24T03:00:00Z".parse().unwrap());
     app.run_jobs().await;
-    assert_eq!(state(&app, &id).await, "recovering", "the second look waits for its time");
-    app.clock.set("2026-11-24T09:00:15Z".parse().unwrap());
-    app.run_jobs().await;
-    assert_eq!(state(&app, &id).await, "resolved verified");
+    assert_eq!(state(&app, &id).await, "resolved verified", "the second look does not wait for six hours");
+    assert_eq!(show(&app, &id).await["resolved_at"], "2026-11-24T03:00:00Z");
 
     app.clock.set("2026-11-24T02:00:00Z".parse().unwrap());
     let again = post(&app, &[restarted(high("nats-1"), "2026-11-24T09:00:20Z")]).await;

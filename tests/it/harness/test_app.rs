@@ -98,11 +98,17 @@ impl TestApp {
     }
 
     /// Ends the daemon, with its jobs left over, and starts another on the same storage.
-    pub async fn restart(mut self) -> Self {
+    pub async fn restart(self) -> Self {
+        let config = self.config.clone();
+        self.restart_with(config).await
+    }
+
+    /// The same, with another configuration.
+    pub async fn restart_with(mut self, config: Config) -> Self {
         self.finished = true;
         self.state.store.close().await;
         let directory = std::mem::replace(&mut self.directory, tempfile::tempdir().unwrap());
-        let (config, clock) = (self.config.clone(), self.clock.clone());
+        let clock = self.clock.clone();
         drop(self);
         // other tests start processes, and one that has not got as far as its program holds all files, the lock too
         eventually("a storage directory that nobody uses", async || {
