@@ -62,7 +62,7 @@ struct ListArguments {
     /// Only of this alert.
     #[arg(long)]
     alert_name: Option<String>,
-    /// Only in this state: triggered or resolved.
+    /// Only in this state: triggered, acknowledged, recovering or resolved.
     #[arg(long)]
     state: Option<String>,
     /// Incidents to list.

@@ -1,6 +1,6 @@
 //! Credentials: who may do what here, and how they prove who they are.
 //!
-//! Not to be confused with [`MonitorAuth`](crate::model::monitor_auth::MonitorAuth), with which connwarden proves
+//! Not to be confused with [`RemoteAuth`](crate::model::remote_auth::RemoteAuth), with which connwarden proves
 //! itself to others.
 
 use std::path::PathBuf;
