@@ -134,7 +134,8 @@ impl Store {
             .pragma("journal_size_limit", WAL_SIZE.to_string())
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT);
+            .busy_timeout(BUSY_TIMEOUT)
+            .statement_cache_capacity(READY_STATEMENTS);
         let writer = open(&options, is_new).await.map_err(|error| error.about(directory))?;
         // opened lazily: a start pays for what it uses
         let readers = pool(READERS).connect_lazy_with(options.read_only(true).create_if_missing(false));
@@ -277,9 +278,12 @@ pub async fn commit(tx: Tx) -> Result<(), StoreError> {
     committed
 }
 
-/// Rows are written and looked up so many at a time. There are few sizes, so that the statements of each are made ready
-/// once and used again and again: making one ready takes longer than running it.
-const PORTIONS: [usize; 4] = [64, 16, 4, 1];
+/// Rows are written and looked up so many at a time. The sizes are few, so that the statements of each are made ready
+/// once and used again and again; and not too few, because each portion is a turn of the database's own thread.
+const PORTIONS: [usize; 12] = [64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1];
+
+/// How many statements a connection keeps ready: those of every portion.
+const READY_STATEMENTS: usize = 256;
 
 /// Cuts rows into portions.
 fn portions<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {

@@ -24,7 +24,7 @@ pub(super) struct Case {
     /// The members that are reported on.
     members: BTreeMap<Fingerprint, Member>,
     touched: BTreeSet<Fingerprint>,
-    /// How many others fire.
+    /// How many others fire; known where something ends.
     others_fire: usize,
     /// When NATS should be looked at because of what is new.
     look_at: Option<Timestamp>,
@@ -76,7 +76,7 @@ impl Case {
 
     /// Learns of a stored member.
     pub(super) fn know(&mut self, member: Member) {
-        self.others_fire -= usize::from(member.is_firing());
+        self.others_fire = self.others_fire.saturating_sub(usize::from(member.is_firing()));
         self.members.insert(member.alert.fingerprint.clone(), member);
     }
 

@@ -41,7 +41,10 @@ impl<'a> Ledger<'a> {
         let (mut cases, mut newest, mut places) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         if !incidents.is_empty() {
             let ids: Vec<IncidentId> = incidents.iter().map(|incident| incident.id).collect();
-            let firing = store::alerts::count_firing(conn, &ids).await?;
+            // whether others fire matters only where something ends
+            let any_ends = reports.clone().flat_map(|report| &report.alerts).any(|mapped| !mapped.fires());
+            let firing =
+                if any_ends { store::alerts::count_firing(conn, &ids).await? } else { BTreeMap::new() };
             for incident in incidents {
                 newest.insert(incident.key.identity(), cases.len());
                 places.insert(incident.id, cases.len());
