@@ -79,6 +79,7 @@ struct ListArguments {
 #[derive(Debug, Args)]
 struct ShowArguments {
     /// The incident's id.
+    #[arg(value_parser = act::read_id)]
     id: IncidentId,
     /// Which breakdowns to show, a comma list. [default: application,ip in tables, everything otherwise]
     #[arg(long, value_parser = read_by)]
@@ -129,8 +130,9 @@ fn list_as_table(page: &IncidentList, now: Timestamp, width: usize) -> anyhow::R
     let columns = [
         Column { heading: "WHAT", numeric: false, expendable: 0 },
         Column { heading: "STATE", numeric: false, expendable: 0 },
-        Column { heading: "CLUSTER", numeric: false, expendable: 1 },
-        Column { heading: "OPENED", numeric: true, expendable: 2 },
+        Column { heading: "ALERT", numeric: false, expendable: 1 },
+        Column { heading: "CLUSTER", numeric: false, expendable: 2 },
+        Column { heading: "OPENED", numeric: true, expendable: 3 },
         Column { heading: "ID", numeric: false, expendable: 0 },
     ];
     let rows: Vec<Vec<String>> = page
@@ -143,6 +145,7 @@ fn list_as_table(page: &IncidentList, now: Timestamp, width: usize) -> anyhow::R
                     None => incident.state.name().to_owned(),
                     Some(since) => format!("{} {} ago", incident.state.name(), age(Some(since), now)),
                 },
+                incident.alert_name.clone(),
                 incident.cluster_name(),
                 format!("{} ago", age(Some(incident.opened_at), now)),
                 incident.id.to_string(),
@@ -364,8 +367,8 @@ mod tests {
         let page = IncidentList { incidents: vec![document().head], next: None };
         let now = "2026-11-24T13:00:00Z".parse().unwrap();
         insta::assert_snapshot!(list_as_table(&page, now, 120).unwrap(), @r"
-        WHAT                     STATE            CLUSTER  OPENED  ID
-        3 connections on nats-1  resolved 2h ago  nats     4h ago  019b8d7a-0000-7000-8000-00000000000a
+        WHAT                     STATE            ALERT  CLUSTER  OPENED  ID
+        3 connections on nats-1  resolved 2h ago  High   nats     4h ago  019b8d7a-0000-7000-8000-00000000000a
         ");
         let text = list_as_csv(&page).unwrap();
         assert!(text.ends_with(",3 connections on nats-1,2026-11-24T11:00:00Z\n"), "{text}");

@@ -236,16 +236,18 @@ async fn the_command_line_acts_as_the_operator_of_its_host() {
         call(&["incidents", "reopen", id, "--reason", "not yet"]).await,
         call(&["incidents", "open", "nowhere", "--reason", "x"]).await,
         call(&["notifications", "replay", notification, "--reason", "mapping"]).await,
+        call(&["incidents", "show", "nonsense"]).await.lines().next().unwrap().to_owned(),
     ];
     insta::assert_snapshot!(told.join("\n"), @r"
     0 incident ID is acknowledged (by local-operator)
     1 connwarden: cannot acknowledge an incident that is acknowledged
-    0 incident ID is acknowledged (by local-operator)
+    0 note added to incident ID
     0 incident ID is resolved (manual by local-operator)
     0 incident ID is triggered
     1 connwarden: no cluster `nowhere` is configured
     0 notification NOTIFICATION was taken in once more
       incident ID
+    2 error: invalid value 'nonsense' for '<ID>': `nonsense` is not an incident id, `connwarden incidents list` shows them
     ");
     let list = call(&["notifications", "list"]).await;
     assert!(list.contains("NOTIFICATION") && list.contains("SEEN"), "{list}");

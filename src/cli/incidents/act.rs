@@ -26,6 +26,7 @@ pub(super) enum Act {
 #[derive(Debug, Args)]
 pub(super) struct Acknowledge {
     /// The incident.
+    #[arg(value_parser = read_id)]
     id: IncidentId,
     /// Why, or what you are going to do.
     #[arg(long, value_name = "TEXT")]
@@ -35,6 +36,7 @@ pub(super) struct Acknowledge {
 #[derive(Debug, Args)]
 pub(super) struct Note {
     /// The incident.
+    #[arg(value_parser = read_id)]
     id: IncidentId,
     /// What to write down.
     text: String,
@@ -43,6 +45,7 @@ pub(super) struct Note {
 #[derive(Debug, Args)]
 pub(super) struct Because {
     /// The incident.
+    #[arg(value_parser = read_id)]
     id: IncidentId,
     /// Why.
     #[arg(long, value_name = "TEXT")]
@@ -63,6 +66,7 @@ pub(super) struct Open {
 
 /// Does it; what to say about it.
 pub(super) async fn run(client: &Client, act: Act) -> anyhow::Result<String> {
+    let is_note = matches!(act, Act::Note(_));
     let (path, body) = match act {
         Act::Acknowledge(act) => (below(act.id, "acknowledge"), json!({ "reason": act.reason })),
         Act::Note(act) => (below(act.id, "notes"), json!({ "text": act.text })),
@@ -74,10 +78,20 @@ pub(super) async fn run(client: &Client, act: Act) -> anyhow::Result<String> {
         ),
     };
     let incident: IncidentHead = client.post(&path, &body).await?;
+    if is_note {
+        // its state has not changed
+        return Ok(format!("note added to incident {}\n", incident.id));
+    }
     let note = incident.state.note().map(|note| format!(" ({note})")).unwrap_or_default();
     Ok(visible(&format!("incident {} is {}{note}", incident.id, incident.state.name())).into_owned() + "\n")
 }
 
 fn below(id: IncidentId, act: &str) -> String {
     format!("api/v1/incidents/{id}/{act}")
+}
+
+/// Reads the id of an incident.
+pub(super) fn read_id(text: &str) -> Result<IncidentId, String> {
+    text.parse()
+        .map_err(|_| format!("`{text}` is not an incident id, `connwarden incidents list` shows them"))
 }
