@@ -1,19 +1,23 @@
 //! Asks a daemon through its API, as the operator of this host if its token can be found.
 
-use std::net::IpAddr;
+mod address;
+
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use reqwest::RequestBuilder;
+use reqwest::{Certificate, RequestBuilder};
+use rustls::CertificateError;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use url::{Host, Url};
+use url::Url;
 
 use crate::app::operator_token;
-use crate::config::{Config, Storage};
+use crate::cli::client::address::{below, is_this_host};
+use crate::config::Config;
 use crate::http::error::Problem;
 use crate::model::credential::line_of;
 use crate::model::printable::visible;
@@ -25,15 +29,18 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// Where the daemon is, and what to show it.
 #[derive(Debug, Args)]
 pub(super) struct ClientArguments {
-    /// Where the daemon listens.
+    /// Where the daemon listens. [default: as --config.file says, or http://127.0.0.1:9480]
     #[arg(
         long,
         global = true,
         value_name = "URL",
         env = "CONNWARDEN_SERVER",
-        default_value = "http://127.0.0.1:9480"
+        value_parser = address::parse
     )]
-    server: Url,
+    server: Option<Url>,
+    /// File with the certificates, in PEM, that vouch for a daemon with TLS. [default: those the system trusts]
+    #[arg(long, global = true, value_name = "FILE", env = "CONNWARDEN_CA_FILE")]
+    ca_file: Option<PathBuf>,
     /// File with the token to show the daemon. [default: operator-token in the storage directory, if the daemon is on
     /// this host]
     #[arg(long, global = true, value_name = "FILE", env = "CONNWARDEN_TOKEN_FILE")]
@@ -44,7 +51,7 @@ pub(super) struct ClientArguments {
     /// Storage directory of the daemon on this host, for its token. [default: data]
     #[arg(long = "storage.path", global = true, value_name = "DIR", env = "CONNWARDEN_STORAGE_PATH")]
     storage_path: Option<PathBuf>,
-    /// Configuration file of the daemon on this host, for its storage directory.
+    /// Configuration file of the daemon on this host, for its address and its storage directory.
     #[arg(long = "config.file", global = true, value_name = "FILE")]
     config_file: Option<PathBuf>,
 }
@@ -53,33 +60,43 @@ pub(super) struct ClientArguments {
 #[derive(Debug)]
 pub(super) struct Client {
     server: Url,
-    token: Option<SecretString>,
+    /// What vouches for the daemon; none means what the system trusts.
+    authorities: Option<Vec<Certificate>>,
+    /// What to show, or why there is nothing.
+    token: Result<SecretString, String>,
 }
 
 impl Client {
-    /// Finds out what to show the daemon.
+    /// Finds out where the daemon is and what to show it.
     ///
     /// # Errors
     ///
-    /// The token that was named cannot be read.
+    /// A file that was named cannot be used.
     pub(super) fn new(arguments: ClientArguments) -> anyhow::Result<Self> {
-        let ClientArguments { server, token_file, token, storage_path, config_file } = arguments;
+        let ClientArguments { server, ca_file, token_file, token, storage_path, config_file } = arguments;
+        let needs_storage = token.is_none() && token_file.is_none() && storage_path.is_none();
+        let config = match &config_file {
+            // its secrets are for the daemon, and often for nobody else
+            Some(file) if server.is_none() || needs_storage => Config::load_without_secrets(file)
+                .map_err(|problems| anyhow::anyhow!("the configuration is wrong\n{problems}"))?,
+            _ => Config::default(),
+        };
+        let server = match server {
+            Some(server) => server,
+            None => address::of(&config.web)?,
+        };
+        let authorities = ca_file.as_deref().map(read_authorities).transpose()?;
         let token = match (token, token_file) {
-            (Some(token), _) => Some(checked(token.expose_secret()).context("reading CONNWARDEN_TOKEN")?),
-            (None, Some(file)) => Some(read(&file).with_context(|| format!("reading {}", file.display()))?),
+            (Some(token), _) => Ok(checked(token.expose_secret()).context("reading CONNWARDEN_TOKEN")?),
+            (None, Some(file)) => Ok(read(&file).with_context(|| format!("reading {}", file.display()))?),
             // nobody but the daemon on this host is shown what nobody asked to be shown
             (None, None) if is_this_host(&server) => {
-                let storage = match (storage_path, config_file) {
-                    (Some(path), _) => path,
-                    (None, Some(file)) => Config::load(&file)?.storage.path,
-                    (None, None) => Storage::default().path,
-                };
                 // without one, the daemon may still let us read
-                read(&operator_token::path(&storage)).ok()
+                find(&operator_token::path(&storage_path.unwrap_or(config.storage.path)))
             }
-            (None, None) => None,
+            (None, None) => Err("that of this host is for loopback addresses only".to_owned()),
         };
-        Ok(Self { server, token })
+        Ok(Self { server, authorities, token })
     }
 
     /// Asks for a document.
@@ -116,26 +133,30 @@ impl Client {
         let server = &self.server;
         let url = below(server, path).with_context(|| format!("{server} is not the URL of a daemon"))?;
         // what is meant for one address is for no other
-        let http =
-            outgoing::client(|builder| builder.timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none()));
+        let http = outgoing::client(|builder| {
+            let builder = builder.timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none());
+            match &self.authorities {
+                Some(authorities) => builder.tls_certs_only(authorities.iter().cloned()),
+                None => builder,
+            }
+        });
         let mut request = request(http, url);
-        if let Some(token) = &self.token {
+        if let Ok(token) = &self.token {
             request = request.bearer_auth(token.expose_secret());
         }
-        let answer = request.send().await.with_context(|| {
-            format!("asking {server}; is `connwarden serve` running there? (see --server)")
-        })?;
+        let answer = request.send().await.map_err(|error| unreached(server, error))?;
         let status = answer.status();
         let body = answer.bytes().await.with_context(|| format!("reading the answer of {server}"))?;
         if !status.is_success() {
             return Err(match serde_json::from_slice::<Problem>(&body) {
                 Ok(problem) => {
                     let hint = match (status.as_u16(), &self.token) {
-                        (401 | 403, None) => {
-                            " (no token was found to show: see --token-file and --storage.path)"
-                        }
-                        (401 | 403, Some(_)) => " (see --token-file and --storage.path)",
-                        _ => "",
+                        (401 | 403, Err(why)) => format!(
+                            " (no token was found to show: {why}; name one with --token-file, or where the daemon \
+                             keeps its own with --storage.path or --config.file)"
+                        ),
+                        (401 | 403, Ok(_)) => " (see --token-file and --storage.path)".to_owned(),
+                        _ => String::new(),
                     };
                     anyhow::anyhow!("{}{hint}", visible(&problem.detail))
                 }
@@ -146,6 +167,70 @@ impl Client {
             anyhow::anyhow!("reading the document of {server}: {}", visible(&error.to_string()))
         })
     }
+}
+
+/// Says why a daemon could not be asked.
+fn unreached(server: &Url, error: reqwest::Error) -> anyhow::Error {
+    match tls_failure(&error) {
+        Some(rustls::Error::InvalidCertificate(reason)) => {
+            let advice = match reason {
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                    "call it by a name of the certificate with --server; --ca-file cannot help"
+                }
+                _ => "name the certificate of the authority that signed it with --ca-file",
+            };
+            let reason = reason.to_string();
+            anyhow::anyhow!("the TLS certificate of {server} is not trusted: {}; {advice}", visible(&reason))
+        }
+        Some(failure) => {
+            let failure = failure.to_string();
+            let failure = visible(&failure);
+            anyhow::anyhow!(
+                "no TLS connection to {server}: {failure}; is it https? (see --server and --ca-file)"
+            )
+        }
+        None => anyhow::Error::new(error)
+            .context(format!("asking {server}; is `connwarden serve` running there? (see --server)")),
+    }
+}
+
+/// What the TLS library said, if it was TLS that failed.
+fn tls_failure(error: &reqwest::Error) -> Option<&rustls::Error> {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if let Some(failure) = error.downcast_ref() {
+            return Some(failure);
+        }
+        cause = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            // what an I/O error wraps is not its source
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+/// Reads the certificates that vouch for a daemon, at least one.
+fn read_authorities(file: &Path) -> anyhow::Result<Vec<Certificate>> {
+    let place = file.display();
+    let pem = std::fs::read(file).with_context(|| format!("reading {place}"))?;
+    let authorities = Certificate::from_pem_bundle(&pem)
+        .map_err(|error| anyhow::anyhow!("reading {place}: {}", outgoing::root_cause(&error)))?;
+    anyhow::ensure!(!authorities.is_empty(), "{place} holds no certificate in PEM");
+    Ok(authorities)
+}
+
+/// Looks for a token that nobody has named; otherwise where it was looked for, and why it is not there.
+fn find(file: &Path) -> Result<SecretString, String> {
+    read(file).map_err(|error| {
+        let why = match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+            Some(ErrorKind::NotFound) => "not found".to_owned(),
+            Some(ErrorKind::PermissionDenied) => "permission denied".to_owned(),
+            _ => format!("{error:#}"),
+        };
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        format!("{}: {why}", file.display())
+    })
 }
 
 /// Reads a token from its file.
@@ -163,54 +248,23 @@ fn checked(text: &str) -> anyhow::Result<SecretString> {
     Ok(SecretString::from(token))
 }
 
-/// Whether whoever answers there runs on this host.
-fn is_this_host(server: &Url) -> bool {
-    match server.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name == "localhost.",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::V6(address).to_canonical().is_loopback(),
-        None => false,
-    }
-}
-
-/// A path below the URL of a daemon, which may be a prefix behind a reverse proxy.
-fn below(server: &Url, path: &str) -> Option<Url> {
-    let mut url = server.clone();
-    url.set_query(None);
-    url.set_fragment(None);
-    url.path_segments_mut().ok()?.pop_if_empty().extend(path.split('/'));
-    Some(url)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_daemon_may_be_below_a_prefix() {
-        let cases = [
-            ("http://host:9480", "http://host:9480/api/v1/incidents"),
-            ("http://host/prefix", "http://host/prefix/api/v1/incidents"),
-            ("https://host/a/b/?x=y#z", "https://host/a/b/api/v1/incidents"),
-        ];
-        for (server, url) in cases {
-            assert_eq!(below(&server.parse().unwrap(), "api/v1/incidents").unwrap().as_str(), url);
-        }
-        assert_eq!(below(&"localhost:9480".parse().unwrap(), "api/v1/incidents"), None);
-    }
 
     /// What is shown to a server by somebody who names a storage directory with a token, and nothing else.
     fn shown(server: &str, token_file: Option<PathBuf>) -> Option<String> {
         let storage = tempfile::tempdir().unwrap();
         std::fs::write(operator_token::path(storage.path()), "token-of-the-host\n").unwrap();
         let arguments = ClientArguments {
-            server: server.parse().unwrap(),
+            server: Some(server.parse().unwrap()),
+            ca_file: None,
             token_file,
             token: None,
             storage_path: Some(storage.path().to_owned()),
             config_file: None,
         };
-        Client::new(arguments).unwrap().token.map(|token| token.expose_secret().to_owned())
+        Client::new(arguments).unwrap().token.ok().map(|token| token.expose_secret().to_owned())
     }
 
     #[test]

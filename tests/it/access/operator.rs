@@ -117,7 +117,12 @@ async fn the_command_line_on_the_same_host_finds_the_token() {
     }
     let (code, text) = list(elsewhere.path(), &[], &[]).await;
     assert_eq!(code, 1);
-    assert!(text.contains("this needs a credential") && text.contains("--token-file"), "{text}");
+    assert!(text.contains("this needs a credential"), "{text}");
+    let place = elsewhere.path().canonicalize().unwrap().join("data/operator-token");
+    assert!(text.contains(&format!("{}: not found", place.display())), "{text}");
+    for flag in ["--token-file", "--storage.path", "--config.file"] {
+        assert!(text.contains(flag), "{flag}: {text}");
+    }
     let (code, text) = list(guarded.path(), &["--token-file", &wrong], &[]).await;
     assert_eq!(code, 1, "what is named counts, not what could be found");
     assert!(text.contains("the credential is not known") && !text.contains("token-of-nobody"), "{text}");

@@ -236,3 +236,54 @@ async fn a_listener_without_a_usable_certificate_does_not_start() {
     let said = refusal(&cert_file, &key_file, Some(&key_file)).await;
     assert!(said.contains("/server.key holds no certificate in PEM"), "{said}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_finds_a_daemon_with_tls_by_its_configuration() {
+    let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
+    let directory = tempfile::tempdir().unwrap();
+    servers.server().write(directory.path(), "server");
+    let credentials = json!([
+        { "name": "viewer", "role": "viewer", "bearer_token": "token-of-the-viewer" },
+    ]);
+    let web = web(directory.path(), &clients, credentials);
+    let guarded = Guarded::start_trusting(directory, &web, Some(&servers.pem)).await;
+    let write = |name: &str, text: &str| {
+        let file = guarded.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let ca = write("servers.crt", &servers.pem);
+    let others = write("others.crt", &clients.pem);
+    let empty = write("empty.crt", "");
+    let port = guarded.daemon.url.port().unwrap();
+    // what it says of secrets is for the daemon alone
+    let mut seen = web.clone();
+    seen["listen_address"] = json!(format!("0.0.0.0:{port}"));
+    seen["credentials"] = json!([
+        { "name": "alertmanager", "role": "webhook", "bearer_token_file": "/nowhere/a" },
+        { "name": "grafana", "role": "webhook", "hmac": { "secret_file": "/nowhere/b" } },
+        { "name": "ann", "role": "operator", "basic_auth": { "username": "ann", "password_file": "/nowhere/c" } },
+    ]);
+    let config = json!({
+        "web": seen,
+        "storage": { "path": guarded.path().join("data") },
+        "clusters": [{ "name": "a", "monitor": "http://a", "bearer_token_file": "/nowhere/d" }],
+    });
+    let config = write("seen.yml", &config.to_string());
+    let list = async |arguments: &[&str]| {
+        let mut all = vec!["incidents", "list"];
+        all.extend(arguments);
+        let (code, out, errors) = run(&all).await;
+        (code, format!("{out}{errors}"))
+    };
+
+    let (code, text) = list(&["--config.file", &config, "--ca-file", &ca]).await;
+    assert_eq!((code, text.as_str()), (0, "no incidents\n"));
+    for arguments in [&["--config.file", &config][..], &["--config.file", &config, "--ca-file", &others]] {
+        let (code, text) = list(arguments).await;
+        assert!(code == 1 && text.contains("the TLS certificate of https://127.0.0.1:"), "{text}");
+        assert!(text.contains("--ca-file") && !text.contains("serve"), "{text}");
+    }
+    let (code, text) = list(&["--config.file", &config, "--ca-file", &empty]).await;
+    assert!(code == 1 && text.contains("empty.crt holds no certificate in PEM"), "{text}");
+}
