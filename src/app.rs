@@ -6,7 +6,7 @@
 mod lifecycle;
 mod listener;
 pub mod operator_token;
-mod tls;
+pub mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -198,20 +198,27 @@ pub async fn wire(config: &Config, store: Store, clock: Clock) -> anyhow::Result
     Ok((AppState { engine, store, metrics, clock, readiness, body_limits, access }, worker))
 }
 
-/// Refuses to be reached by strangers who have to prove nothing, unless that is meant.
-fn check_exposure(config: &Config, options: StartOptions) -> anyhow::Result<()> {
-    let (address, access) = (config.web.listen_address, &config.web.access);
-    if address.ip().is_loopback() {
-        return Ok(());
-    }
-    if access.credentials.is_empty() && !options.insecure_no_auth {
-        anyhow::bail!(
+/// Says how strangers who have to prove nothing would reach the daemon, and what to do about it.
+pub fn exposure(config: &Config) -> Option<String> {
+    let address = config.web.listen_address;
+    (!address.ip().is_loopback() && config.web.access.credentials.is_empty()).then(|| {
+        format!(
             "web.listen_address {address} is not loopback, and there is no authentication: everybody who \
              reaches it could read and write incidents; listen on 127.0.0.1, configure web.credentials, or pass \
              --web.insecure-no-auth if something in front of it keeps strangers out"
-        );
+        )
+    })
+}
+
+/// Refuses to be reached by strangers who have to prove nothing, unless that is meant.
+fn check_exposure(config: &Config, options: StartOptions) -> anyhow::Result<()> {
+    if let Some(exposure) = exposure(config)
+        && !options.insecure_no_auth
+    {
+        anyhow::bail!(exposure);
     }
-    if !access.credentials.is_empty() && access.tls.is_none() {
+    let (address, access) = (config.web.listen_address, &config.web.access);
+    if !address.ip().is_loopback() && !access.credentials.is_empty() && access.tls.is_none() {
         warn!(
             "credentials are sent to {address} in the clear: set web.tls, or put a proxy with TLS before it"
         );

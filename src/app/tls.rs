@@ -56,6 +56,15 @@ struct Contents {
     client_ca: Option<Vec<u8>>,
 }
 
+/// Reads the files as a start would.
+///
+/// # Errors
+///
+/// They cannot be used.
+pub fn check(files: &Tls) -> anyhow::Result<()> {
+    Contents::read(files)?.config(files).map(drop)
+}
+
 impl Certificates {
     /// Reads the files for the first time.
     ///

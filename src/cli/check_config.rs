@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::app::{self, tls};
 use crate::cli::{FAILURE, print};
 use crate::config::Config;
 
@@ -23,6 +24,15 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             Ok(config) => {
                 for warning in config.warnings() {
                     writeln!(text, "{warning} (warning)")?;
+                }
+                if let Some(exposure) = app::exposure(&config) {
+                    // whether the flag is given is not said in the file
+                    writeln!(text, "{}: {exposure} (warning)", file.display())?;
+                }
+                if let Some(Err(error)) = config.web.access.tls.as_ref().map(tls::check) {
+                    good = false;
+                    writeln!(text, "{}: web.tls: {error:#}", file.display())?;
+                    continue;
                 }
                 let clusters = config.clusters.len();
                 let servers: usize = config.clusters.iter().map(|cluster| cluster.monitor.len()).sum();

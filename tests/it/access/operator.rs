@@ -152,4 +152,6 @@ async fn beyond_loopback_credentials_are_enough() {
         .unwrap();
     let (code, _, errors) = run(&arguments).await;
     assert!(code == 1 && errors.contains("there is no authentication"), "{errors}");
+    let (code, out, _) = run(&["check-config", file.to_str().unwrap()]).await;
+    assert!(code == 0 && out.contains("--web.insecure-no-auth"), "a flag of serve may allow it: {out}");
 }

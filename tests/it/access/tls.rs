@@ -287,3 +287,27 @@ async fn the_command_line_finds_a_daemon_with_tls_by_its_configuration() {
     let (code, text) = list(&["--config.file", &config, "--ca-file", &empty]).await;
     assert!(code == 1 && text.contains("empty.crt holds no certificate in PEM"), "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_config_refuses_the_certificates_that_a_start_would_refuse() {
+    let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
+    let directory = tempfile::tempdir().unwrap();
+    let web = web(directory.path(), &clients, json!([]));
+    let file = directory.path().join("connwarden.yml");
+    std::fs::write(&file, json!({ "web": web }).to_string()).unwrap();
+    let file = file.to_str().unwrap();
+    let check = async || {
+        let (code, out, _) = run(&["check-config", file]).await;
+        (code, out)
+    };
+
+    let (code, out) = check().await;
+    assert!(code == 1 && out.contains("web.tls: reading ") && out.contains("server.crt"), "{out}");
+    let (certificate, other) = (servers.server(), servers.server());
+    Certificate { pem: certificate.pem.clone(), key: other.key }.write(directory.path(), "server");
+    let (code, out) = check().await;
+    assert!(code == 1 && out.contains("web.tls: using "), "{out}");
+    certificate.write(directory.path(), "server");
+    let (code, out) = check().await;
+    assert!(code == 0 && out.ends_with("connwarden.yml: good: 0 clusters, 0 servers\n"), "{out}");
+}
