@@ -173,14 +173,19 @@ impl Client {
 fn unreached(server: &Url, error: reqwest::Error) -> anyhow::Error {
     match tls_failure(&error) {
         Some(rustls::Error::InvalidCertificate(reason)) => {
+            let said = reason.to_string();
             let advice = match reason {
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                     "call it by a name of the certificate with --server; --ca-file cannot help"
                 }
+                // what `openssl req -x509` makes
+                _ if said.contains("CaUsedAsEndEntity") => {
+                    "it is that of an authority, which no server may show: sign one for the server with it, or make it \
+                     with basicConstraints=CA:FALSE, and name it with --ca-file"
+                }
                 _ => "name the certificate of the authority that signed it with --ca-file",
             };
-            let reason = reason.to_string();
-            anyhow::anyhow!("the TLS certificate of {server} is not trusted: {}; {advice}", visible(&reason))
+            anyhow::anyhow!("the TLS certificate of {server} is not trusted: {}; {advice}", visible(&said))
         }
         Some(failure) => {
             let failure = failure.to_string();
