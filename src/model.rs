@@ -6,10 +6,12 @@
 pub mod alert;
 pub mod application;
 pub mod breakdown;
+pub mod closed;
 pub mod credential;
 pub mod endpoint;
 pub mod entry;
 pub mod headline;
+pub mod history;
 pub mod ids;
 pub mod incident;
 pub mod labels;
@@ -23,3 +25,4 @@ pub mod retention;
 pub mod snapshot;
 pub mod threshold;
 pub mod truth;
+pub mod vitals;
