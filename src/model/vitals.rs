@@ -46,14 +46,14 @@ pub struct ServerVitals {
     pub stale_connections: Option<u64>,
     /// Times a producer was made to wait, since the start (from 2.12 on).
     pub stalled_clients: Option<u64>,
-    /// How often an idle client is pinged.
-    pub ping_interval: Option<Duration>,
+    /// How often an idle client is pinged, in milliseconds.
+    pub ping_interval_ms: Option<u64>,
     /// After how many unanswered pings a client is closed.
     pub ping_max: Option<u64>,
-    /// How long a write to a client may take.
-    pub write_deadline: Option<Duration>,
-    /// How long a client may take to authenticate.
-    pub auth_timeout: Option<Duration>,
+    /// How long a write to a client may take, in milliseconds.
+    pub write_deadline_ms: Option<u64>,
+    /// How long a client may take to authenticate, in milliseconds.
+    pub auth_timeout_ms: Option<u64>,
     /// Bytes that may wait for one client.
     pub max_pending_bytes: Option<u64>,
     /// Subscriptions.
