@@ -1,6 +1,5 @@
 //! Breakdowns and coverage, for people and for spreadsheets.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use jiff::Timestamp;
@@ -153,13 +152,9 @@ pub(super) fn csv<'a>(
         if other.figures.connections > 0 {
             let other = Group {
                 key: "(other)".to_owned(),
-                keys: BTreeMap::new(),
-                absent: false,
-                label: None,
-                example: None,
-                undercount: 0,
                 share: other.share,
                 figures: other.figures.clone(),
+                ..Group::default()
             };
             lines.write_record(csv_line(*by, &other))?;
         }

@@ -11,6 +11,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::model::starts::StartHistogram;
+
 /// What connections are grouped by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -251,7 +253,7 @@ impl From<By> for String {
 pub type Breakdowns = BTreeMap<By, Breakdown>;
 
 /// The connections of a snapshot counted along one dimension, or two crossed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Breakdown {
     /// The groups, those with most connections first.
     pub groups: Vec<Group>,
@@ -259,10 +261,13 @@ pub struct Breakdown {
     pub other: Other,
     /// All connections that were seen.
     pub total: Figures,
+    /// When all of them began; only where start times were asked for.
+    #[serde(default, skip_serializing_if = "StartHistogram::is_empty")]
+    pub starts: StartHistogram,
 }
 
 /// The connections that share a key.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Group {
     /// What they share. Text from strangers, at most 256 bytes for each dimension.
     pub key: String,
@@ -288,6 +293,9 @@ pub struct Group {
     /// What was counted.
     #[serde(flatten)]
     pub figures: Figures,
+    /// When its connections began; only where start times were asked for.
+    #[serde(default, skip_serializing_if = "StartHistogram::is_empty")]
+    pub starts: StartHistogram,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
@@ -402,6 +410,7 @@ mod tests {
             undercount: 0,
             share: share(connections, 10),
             figures: Figures { connections, distinct_ips: 1, distinct_ips_exact: true, ..Figures::default() },
+            starts: StartHistogram::default(),
         }
     }
 
@@ -411,6 +420,7 @@ mod tests {
             groups: vec![group("a", 6), group("b", 3), group("c", 1)],
             other: Other { groups: Some(0), ..Other::default() },
             total: Figures { connections: 10, ..Figures::default() },
+            starts: StartHistogram::default(),
         };
         let top = whole.clone().top(1);
         assert_eq!(top.groups.len(), 1);

@@ -120,7 +120,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::model::breakdown::{Breakdown, Other};
+    use crate::model::breakdown::Breakdown;
     use crate::model::snapshot::Coverage;
 
     fn group(key: &str, server: &str, connections: u64) -> Group {
@@ -132,17 +132,15 @@ mod tests {
             key: if server.is_empty() { key.to_owned() } else { format!("{key} / {server}") },
             keys: if server.is_empty() { BTreeMap::new() } else { keys },
             absent: key == "(unnamed)",
-            label: None,
-            example: None,
-            undercount: 0,
             share: share(connections, 100),
             figures: Figures { connections, distinct_ips: 2, ..Figures::default() },
+            ..Group::default()
         }
     }
 
     #[test]
     fn the_holder_is_that_of_the_server_that_is_meant() {
-        let breakdown = |groups| Breakdown { groups, other: Other::default(), total: Figures::default() };
+        let breakdown = |groups| Breakdown { groups, ..Breakdown::default() };
         let whole = [group("orders", "", 60), group("reports", "", 31), group("(unnamed)", "", 9)];
         let crossed = [group("orders", "a", 60), group("reports", "b", 31), group("(unnamed)", "b", 9)];
         let snapshot = Snapshot {

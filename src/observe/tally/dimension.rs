@@ -6,6 +6,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use crate::model::breakdown::{Breakdown, By, Dimension, Figures, Group, Other, share};
+use crate::model::starts::StartHistogram;
 use crate::observe::addresses::PairBudget;
 use crate::observe::keys::Key;
 use crate::observe::tally::counts::{Counts, Sighting};
@@ -53,6 +54,7 @@ impl GroupTally {
             undercount: self.undercount,
             share: share(self.counts.connections, total),
             figures: self.counts.figures(),
+            starts: StartHistogram::default(),
         }
     }
 }
@@ -226,7 +228,7 @@ impl DimensionTally {
             share: share(self.other.connections, connections),
             figures: self.other.figures(),
         };
-        Breakdown { groups, other, total: total.clone() }
+        Breakdown { groups, other, total: total.clone(), starts: StartHistogram::default() }
     }
 }
 

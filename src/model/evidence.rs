@@ -1,0 +1,66 @@
+//! Evidence: everything that a diagnosis is drawn from, as it was observed, and why what is missing is missing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::model::breakdown::Dimension;
+use crate::model::history::History;
+use crate::model::member::Member;
+use crate::model::snapshot::Snapshot;
+use crate::model::threshold::Threshold;
+use crate::model::vitals::Churn;
+
+/// What was looked at, or why it could not be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Looked<T> {
+    /// What was seen.
+    Seen(T),
+    /// Why nothing was.
+    Unseen(String),
+}
+
+impl<T> Looked<T> {
+    /// What was seen, if anything was.
+    pub fn seen(&self) -> Option<&T> {
+        match self {
+            Self::Seen(seen) => Some(seen),
+            Self::Unseen(_) => None,
+        }
+    }
+}
+
+impl<T> From<Result<T, String>> for Looked<T> {
+    fn from(result: Result<T, String>) -> Self {
+        result.map_or_else(Self::Unseen, Self::Seen)
+    }
+}
+
+/// Everything a diagnosis is drawn from.
+#[derive(Debug, Clone)]
+pub struct Evidence {
+    /// When it was put together.
+    pub at: Timestamp,
+    /// When the incident's first alert was received.
+    pub opened_at: Timestamp,
+    /// The incident's alerts.
+    pub alerts: Vec<AlertEvidence>,
+    /// The look at the cluster: its connections, its servers' vitals, what they remember of closed ones.
+    pub snapshot: Arc<Snapshot>,
+    /// What became of each server's connections lately.
+    pub churn: Vec<Churn>,
+    /// What the cluster was like before.
+    pub history: Looked<History>,
+    /// When groups were first seen in the cluster, as far as that is known.
+    pub first_seen: BTreeMap<(Dimension, String), Timestamp>,
+}
+
+/// An alert of the incident.
+#[derive(Debug, Clone)]
+pub struct AlertEvidence {
+    /// The alert and its server.
+    pub member: Member,
+    /// From which count on it fires, if that is known.
+    pub threshold: Option<Threshold>,
+}
