@@ -322,7 +322,12 @@ fn settings(config: &Config) -> Settings {
         alertmanagers: alertmanagers.map(|endpoint| AlertmanagerClient::new(endpoint, limits)).collect(),
         prometheus: prometheus.map(|endpoint| PrometheusClient::new(endpoint, limits)).collect(),
     };
-    Settings { clusters: config.clusters.iter().map(cluster).collect(), rules: rules(config), sources }
+    Settings {
+        clusters: config.clusters.iter().map(cluster).collect(),
+        rules: rules(config),
+        diagnosis: config.diagnosis.clone(),
+        sources,
+    }
 }
 
 /// The rules of the lifecycle that a configuration asks for.

@@ -7,6 +7,7 @@
 mod access;
 mod auth;
 mod cluster;
+mod diagnosis;
 mod document;
 mod endpoint;
 mod incidents;
@@ -30,6 +31,7 @@ use std::{
 use url::Url;
 
 use crate::model::application::{ApplicationRule, ApplicationRules, InstancePart};
+use crate::model::diagnosis_rules::DiagnosisRules;
 use crate::model::endpoint::Endpoint;
 use crate::model::retention::Retention;
 
@@ -79,6 +81,15 @@ pub const KEYS: &[&str] = &[
     "incidents.stale_timeout",
     "incidents.verify_interval",
     "incidents.connection_alerts",
+    "diagnosis.near_limit",
+    "diagnosis.near_account_limit",
+    "diagnosis.churn_per_minute",
+    "diagnosis.connections_per_user",
+    "diagnosis.imbalance_factor",
+    "diagnosis.imbalance_share",
+    "diagnosis.least_connections",
+    "diagnosis.cpu_share",
+    "diagnosis.memory_share",
     "retention.incidents.age",
     "retention.incidents.count",
     "retention.notifications.age",
@@ -137,6 +148,8 @@ pub struct Config {
     pub observe: Observe,
     /// When incidents are over.
     pub incidents: Incidents,
+    /// From when on something is worth a finding.
+    pub diagnosis: DiagnosisRules,
     /// How long what is over is kept.
     pub retention: Retention,
     /// How client names become applications.
@@ -209,6 +222,7 @@ impl Config {
             config.log = Log::read(&root.section("log"));
             config.observe = Observe::read(&root.section("observe"));
             config.incidents = Incidents::read(&root.section("incidents"));
+            config.diagnosis = diagnosis::read(&root.section("diagnosis"));
             config.retention = retention::read(&root.section("retention"));
             config.applications = read_applications(&root.section("applications"));
             (config.clusters, config.warnings) = cluster::read_all(&root, read_secret);

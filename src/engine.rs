@@ -6,6 +6,7 @@
 mod abandon;
 mod acts;
 mod complete;
+mod diagnose;
 mod enrich;
 mod group_commit;
 mod intake;
@@ -28,6 +29,7 @@ use crate::clock::Clock;
 use crate::engine::group_commit::Intake;
 use crate::engine::observe::WatchedCluster;
 use crate::engine::reconcile::Suspicions;
+use crate::model::diagnosis_rules::DiagnosisRules;
 use crate::model::mapping::{ClusterRoute, KnownServer};
 use crate::observe::sweep::{ClusterTargets, Observer};
 use crate::store::{Store, StoreError};
@@ -64,6 +66,8 @@ pub struct Settings {
     pub clusters: Vec<Cluster>,
     /// The lifecycle of incidents.
     pub rules: IncidentRules,
+    /// From when on something is worth a finding.
+    pub diagnosis: DiagnosisRules,
     /// Who is asked which alerts fire.
     pub sources: Sources,
 }
@@ -79,6 +83,7 @@ struct Parts {
     clock: Clock,
     metrics: Metrics,
     rules: IncidentRules,
+    diagnosis: DiagnosisRules,
     sources: Sources,
     /// What was not as it should be in the last round of reconciliation.
     suspicions: Mutex<Suspicions>,
@@ -109,7 +114,7 @@ impl Engine {
         metrics: Metrics,
         jobs_bell: Arc<Notify>,
     ) -> Result<Self, StoreError> {
-        let Settings { clusters, rules, sources } = settings;
+        let Settings { clusters, rules, diagnosis, sources } = settings;
         let servers = servers::load(&store, &clusters).await?;
         let routes = clusters.iter().map(|cluster| cluster.route.clone()).collect();
         let clusters = clusters.into_iter().map(|cluster| WatchedCluster::new(cluster.targets)).collect();
@@ -120,6 +125,7 @@ impl Engine {
             clock,
             metrics,
             rules,
+            diagnosis,
             sources,
             suspicions: Mutex::default(),
             intake,

@@ -9,6 +9,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod diagnose;
 pub mod engine;
 pub mod http;
 pub mod jobs;

@@ -9,6 +9,7 @@ pub mod breakdown;
 pub mod closed;
 pub mod credential;
 pub mod diagnosis;
+pub mod diagnosis_rules;
 pub mod endpoint;
 pub mod entry;
 pub mod evidence;

@@ -6,6 +6,7 @@
 pub mod alerts;
 pub mod backup;
 pub mod check;
+pub mod diagnoses;
 pub mod entries;
 mod error;
 pub mod incidents;

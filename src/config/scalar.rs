@@ -237,6 +237,22 @@ pub(super) fn connections(text: &str) -> Result<u64, String> {
         .map_err(|_| format!("expected a number of connections such as `1000`, found {}", quoted(text)))
 }
 
+/// Reads a share: above 0, at most 1.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
+        _ => Err(format!("expected a share above 0 and up to 1 such as `0.8`, found {}", quoted(text))),
+    }
+}
+
+/// Reads a positive number.
+pub(super) fn factor(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(factor) if factor > 0.0 && factor.is_finite() => Ok(factor),
+        _ => Err(format!("expected a number above 0 such as `2`, found {}", quoted(text))),
+    }
+}
+
 /// Quotes a text for a message, shortened and without control characters.
 pub(super) fn quoted(text: &str) -> String {
     const LONGEST: usize = 60;

@@ -1,20 +1,23 @@
 //! Enrichment: the job that looks at NATS because of an incident, and stores what it saw.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::diagnose::diagnose;
 use crate::engine::{Engine, SELF};
 use crate::model::breakdown::By;
+use crate::model::diagnosis::Diagnosis;
 use crate::model::entry::{Entry, EntryKind};
-use crate::model::headline::headline;
 use crate::model::ids::{IncidentId, SnapshotId};
 use crate::model::printable::with_commas;
 use crate::model::snapshot::{Coverage, Snapshot};
-use crate::store;
+use crate::store::diagnoses::PackedDiagnosis;
 use crate::store::jobs::LeasedJob;
 use crate::store::snapshots::PackedSnapshot;
+use crate::store::{self, StoreError};
 
 /// The kind of the job.
 pub const ENRICH: &str = "enrich";
@@ -48,7 +51,7 @@ impl Engine {
             None => return self.give_up(job, id, None).await,
         };
         match looked {
-            Ok(snapshot) => self.keep(job, id, &snapshot).await,
+            Ok(snapshot) => self.keep(job, id, snapshot).await,
             Err(error @ crate::engine::LookError::UnknownCluster(_)) => {
                 let text = format!("{error} any more, so it was not looked at");
                 self.give_up(job, id, Some(text)).await
@@ -58,24 +61,32 @@ impl Engine {
     }
 
     /// Stores what was seen, and finishes the job or puts it back.
-    async fn keep(&self, job: &LeasedJob, id: IncidentId, snapshot: &Snapshot) -> anyhow::Result<()> {
+    async fn keep(&self, job: &LeasedJob, id: IncidentId, snapshot: Arc<Snapshot>) -> anyhow::Result<()> {
+        let diagnosis = self.diagnosis_of(id, snapshot.clone()).await?;
         let now = self.0.clock.now();
         let coverage = &snapshot.coverage;
         let again = (!coverage.complete && job.attempts < ATTEMPTS).then(|| pause(job.attempts));
 
-        let packed = PackedSnapshot::pack(snapshot);
+        let packed = (PackedSnapshot::pack(&snapshot), diagnosis.as_ref().map(PackedDiagnosis::pack));
         let mut tx = self.0.store.write().await?;
         // of several looks within one job, only one that shows more is worth keeping
         let seen_before = store::snapshots::most_seen_since(&mut tx, id, job.created_at).await?;
         let first = job.attempts == 1;
         let keep = !coverage.is_blind() && (coverage.complete || seen_before < Some(coverage.seen));
         if keep {
-            let members = store::alerts::list(&mut tx, id).await?;
-            let line = headline(members.values(), snapshot);
-            store::snapshots::insert(&mut tx, SnapshotId(self.0.clock.new_id()), id, packed).await?;
-            store::incidents::save_headline(&mut tx, id, &line, now).await?;
-            store::entries::insert(&mut tx, id, &[entry(now, EntryKind::Observed, observed(coverage))])
-                .await?;
+            let snapshot_id = SnapshotId(self.0.clock.new_id());
+            let mut entries = vec![entry(now, EntryKind::Observed, observed(coverage))];
+            let (snapshot, packed_diagnosis) = packed;
+            store::snapshots::insert(&mut tx, snapshot_id, id, snapshot).await?;
+            if let (Some(diagnosis), Some(packed)) = (&diagnosis, packed_diagnosis) {
+                store::diagnoses::insert(&mut tx, id, snapshot_id, packed).await?;
+                store::incidents::save_headline(&mut tx, id, &diagnosis.headline, now).await?;
+                if let Some(finding) = diagnosis.findings.first() {
+                    let text = format!("{}: {}", finding.kind.title(), finding.summary);
+                    entries.push(entry(now, EntryKind::Diagnosed, text));
+                }
+            }
+            store::entries::insert(&mut tx, id, &entries).await?;
         }
         if !coverage.complete && (first || again.is_none()) {
             let text = failed(coverage, again, job.attempts);
@@ -90,6 +101,21 @@ impl Engine {
             None => store::jobs::finish(&mut tx, job).await?,
         }
         store::commit(tx).await.context("storing the snapshot")
+    }
+
+    /// What there is to say about an incident after a look at its cluster; `None` if it is gone.
+    async fn diagnosis_of(
+        &self,
+        id: IncidentId,
+        snapshot: Arc<Snapshot>,
+    ) -> Result<Option<Diagnosis>, StoreError> {
+        let (incident, members) = {
+            let mut conn = self.0.store.read().await?;
+            (store::incidents::find(&mut conn, id).await?, store::alerts::list(&mut conn, id).await?)
+        };
+        let Some(incident) = incident else { return Ok(None) };
+        let evidence = self.gather(&incident, &members, snapshot).await;
+        Ok(Some(diagnose(&evidence, &self.0.diagnosis)))
     }
 
     async fn give_up(&self, job: &LeasedJob, id: IncidentId, text: Option<String>) -> anyhow::Result<()> {

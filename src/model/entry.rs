@@ -60,12 +60,14 @@ pub enum EntryKind {
     Reconciled,
     /// The cluster was looked at, in whole or in part.
     Observed,
+    /// What was observed says something about who, since when and why.
+    Diagnosed,
     /// The cluster could not be looked at; it is tried again, or given up.
     ObservationFailed,
 }
 
 impl EntryKind {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::Opened,
         Self::Reopened,
         Self::AlertJoined,
@@ -83,6 +85,7 @@ impl EntryKind {
         Self::Replayed,
         Self::Reconciled,
         Self::Observed,
+        Self::Diagnosed,
         Self::ObservationFailed,
     ];
 
@@ -106,6 +109,7 @@ impl EntryKind {
             Self::Replayed => "replayed",
             Self::Reconciled => "reconciled",
             Self::Observed => "observed",
+            Self::Diagnosed => "diagnosed",
             Self::ObservationFailed => "observation_failed",
         }
     }

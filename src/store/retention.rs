@@ -196,6 +196,12 @@ pub async fn bite_of_incidents(conn: &mut Conn, limits: &Limits) -> Result<Bite,
     }
     jobs.push(")");
     bite.add("jobs", jobs.build().execute(&mut *conn).await?.rows_affected());
+    for (table, statement) in [
+        ("findings", "DELETE FROM findings WHERE incident_key IN ("),
+        ("culprits", "DELETE FROM culprits WHERE incident_key IN ("),
+    ] {
+        bite.add(table, delete(conn, statement, &keys).await?);
+    }
     bite.add("incidents", delete(conn, "DELETE FROM incidents WHERE incident_key IN (", &keys).await?);
     Ok(bite)
 }
@@ -237,6 +243,7 @@ fn choose(
 }
 
 async fn delete_snapshots(conn: &mut Conn, keys: &[i64], bite: &mut Bite) -> Result<(), StoreError> {
+    bite.add("diagnoses", delete(conn, "DELETE FROM diagnoses WHERE snapshot_key IN (", keys).await?);
     let breakdowns = delete(conn, "DELETE FROM breakdowns WHERE snapshot_key IN (", keys).await?;
     bite.add("breakdowns", breakdowns);
     bite.add("snapshots", delete(conn, "DELETE FROM snapshots WHERE snapshot_key IN (", keys).await?);

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use crate::model::alert::{AlertStatus, ValueSource};
 use crate::model::breakdown::{Breakdown, Breakdowns, By};
+use crate::model::diagnosis::Diagnosis;
 use crate::model::entry::Entry;
 use crate::model::ids::{IncidentId, NotificationId, SnapshotId};
 use crate::model::incident::{Incident, IncidentKey, IncidentState};
@@ -80,6 +81,9 @@ pub struct IncidentDocument {
     /// What the look that is shown has seen, by dimension or crossing of two.
     #[schema(value_type = BTreeMap<String, Breakdown>)]
     pub breakdowns: Breakdowns,
+    /// What the look that is shown and everything beside it say about who, since when and why; `null` before the first.
+    #[serde(default)]
+    pub diagnosis: Option<Diagnosis>,
     /// What happened, oldest first.
     pub timeline: Vec<Entry>,
     /// The notifications that the timeline names, oldest first.

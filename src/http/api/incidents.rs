@@ -19,7 +19,7 @@ use crate::model::breakdown::{By, InvalidBy};
 use crate::model::ids::{IncidentId, SnapshotId};
 use crate::model::incident::IncidentState;
 use crate::store::incidents::IncidentFilter;
-use crate::store::{alerts, entries, incidents, notifications, snapshots};
+use crate::store::{alerts, diagnoses, entries, incidents, notifications, snapshots};
 
 /// Which incidents to list.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -160,6 +160,10 @@ pub async fn get_document(
             Some(found.ok_or(ApiError::UnknownSnapshot(wanted))?)
         }
     };
+    let diagnosis = match shown {
+        Some(shown) => diagnoses::find(&mut conn, shown.id).await?,
+        None => None,
+    };
     let breakdowns = match shown {
         Some(shown) => snapshots::list_breakdowns(&mut conn, shown.id, by.as_deref()).await?,
         None => Default::default(),
@@ -178,6 +182,7 @@ pub async fn get_document(
         taken_at,
         coverage,
         breakdowns: top_of(breakdowns, query.top.unwrap_or(usual_top)),
+        diagnosis,
         timeline,
         notifications: notifications.into_iter().map(NotificationDocument::from).collect(),
     })
