@@ -6,6 +6,7 @@ use url::Url;
 use utoipa::ToSchema;
 
 use crate::model::breakdown::Breakdowns;
+use crate::model::vitals::ServerVitals;
 
 /// One look at a cluster.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,6 +58,10 @@ pub struct ServerCoverage {
     pub varz_connections: Option<u64>,
     /// Its configured limit; 0 and below mean different things in different versions of nats-server.
     pub max_connections: Option<i64>,
+    /// What it says of its configuration, its resources and its counters at `/varz`; `null` where it did not answer
+    /// there, and under the second address of a server that has two.
+    #[serde(default)]
+    pub vitals: Option<ServerVitals>,
     /// How long it took to answer, in milliseconds.
     pub duration_ms: u64,
     /// Bytes received from it.
@@ -84,7 +89,7 @@ impl ServerCoverage {
     pub fn counted_as(self, twin: &Self) -> Self {
         let error =
             format!("{} is the same server as {}; its connections are counted there", self.url, twin.url);
-        Self { seen: 0, connz_total: None, varz_connections: None, error: Some(error), ..self }
+        Self { seen: 0, connz_total: None, varz_connections: None, vitals: None, error: Some(error), ..self }
     }
 
     /// How many connections it has, by its own word.

@@ -97,6 +97,7 @@ mod tests {
             connz_total,
             varz_connections,
             max_connections: None,
+            vitals: None,
             duration_ms: 1,
             bytes: 1,
             error: None,

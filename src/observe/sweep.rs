@@ -170,6 +170,7 @@ fn coverage(
         connz_total: outcome.envelope.total,
         varz_connections: varz.as_ref().map(|varz| varz.connections),
         max_connections: varz.as_ref().and_then(|varz| varz.max_connections),
+        vitals: varz.as_ref().map(Varz::vitals),
         duration_ms: millis(duration),
         bytes: outcome.bytes,
         error: (!errors.is_empty()).then(|| errors.join("; ")),

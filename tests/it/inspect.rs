@@ -154,7 +154,9 @@ fn steady(document: &mut Value) {
         Value::Object(fields) => {
             for (name, value) in fields {
                 match name.as_str() {
-                    "taken_at" | "duration_ms" | "bytes" => *value = json!("…"),
+                    "taken_at" | "duration_ms" | "bytes" | "at" | "cpu_percent" | "memory_bytes" => {
+                        *value = json!("…")
+                    }
                     _ => steady(value),
                 }
             }
