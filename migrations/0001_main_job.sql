@@ -104,7 +104,9 @@ CREATE TABLE snapshots (
     seen          BIGINT NOT NULL,
     total         BIGINT NOT NULL,
     complete      BIGINT NOT NULL,
-    coverage      TEXT   NOT NULL
+    coverage      TEXT   NOT NULL,
+    -- one compressed document, written like those of breakdowns; empty where nobody asked for closed connections
+    closed        BLOB
 );
 
 CREATE INDEX snapshots_by_incident ON snapshots (incident_key, snapshot_key);

@@ -4,8 +4,10 @@
 //! and that is bounded too. What was not seen is part of the result.
 
 pub mod addresses;
+pub mod closed;
 pub mod instant;
 pub mod keys;
 pub mod sweep;
 pub mod tally;
 pub mod users;
+pub mod wishes;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use connwarden::app;
 use connwarden::clock::Clock;
 use connwarden::config::Config;
-use connwarden::model::breakdown::By;
 use connwarden::observe::users::UserMask;
+use connwarden::observe::wishes::Wishes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use url::Url;
@@ -51,7 +51,9 @@ pub async fn measure(report: &mut Report) {
 pub async fn peak(monitor: &str) {
     let config = Config::from_monitors(vec![Url::parse(monitor).unwrap()]);
     let observer = app::observer(&config, UserMask::new(&[7; 32]), Clock::system());
-    let snapshot = observer.sweep(&app::targets(&config.clusters[0]), &By::standard()).await;
+    let snapshot = observer
+        .sweep(&app::targets(&config.clusters[0]), &Wishes { closed: false, ..Wishes::everything() })
+        .await;
     assert!(snapshot.coverage.complete, "{:?}", snapshot.coverage);
     println!("{} {}", snapshot.coverage.seen, memory_of("self", "VmHWM"));
 }

@@ -10,6 +10,7 @@ use connwarden::config::Config;
 use connwarden::model::breakdown::By;
 use connwarden::observe::sweep::{ClusterTargets, Observer};
 use connwarden::observe::users::UserMask;
+use connwarden::observe::wishes::Wishes;
 use url::Url;
 
 use crate::harness::nats::{NEWEST, NatsServer};
@@ -158,7 +159,7 @@ impl Drop for Clients {
 
 async fn look(observer: &Observer, cluster: &ClusterTargets, expected: u64) -> Duration {
     let begun = Instant::now();
-    let snapshot = observer.sweep(cluster, &By::parse_list("application,ip").unwrap()).await;
+    let snapshot = observer.sweep(cluster, &Wishes::by(&By::parse_list("application,ip").unwrap())).await;
     let took = begun.elapsed();
     assert_eq!(snapshot.coverage.seen, expected, "{:?}", snapshot.coverage);
     took

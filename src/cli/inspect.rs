@@ -16,6 +16,7 @@ use crate::http::api::clusters::DEFAULT_BY;
 use crate::http::api::documents::BreakdownDocument;
 use crate::model::breakdown::{By, InvalidBy};
 use crate::observe::users::UserMask;
+use crate::observe::wishes::Wishes;
 
 /// Groups per table, unless it is asked for more or fewer.
 const ROWS: usize = 20;
@@ -75,7 +76,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let cluster = config::Cluster { auth, ..Config::from_monitors(servers).clusters.remove(0) };
 
     let observer = app::observer(&settings, UserMask::new(&app::random_key()?), Clock::system());
-    let snapshot = observer.sweep(&app::targets(&cluster), &arguments.by.0).await;
+    let snapshot = observer.sweep(&app::targets(&cluster), &Wishes::by(&arguments.by.0)).await;
     let default_top = if arguments.output == Output::Table { ROWS } else { DEFAULT_TOP };
     let document = BreakdownDocument::new(snapshot, &arguments.by.0, arguments.top.unwrap_or(default_top));
 

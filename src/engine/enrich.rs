@@ -8,12 +8,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::diagnose::diagnose;
 use crate::engine::{Engine, SELF};
-use crate::model::breakdown::By;
 use crate::model::diagnosis::Diagnosis;
 use crate::model::entry::{Entry, EntryKind};
 use crate::model::ids::{IncidentId, SnapshotId};
 use crate::model::printable::with_commas;
 use crate::model::snapshot::{Coverage, Snapshot};
+use crate::observe::wishes::Wishes;
 use crate::store::diagnoses::PackedDiagnosis;
 use crate::store::jobs::LeasedJob;
 use crate::store::snapshots::PackedSnapshot;
@@ -45,7 +45,7 @@ impl Engine {
         let looked = match cluster {
             Some(cluster) => {
                 let queued_at = Timestamp::from_microsecond(job.created_at)?;
-                self.look_since(cluster, &By::standard(), queued_at).await
+                self.look_since(cluster, &Wishes::everything(), queued_at).await
             }
             // the incident is gone, or no longer anybody's
             None => return self.give_up(job, id, None).await,

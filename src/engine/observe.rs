@@ -10,6 +10,7 @@ use crate::engine::Engine;
 use crate::model::breakdown::By;
 use crate::model::snapshot::Snapshot;
 use crate::observe::sweep::ClusterTargets;
+use crate::observe::wishes::Wishes;
 use crate::telemetry::metrics::LookFigures;
 
 /// A configured cluster, and the looks at it: at most one goes on, and at most one waits for its end.
@@ -28,7 +29,7 @@ struct Looks {
 /// A look that goes on or waits.
 #[derive(Debug, Clone)]
 struct Look {
-    by: Vec<By>,
+    wishes: Wishes,
     result: watch::Receiver<Option<Arc<Snapshot>>>,
 }
 
@@ -57,10 +58,10 @@ impl WatchedCluster {
 }
 
 impl Look {
-    fn new(by: &[By]) -> (Self, watch::Sender<Option<Arc<Snapshot>>>) {
+    fn new(wishes: &Wishes) -> (Self, watch::Sender<Option<Arc<Snapshot>>>) {
         let (sender, result) = watch::channel(None);
-        let mut look = Self { by: By::standard(), result };
-        look.take_on(by);
+        let mut look = Self { wishes: Wishes::by(&By::standard()), result };
+        look.take_on(wishes);
         (look, sender)
     }
 
@@ -69,16 +70,13 @@ impl Look {
         self.result.has_changed().is_ok() && self.result.borrow().is_none()
     }
 
-    fn counts(&self, by: &[By]) -> bool {
-        by.iter().all(|by| self.by.contains(by))
-    }
-
-    /// Counts by more than before, unless that is too much; whether it does.
-    fn take_on(&mut self, by: &[By]) -> bool {
-        let more: Vec<By> = by.iter().filter(|by| !self.by.contains(by)).copied().collect();
-        let fits = self.by.len() + more.len() <= By::standard().len() + MOST_CROSSINGS;
+    /// Tells more than before, unless that is too much; whether it does.
+    fn take_on(&mut self, wishes: &Wishes) -> bool {
+        let mut more = self.wishes.clone();
+        more.absorb(wishes);
+        let fits = more.by.len() <= By::standard().len() + MOST_CROSSINGS;
         if fits {
-            self.by.extend(more);
+            self.wishes = more;
         }
         fits
     }
@@ -105,10 +103,14 @@ impl Engine {
     ///
     /// No such cluster is configured.
     pub async fn look(&self, cluster: &str, by: &[By]) -> Result<Arc<Snapshot>, LookError> {
+        self.look_for(cluster, &Wishes::by(by)).await
+    }
+
+    async fn look_for(&self, cluster: &str, wishes: &Wishes) -> Result<Arc<Snapshot>, LookError> {
         let place = self.0.clusters.iter().position(|watched| watched.targets.name == cluster);
         let place = place.ok_or_else(|| LookError::UnknownCluster(cluster.to_owned()))?;
         loop {
-            match self.join_or_begin(place, by) {
+            match self.join_or_begin(place, wishes) {
                 Place::In(mut look) => {
                     return look.end().await.ok_or_else(|| LookError::CutShort(cluster.to_owned()));
                 }
@@ -126,41 +128,42 @@ impl Engine {
     pub(super) async fn look_since(
         &self,
         cluster: &str,
-        by: &[By],
+        wishes: &Wishes,
         since: Timestamp,
     ) -> Result<Arc<Snapshot>, LookError> {
         let watched = self.0.clusters.iter().find(|watched| watched.targets.name == cluster);
-        let last =
-            watched.and_then(|watched| watched.looks().going_on.clone()).filter(|look| look.counts(by));
+        let last = watched
+            .and_then(|watched| watched.looks().going_on.clone())
+            .filter(|look| look.wishes.include(wishes));
         let last = last.and_then(|look| look.result.borrow().clone());
         // a clock that was set back makes none recent
         let recent = since..=self.0.clock.now();
         match last.filter(|last| last.coverage.complete && recent.contains(&last.taken_at)) {
             Some(last) => Ok(last),
-            None => self.look(cluster, by).await,
+            None => self.look_for(cluster, wishes).await,
         }
     }
 
-    /// Finds a look that counts by `by`, or lets one begin: at once, or when the one that goes on has ended.
-    fn join_or_begin(&self, place: usize, by: &[By]) -> Place {
+    /// Finds a look that tells what is wished for, or lets one begin: at once, or when the one that goes on has ended.
+    fn join_or_begin(&self, place: usize, wishes: &Wishes) -> Place {
         let mut looks = self.0.clusters[place].looks();
         if let Some(look) = looks.waiting.as_mut() {
-            return if look.take_on(by) { Place::In(look.clone()) } else { Place::Behind(look.clone()) };
+            return if look.take_on(wishes) { Place::In(look.clone()) } else { Place::Behind(look.clone()) };
         }
         match looks.going_on.clone().filter(Look::is_open) {
-            Some(look) if look.counts(by) => Place::In(look),
+            Some(look) if look.wishes.include(wishes) => Place::In(look),
             Some(before) => {
-                let (look, sender) = Look::new(by);
+                let (look, sender) = Look::new(wishes);
                 looks.waiting = Some(look.clone());
                 self.0.looks.spawn(self.clone().look_after(before, place, sender));
                 Place::In(look)
             }
             None => {
-                let (look, sender) = Look::new(by);
+                let (look, sender) = Look::new(wishes);
                 looks.going_on = Some(look.clone());
-                let (engine, by) = (self.clone(), look.by.clone());
+                let (engine, wishes) = (self.clone(), look.wishes.clone());
                 self.0.looks.spawn(async move {
-                    let snapshot = engine.sweep(&engine.0.clusters[place].targets, &by).await;
+                    let snapshot = engine.sweep(&engine.0.clusters[place].targets, &wishes).await;
                     let _ = sender.send(Some(Arc::new(snapshot)));
                 });
                 Place::In(look)
@@ -172,19 +175,19 @@ impl Engine {
     async fn look_after(self, mut before: Look, place: usize, sender: watch::Sender<Option<Arc<Snapshot>>>) {
         before.end().await;
         let watched = &self.0.clusters[place];
-        let by = {
+        let wishes = {
             let mut looks = watched.looks();
             // from now on nobody can add to it
             looks.going_on = looks.waiting.take();
-            looks.going_on.as_ref().map(|look| look.by.clone()).unwrap_or_default()
+            looks.going_on.as_ref().map(|look| look.wishes.clone()).unwrap_or_default()
         };
-        let snapshot = self.sweep(&watched.targets, &by).await;
+        let snapshot = self.sweep(&watched.targets, &wishes).await;
         let _ = sender.send(Some(Arc::new(snapshot)));
     }
 
     /// Looks at a cluster and takes in what that shows of its servers.
-    async fn sweep(&self, targets: &ClusterTargets, by: &[By]) -> Snapshot {
-        let snapshot = self.0.observer.sweep(targets, by).await;
+    async fn sweep(&self, targets: &ClusterTargets, wishes: &Wishes) -> Snapshot {
+        let snapshot = self.0.observer.sweep(targets, wishes).await;
         let coverage = &snapshot.coverage;
         self.0.metrics.sweep(&LookFigures {
             cluster: &targets.name,

@@ -12,20 +12,34 @@ use utoipa::ToSchema;
 pub struct ClosedConnections {
     /// What each server that answered remembers.
     pub servers: Vec<ClosedRing>,
+    /// What went wrong on the others: what was tried, on which server, and why it failed. The look is complete without
+    /// them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
     /// How many there are in all.
     pub closed: u64,
     /// How many of them were refused: a limit was reached or they could not authenticate.
     pub refused: u64,
     /// By reason as the server writes it, most first.
     pub reasons: Vec<ReasonCount>,
-    /// By application, most first; those refused before they said their name are unnamed.
+    /// By application, the 200 with most of them, most first; those refused before they said their name are unnamed.
     pub applications: Vec<ClosedGroup>,
-    /// By client address, most first.
+    /// By client address, the 200 with most of them, most first.
     pub ips: Vec<ClosedGroup>,
-    /// By account, most first.
+    /// By account, the 200 with most of them, most first; those refused before they had one are in `(no account)`.
     pub accounts: Vec<ClosedGroup>,
     /// By the minute in which they ended, oldest first, at most the last 120 of them.
     pub per_minute: Vec<ClosedMinute>,
+}
+
+impl ClosedConnections {
+    /// Keeps the `top` largest groups of each kind; `closed` and `refused` go on counting all.
+    pub fn top(mut self, top: usize) -> Self {
+        for groups in [&mut self.applications, &mut self.ips, &mut self.accounts] {
+            groups.truncate(top);
+        }
+        self
+    }
 }
 
 /// What one server remembers of its closed connections.
@@ -35,7 +49,8 @@ pub struct ClosedRing {
     pub server: String,
     /// How many it listed.
     pub listed: u64,
-    /// Whether its ring was full, so that older ones are forgotten.
+    /// Whether its ring was full, so that older ones are forgotten: it listed as many as a ring usually holds (10,000),
+    /// or far fewer than have ended since the server started.
     pub full: bool,
     /// When the oldest of them ended.
     pub reaches_back_to: Option<Timestamp>,
@@ -68,7 +83,7 @@ pub struct ClosedGroup {
     pub refused: u64,
     /// How many of them were accepted and ended within ten seconds.
     pub short_lived: u64,
-    /// How long half of the accepted ones lasted at most, in seconds.
+    /// How long half of the accepted ones lasted at most, in seconds; up to an eighth too much, never too little.
     pub median_lifetime_s: Option<f64>,
     /// The most common reason.
     pub top_reason: String,

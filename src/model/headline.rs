@@ -152,6 +152,7 @@ mod tests {
                 (By::crossed(Dimension::Application, Dimension::Server), breakdown(crossed.to_vec())),
             ]
             .into(),
+            closed: None,
         };
         let told = |server| Holder::find(&snapshot, server).map(|holder| holder.to_string());
         assert_eq!(told(None).as_deref(), Some("60 % are orders"));

@@ -6,6 +6,7 @@ use url::Url;
 use utoipa::ToSchema;
 
 use crate::model::breakdown::Breakdowns;
+use crate::model::closed::ClosedConnections;
 use crate::model::vitals::ServerVitals;
 
 /// One look at a cluster.
@@ -19,6 +20,9 @@ pub struct Snapshot {
     pub coverage: Coverage,
     /// What was seen.
     pub breakdowns: Breakdowns,
+    /// What the servers remember of connections that ended or were refused; only where it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<ClosedConnections>,
 }
 
 /// How much of a cluster a snapshot holds, and what the look cost.

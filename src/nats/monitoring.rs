@@ -3,10 +3,11 @@
 //! Connections are kept alive: at its descriptor limit a server no longer accepts new ones, but goes on answering
 //! those it has. Nothing here follows redirects: whoever answers must be the server that was asked.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use tokio::time::Sleep;
 use url::Url;
 
 use crate::model::printable::excerpt;
@@ -21,6 +22,10 @@ pub const PAGE_LIMIT: u64 = 1_000_000;
 
 /// How long `/varz` may take, however patient the settings are.
 pub const VARZ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the list of closed connections may take, however patient the settings are: it is the first thing that is
+/// asked of a server, and all else waits for it.
+pub const CLOSED_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The largest `/varz` that is accepted, in bytes.
 const LARGEST_VARZ: u64 = 1024 * 1024;
@@ -170,28 +175,58 @@ impl MonitoringClient {
                 query.push(("offset", &offset));
             }
             let url = endpoint(server, "connz", &query);
-            let mut reader = ConnzReader::default();
-            let page = self.connz_page(&url, auth, &mut reader, &mut outcome.bytes, &mut each);
-            let ended = tokio::select! {
-                ended = page => ended,
-                () = &mut deadline => Err(MonitoringCause::Timeout(self.settings.timeout)),
-            };
             let read_before = outcome.envelope.read;
-            // what arrived in full stands, however the reply ended
-            let whole = reader.finish(&mut each).map_err(MonitoringCause::Connz);
-            let ended = ended.and_then(|()| whole.map(|_| ()));
-            let page = reader.envelope().clone();
+            let timeout = self.settings.timeout;
+            let page = self.page(url, auth, (timeout, deadline.as_mut()), &mut outcome, &mut each).await;
             outcome.envelope = Envelope { read: read_before + page.read, ..page };
-            if let Err(cause) = ended {
-                outcome.error = Some(MonitoringError { url, cause });
+            if outcome.error.is_some() {
                 return outcome;
             }
             // a server that claims more than it lists would be asked for ever: an empty page ends it
             let more = outcome.envelope.total.is_some_and(|total| total > outcome.envelope.read);
-            if !more || page.read < PAGE_LIMIT {
+            if !more || outcome.envelope.read - read_before < PAGE_LIMIT {
                 return outcome;
             }
         }
+    }
+
+    /// Reads what a server remembers of its closed connections, one page, and hands each of them to `each` while the
+    /// bytes arrive.
+    pub async fn closed(
+        &self,
+        server: &Url,
+        auth: Option<&RemoteAuth>,
+        mut each: impl FnMut(&Envelope, &Connection<'_>),
+    ) -> ConnzOutcome {
+        let limit = PAGE_LIMIT.to_string();
+        let url = endpoint(server, "connz", &[("state", "closed"), ("auth", "1"), ("limit", &limit)]);
+        let timeout = self.settings.timeout.min(CLOSED_TIMEOUT);
+        let deadline = pin!(tokio::time::sleep(timeout));
+        let mut outcome = ConnzOutcome::default();
+        outcome.envelope = self.page(url, auth, (timeout, deadline), &mut outcome, &mut each).await;
+        outcome
+    }
+
+    /// Reads one page until the deadline that is so long after the beginning. What arrived in full stands, however the
+    /// reply ended.
+    async fn page(
+        &self,
+        url: Url,
+        auth: Option<&RemoteAuth>,
+        (timeout, deadline): (Duration, Pin<&mut Sleep>),
+        outcome: &mut ConnzOutcome,
+        each: &mut impl FnMut(&Envelope, &Connection<'_>),
+    ) -> Envelope {
+        let mut reader = ConnzReader::default();
+        let page = self.connz_page(&url, auth, &mut reader, &mut outcome.bytes, each);
+        let ended = tokio::select! {
+            ended = page => ended,
+            () = deadline => Err(MonitoringCause::Timeout(timeout)),
+        };
+        let whole = reader.finish(each).map_err(MonitoringCause::Connz);
+        let ended = ended.and_then(|()| whole.map(|_| ()));
+        outcome.error = ended.err().map(|cause| MonitoringError { url, cause });
+        reader.envelope().clone()
     }
 
     async fn connz_page(

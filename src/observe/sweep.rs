@@ -4,18 +4,22 @@ use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::task::JoinSet;
 use url::Url;
 
 use crate::clock::Clock;
 use crate::model::application::ApplicationRules;
-use crate::model::breakdown::By;
+use crate::model::closed::{ClosedConnections, ClosedRing};
 use crate::model::remote_auth::RemoteAuth;
 use crate::model::snapshot::{Coverage, ServerCoverage, Snapshot};
+use crate::nats::connz::{Connection, Envelope};
 use crate::nats::monitoring::{ConnzOutcome, MonitoringClient, MonitoringError};
 use crate::nats::varz::Varz;
+use crate::observe::closed::ClosedTally;
 use crate::observe::tally::{ServerFacts, Tally, TallyRules};
 use crate::observe::users::UserMask;
+use crate::observe::wishes::Wishes;
 
 /// The servers of one cluster, and how to ask them.
 #[derive(Debug, Clone)]
@@ -42,6 +46,13 @@ pub struct Observer {
 struct ServerSweep {
     coverage: ServerCoverage,
     tally: Tally,
+    closed: Option<ClosedSweep>,
+}
+
+/// What one server remembers of its closed connections, as far as it let us see that.
+struct ClosedSweep {
+    tally: ClosedTally,
+    error: Option<MonitoringError>,
 }
 
 impl Observer {
@@ -56,14 +67,14 @@ impl Observer {
         Self { client, applications, users, idle_after, clock }
     }
 
-    /// Looks at every server of a cluster and counts its connections by each of `by`.
+    /// Looks at every server of a cluster, and counts what it is wished to tell.
     ///
     /// Always answers: what could not be seen is said in the snapshot's coverage.
     #[tracing::instrument(name = "observe.cluster.sweep", skip_all, fields(cluster = %cluster.name))]
-    pub async fn sweep(&self, cluster: &ClusterTargets, by: &[By]) -> Snapshot {
+    pub async fn sweep(&self, cluster: &ClusterTargets, wishes: &Wishes) -> Snapshot {
         let (taken_at, stopwatch) = (self.clock.now(), self.clock.stopwatch());
         let rules = TallyRules {
-            by: by.to_vec(),
+            by: wishes.by.clone(),
             applications: self.applications.clone(),
             users: self.users.clone(),
             idle_after_us: i64::try_from(self.idle_after.as_micros()).unwrap_or(i64::MAX),
@@ -74,13 +85,17 @@ impl Observer {
         for (place, server) in cluster.servers.iter().enumerate() {
             let (observer, rules, server, auth) =
                 (self.clone(), rules.clone(), server.clone(), cluster.auth.clone());
-            sweeps.spawn(async move { (place, observer.sweep_server(&server, auth.as_ref(), &rules).await) });
+            let closed = wishes.closed;
+            sweeps.spawn(async move {
+                (place, observer.sweep_server(&server, auth.as_ref(), &rules, closed).await)
+            });
         }
         // in the order of the configuration, so that the same cluster gives the same document
         let mut done = sweeps.join_all().await;
         done.sort_by_key(|(place, _)| *place);
 
         let mut all: Option<Tally> = None;
+        let mut closed = wishes.closed.then(|| ClosedCluster::new(&rules, taken_at));
         let mut servers = Vec::with_capacity(done.len());
         for (_, mut sweep) in done {
             // one server under two addresses is counted once
@@ -91,6 +106,9 @@ impl Observer {
                 sweep.coverage = sweep.coverage.counted_as(twin);
                 servers.push(sweep.coverage);
                 continue;
+            }
+            if let (Some(all), Some(closed)) = (&mut closed, sweep.closed) {
+                all.absorb(&sweep.coverage, closed);
             }
             servers.push(sweep.coverage);
             match &mut all {
@@ -103,6 +121,7 @@ impl Observer {
             taken_at,
             coverage: Coverage::of(servers, millis(stopwatch.elapsed())),
             breakdowns: all.map(Tally::into_breakdowns).unwrap_or_default(),
+            closed: closed.map(ClosedCluster::into_closed),
         }
     }
 
@@ -115,8 +134,24 @@ impl Observer {
         self.client.varz(server, auth).await
     }
 
-    async fn sweep_server(&self, server: &Url, auth: Option<&RemoteAuth>, rules: &TallyRules) -> ServerSweep {
+    async fn sweep_server(
+        &self,
+        server: &Url,
+        auth: Option<&RemoteAuth>,
+        rules: &TallyRules,
+        closed: bool,
+    ) -> ServerSweep {
         let stopwatch = self.clock.stopwatch();
+        let mut bytes = 0;
+        let closed = if closed {
+            let mut tally = ClosedTally::new(rules, self.clock.now().as_microsecond());
+            let each = |envelope: &Envelope, connection: &Connection<'_>| tally.add(envelope, connection);
+            let outcome = self.client.closed(server, auth, each).await;
+            bytes += outcome.bytes;
+            Some(ClosedSweep { tally, error: outcome.error })
+        } else {
+            None
+        };
         let varz = self.client.varz(server, auth).await;
         let facts = ServerFacts {
             name: match &varz {
@@ -134,8 +169,36 @@ impl Observer {
                 self.client.connz(server, auth, |envelope, connection| tally.add(envelope, connection)).await
             }
         };
-        let coverage = coverage(server, varz, outcome, stopwatch.elapsed());
-        ServerSweep { coverage, tally }
+        let mut coverage = coverage(server, varz, outcome, stopwatch.elapsed());
+        coverage.bytes = coverage.bytes.saturating_add(bytes);
+        ServerSweep { coverage, tally, closed }
+    }
+}
+
+/// What the servers of a cluster remember of their closed connections.
+struct ClosedCluster {
+    tally: ClosedTally,
+    servers: Vec<ClosedRing>,
+    errors: Vec<String>,
+}
+
+impl ClosedCluster {
+    fn new(rules: &TallyRules, now: Timestamp) -> Self {
+        let tally = ClosedTally::new(rules, now.as_microsecond());
+        Self { tally, servers: Vec::new(), errors: Vec::new() }
+    }
+
+    fn absorb(&mut self, server: &ServerCoverage, sweep: ClosedSweep) {
+        let ring = sweep.tally.ring(server.display_name(), server.vitals.as_ref());
+        if sweep.error.is_none() || ring.listed > 0 {
+            self.servers.push(ring);
+        }
+        self.errors.extend(sweep.error.map(|error| error.to_string()));
+        self.tally.absorb(sweep.tally);
+    }
+
+    fn into_closed(self) -> ClosedConnections {
+        self.tally.into_closed(self.servers, self.errors)
     }
 }
 

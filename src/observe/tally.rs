@@ -107,9 +107,7 @@ impl Tally {
             Sighting::of(connection, now_us, self.rules.idle_after_us, address.map(|it| it.ip.hash));
         self.total.add(&sighting, &mut self.budget);
 
-        let name = connection.name.as_deref().or(connection.mqtt_client.as_deref()).map(clip);
-        // a name of blanks names nobody
-        let name = name.filter(|name| !name.chars().all(char::is_whitespace));
+        let name = client_name(connection);
         let name_key = name.filter(|_| wants(Dimension::Application) || wants(Dimension::Name)).map(key);
         let application = name_key
             .filter(|_| wants(Dimension::Application))
@@ -171,15 +169,22 @@ impl Tally {
     }
 }
 
+/// What a client calls itself.
+pub(super) fn client_name<'a>(connection: &'a Connection<'_>) -> Option<&'a str> {
+    let name = connection.name.as_deref().or(connection.mqtt_client.as_deref()).map(clip);
+    // a name of blanks names nobody
+    name.filter(|name| !name.chars().all(char::is_whitespace))
+}
+
 /// The applications of names, each worked out once.
 #[derive(Debug, Default)]
-struct Applications {
+pub(super) struct Applications {
     /// Names with their applications.
     known: HashTable<(KeptKey, KeptKey)>,
 }
 
 impl Applications {
-    fn get(&mut self, name: Key<'_>, rules: &TallyRules) -> Key<'_> {
+    pub(super) fn get(&mut self, name: Key<'_>, rules: &TallyRules) -> Key<'_> {
         if self.known.len() >= NAMES_REMEMBERED {
             self.known.clear();
         }

@@ -1,8 +1,12 @@
-//! Snapshots and their breakdowns, each breakdown one compressed document.
+//! Snapshots and their breakdowns, each breakdown one compressed document; and what was seen of closed connections,
+//! another.
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sqlx::QueryBuilder;
 
 use crate::model::breakdown::{Breakdown, Breakdowns, By};
+use crate::model::closed::ClosedConnections;
 use crate::model::ids::{IncidentId, SnapshotId};
 use crate::model::snapshot::{Coverage, Snapshot};
 use crate::store::{Conn, StoreError, corrupt, from_json, instant, parse, to_i64, to_json};
@@ -54,18 +58,27 @@ pub struct PackedSnapshot<'a> {
     coverage: String,
     /// What each breakdown is by, and its compressed document.
     documents: Vec<(String, Vec<u8>)>,
+    /// The compressed document of closed connections.
+    closed: Option<Vec<u8>>,
 }
 
 impl<'a> PackedSnapshot<'a> {
-    /// Writes and compresses the breakdowns of a snapshot. Takes its time: not inside a transaction.
+    /// Writes and compresses what a snapshot has seen. Takes its time: not inside a transaction.
     pub fn pack(snapshot: &'a Snapshot) -> Self {
-        let documents = snapshot.breakdowns.iter().map(|(by, breakdown)| {
-            let document = zstd::encode_all(to_json(breakdown).as_bytes(), COMPRESSION_LEVEL)
-                .expect("compressing memory into memory cannot fail");
-            (by.to_string(), document)
-        });
-        Self { snapshot, coverage: to_json(&snapshot.coverage), documents: documents.collect() }
+        let documents =
+            snapshot.breakdowns.iter().map(|(by, breakdown)| (by.to_string(), compress(breakdown)));
+        Self {
+            snapshot,
+            coverage: to_json(&snapshot.coverage),
+            documents: documents.collect(),
+            closed: snapshot.closed.as_ref().map(compress),
+        }
     }
+}
+
+fn compress(document: &impl Serialize) -> Vec<u8> {
+    zstd::encode_all(to_json(document).as_bytes(), COMPRESSION_LEVEL)
+        .expect("compressing memory into memory cannot fail")
 }
 
 /// Keeps a snapshot of an incident.
@@ -80,11 +93,11 @@ pub async fn insert(
     incident: IncidentId,
     packed: PackedSnapshot<'_>,
 ) -> Result<(), StoreError> {
-    let PackedSnapshot { snapshot, coverage, documents } = packed;
+    let PackedSnapshot { snapshot, coverage, documents, closed } = packed;
     let snapshot_key: i64 = sqlx::query_scalar(
         "INSERT INTO snapshots
-                (snapshot_id, incident_key, cluster, taken_at, seen, total, complete, coverage)
-         VALUES ($1, (SELECT incident_key FROM incidents WHERE incident_id = $2), $3, $4, $5, $6, $7, $8)
+                (snapshot_id, incident_key, cluster, taken_at, seen, total, complete, coverage, closed)
+         VALUES ($1, (SELECT incident_key FROM incidents WHERE incident_id = $2), $3, $4, $5, $6, $7, $8, $9)
          RETURNING snapshot_key",
     )
     .bind(id.to_string())
@@ -95,6 +108,7 @@ pub async fn insert(
     .bind(to_i64(snapshot.coverage.total))
     .bind(i64::from(snapshot.coverage.complete))
     .bind(coverage)
+    .bind(closed)
     .fetch_one(&mut *conn)
     .await?;
 
@@ -186,10 +200,36 @@ pub async fn list_breakdowns(
         .collect()
 }
 
+/// Finds what a snapshot has seen of closed connections, if it was asked for.
+///
+/// # Errors
+///
+/// The database refused, or holds what cannot be read.
+pub async fn find_closed(conn: &mut Conn, id: SnapshotId) -> Result<Option<ClosedConnections>, StoreError> {
+    let document: Option<Vec<u8>> = sqlx::query_scalar(
+        "SELECT closed
+           FROM snapshots
+          WHERE snapshot_id = $1",
+    )
+    .bind(id.to_string())
+    .fetch_optional(conn)
+    .await?
+    .flatten();
+    document.map(|document| decompress("snapshots", "closed", &document)).transpose()
+}
+
 fn read_breakdown(format: i64, document: &[u8]) -> Result<Breakdown, StoreError> {
     if format != FORMAT {
         return Err(corrupt("breakdowns", "format", format));
     }
-    let json = zstd::decode_all(document).map_err(|error| corrupt("breakdowns", "document", error))?;
-    serde_json::from_slice(&json).map_err(|error| corrupt("breakdowns", "document", error))
+    decompress("breakdowns", "document", document)
+}
+
+fn decompress<T: DeserializeOwned>(
+    table: &'static str,
+    column: &'static str,
+    document: &[u8],
+) -> Result<T, StoreError> {
+    let json = zstd::decode_all(document).map_err(|error| corrupt(table, column, error))?;
+    serde_json::from_slice(&json).map_err(|error| corrupt(table, column, error))
 }

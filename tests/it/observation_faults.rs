@@ -108,7 +108,8 @@ async fn a_reply_that_is_too_large_is_not_read_to_its_end() {
         format!("{{\"connections\":[{}", "{\"cid\":1,\"name\":\"orders\"},".repeat(LARGEST_REPLY / 20));
     let look = look_at(varz(), Answer::cut_short(&endless, 5 << 30), LONG).await;
     assert_snapshot!(look.error, @"GET http://nats-1:8222/connz?auth=1&limit=1000000: the reply is larger than 65536 bytes");
-    assert!(look.incident["coverage"]["bytes"].as_u64().unwrap() < 2 * LARGEST_REPLY as u64);
+    // of closed connections and of open ones
+    assert!(look.incident["coverage"]["bytes"].as_u64().unwrap() < 4 * LARGEST_REPLY as u64);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,13 +172,13 @@ async fn a_look_is_tried_five_times_in_growing_pauses() {
         app.run_jobs().await;
         assert_eq!(
             fake.requests(),
-            ["/varz", "/connz"].repeat(looks),
+            ["/connz", "/varz", "/connz"].repeat(looks),
             "before the pause of {pause} s is over"
         );
         app.advance(Duration::from_secs(1));
         app.run_jobs().await;
     }
-    assert_eq!(fake.requests(), ["/varz", "/connz"].repeat(5));
+    assert_eq!(fake.requests(), ["/connz", "/varz", "/connz"].repeat(5));
     let incident = app.get(&format!("/api/v1/incidents/{id}")).await.json();
     let entries: Vec<String> =
         entries(&incident).skip(2).map(|(kind, text)| format!("{kind}: {text}")).collect();

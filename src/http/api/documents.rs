@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use crate::model::alert::{AlertStatus, ValueSource};
 use crate::model::breakdown::{Breakdown, Breakdowns, By};
+use crate::model::closed::ClosedConnections;
 use crate::model::diagnosis::Diagnosis;
 use crate::model::entry::Entry;
 use crate::model::ids::{IncidentId, NotificationId, SnapshotId};
@@ -81,6 +82,10 @@ pub struct IncidentDocument {
     /// What the look that is shown has seen, by dimension or crossing of two.
     #[schema(value_type = BTreeMap<String, Breakdown>)]
     pub breakdowns: Breakdowns,
+    /// What the servers remembered in the look that is shown of connections that ended or were refused; `null` before
+    /// the first.
+    #[serde(default)]
+    pub closed: Option<ClosedConnections>,
     /// What the look that is shown and everything beside it say about who, since when and why; `null` before the first.
     #[serde(default)]
     pub diagnosis: Option<Diagnosis>,

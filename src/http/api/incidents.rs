@@ -45,7 +45,7 @@ pub struct ListQuery {
 pub struct ShowQuery {
     /// Which breakdowns to show, a comma list; every one that was stored unless given.
     pub by: Option<String>,
-    /// Groups per breakdown; 100 unless given.
+    /// Groups per breakdown, and of each kind of closed connections; 100 unless given.
     pub top: Option<usize>,
     /// The look to show; the latest unless given.
     #[param(value_type = Option<String>)]
@@ -168,6 +168,11 @@ pub async fn get_document(
         Some(shown) => snapshots::list_breakdowns(&mut conn, shown.id, by.as_deref()).await?,
         None => Default::default(),
     };
+    let closed = match shown {
+        Some(shown) => snapshots::find_closed(&mut conn, shown.id).await?,
+        None => None,
+    };
+    let top = query.top.unwrap_or(usual_top);
 
     let (snapshot, taken_at) = shown.map(|shown| (shown.id, shown.taken_at)).unzip();
     let coverage = shown.map(|shown| shown.coverage.clone());
@@ -181,7 +186,8 @@ pub async fn get_document(
         snapshot,
         taken_at,
         coverage,
-        breakdowns: top_of(breakdowns, query.top.unwrap_or(usual_top)),
+        breakdowns: top_of(breakdowns, top),
+        closed: closed.map(|closed| closed.top(top)),
         diagnosis,
         timeline,
         notifications: notifications.into_iter().map(NotificationDocument::from).collect(),

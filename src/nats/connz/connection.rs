@@ -63,6 +63,12 @@ pub struct Connection<'a> {
     /// Who signed the user: set in operator mode and behind an authorisation callout.
     #[serde(borrow, default, deserialize_with = "text")]
     pub issuer_key: Option<Cow<'a, str>>,
+    /// Of a closed connection: when it ended, RFC 3339.
+    #[serde(borrow, default, deserialize_with = "text")]
+    pub stop: Option<Cow<'a, str>>,
+    /// Of a closed connection: why it ended, such as `Client Closed`.
+    #[serde(borrow, default, deserialize_with = "text")]
+    pub reason: Option<Cow<'a, str>>,
     /// The MQTT client id; MQTT clients have no name.
     #[serde(borrow, default, deserialize_with = "text")]
     pub mqtt_client: Option<Cow<'a, str>>,

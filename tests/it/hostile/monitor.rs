@@ -8,6 +8,7 @@ use connwarden::config::Config;
 use connwarden::model::breakdown::By;
 use connwarden::model::snapshot::Snapshot;
 use connwarden::observe::users::UserMask;
+use connwarden::observe::wishes::Wishes;
 use insta::assert_snapshot;
 
 use super::{HOSTILE, assert_harmless};
@@ -299,7 +300,7 @@ async fn look_at(fake: &FakeMonitor, settings: impl Fn(&mut Config)) -> Snapshot
     settings(&mut config);
     let observer = app::observer(&config, UserMask::new(&[7; 32]), Clock::system());
     let by = By::parse_list("name").unwrap();
-    observer.sweep(&app::targets(&config.clusters[0]), &by).await
+    observer.sweep(&app::targets(&config.clusters[0]), &Wishes::by(&by)).await
 }
 
 /// What went wrong, with a name in place of the port of today.

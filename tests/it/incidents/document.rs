@@ -91,7 +91,7 @@ async fn the_document_tells_everything() {
             "total": 10,
             "complete": true,
             "duration_ms": 0,
-            "bytes": 5943,
+            "bytes": 11886,
             "servers": [
               {
                 "url": "http://nats-1.example:8222/",
@@ -132,7 +132,7 @@ async fn the_document_tells_everything() {
                   "out_bytes": 2252
                 },
                 "duration_ms": 0,
-                "bytes": 5943,
+                "bytes": 11886,
                 "error": null
               }
             ]
@@ -146,7 +146,7 @@ async fn the_document_tells_everything() {
         "total": 10,
         "complete": true,
         "duration_ms": 0,
-        "bytes": 5943,
+        "bytes": 11886,
         "servers": [
           {
             "url": "http://nats-1.example:8222/",
@@ -187,7 +187,7 @@ async fn the_document_tells_everything() {
               "out_bytes": 2252
             },
             "duration_ms": 0,
-            "bytes": 5943,
+            "bytes": 11886,
             "error": null
           }
         ]
@@ -264,6 +264,32 @@ async fn the_document_tells_everything() {
             "distinct_ips_exact": true
           }
         }
+      },
+      "closed": {
+        "servers": [
+          {
+            "server": "labA",
+            "listed": 0,
+            "full": false,
+            "reaches_back_to": null,
+            "at": "2026-11-23T08:28:35.255132Z"
+          }
+        ],
+        "closed": 0,
+        "refused": 0,
+        "reasons": [],
+        "applications": [],
+        "ips": [],
+        "accounts": [],
+        "per_minute": []
+      },
+      "diagnosis": {
+        "made_at": "2026-11-24T09:00:00Z",
+        "headline": "10 connections on labA; 20 % are orders; 1 have no name",
+        "findings": [],
+        "culprits": [],
+        "steps": [],
+        "recommendations": []
       },
       "timeline": [
         {
