@@ -134,11 +134,9 @@ impl ClosedTally {
 
     /// What the server remembers, once everything is counted. `vitals`, asked for afterwards, tell whether that is all.
     pub fn ring(&self, server: &str, vitals: Option<&ServerVitals>) -> ClosedRing {
-        // its size is told nowhere; some more may have ended since
-        let ended = vitals.and_then(|vitals| {
-            let left = vitals.connections.saturating_add(vitals.leafnodes.unwrap_or(0));
-            Some(vitals.total_connections?.saturating_sub(left))
-        });
+        // its size is told nowhere; some more may have ended since. Neither count has leafnodes, the list may
+        let ended =
+            vitals.and_then(|vitals| Some(vitals.total_connections?.saturating_sub(vitals.connections)));
         let forgotten = ended.is_some_and(|ended| ended > self.closed.saturating_mul(2).saturating_add(100));
         ClosedRing {
             server: server.to_owned(),

@@ -1,5 +1,6 @@
 //! A sweep: every server of a cluster asked at once, and what each let us see.
 
+use std::collections::HashSet;
 use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::model::application::ApplicationRules;
 use crate::model::closed::{ClosedConnections, ClosedRing};
 use crate::model::remote_auth::RemoteAuth;
 use crate::model::snapshot::{Coverage, ServerCoverage, Snapshot};
+use crate::model::vitals::ServerVitals;
 use crate::nats::connz::{Connection, Envelope};
 use crate::nats::monitoring::{ConnzOutcome, MonitoringClient, MonitoringError};
 use crate::nats::varz::Varz;
@@ -134,6 +136,39 @@ impl Observer {
         self.client.varz(server, auth).await
     }
 
+    /// Asks every server of a cluster at once what it says of its configuration, its resources and its counters: by
+    /// what the server is called (its URL where it does not say), in the order of the configuration. One server under
+    /// two addresses is told once.
+    ///
+    /// Two of these some time apart, or one and the vitals of an earlier look, make a
+    /// [`Churn`](crate::model::vitals::Churn).
+    #[tracing::instrument(name = "observe.cluster.vitals", skip_all, fields(cluster = %cluster.name))]
+    pub async fn vitals(
+        &self,
+        cluster: &ClusterTargets,
+    ) -> Vec<(String, Result<ServerVitals, MonitoringError>)> {
+        let mut asked = JoinSet::new();
+        for (place, server) in cluster.servers.iter().enumerate() {
+            let (observer, server, auth) = (self.clone(), server.clone(), cluster.auth.clone());
+            asked.spawn(async move {
+                let varz = observer.varz(&server, auth.as_ref()).await;
+                (place, server, varz)
+            });
+        }
+        let mut answers = asked.join_all().await;
+        answers.sort_by_key(|(place, ..)| *place);
+        let mut told = HashSet::new();
+        let first = answers.into_iter().filter(|(_, _, varz)| {
+            varz.as_ref()
+                .map_or(true, |varz| varz.server_id.is_empty() || told.insert(varz.server_id.clone()))
+        });
+        first
+            .map(|(_, server, varz)| {
+                (server_name(&server, varz.as_ref().ok()), varz.map(|varz| varz.vitals()))
+            })
+            .collect()
+    }
+
     async fn sweep_server(
         &self,
         server: &Url,
@@ -154,10 +189,7 @@ impl Observer {
         };
         let varz = self.client.varz(server, auth).await;
         let facts = ServerFacts {
-            name: match &varz {
-                Ok(varz) if !varz.server_name.is_empty() => varz.server_name.clone(),
-                _ => server.as_str().trim_end_matches('/').to_owned(),
-            },
+            name: server_name(server, varz.as_ref().ok()),
             since_2_11: varz.as_ref().is_ok_and(Varz::redacts_tokens),
             now_us: self.clock.now().as_microsecond(),
         };
@@ -200,6 +232,12 @@ impl ClosedCluster {
     fn into_closed(self) -> ClosedConnections {
         self.tally.into_closed(self.servers, self.errors)
     }
+}
+
+/// What to call a server: its name, else where it is.
+fn server_name(server: &Url, varz: Option<&Varz>) -> String {
+    let named = varz.map(|varz| varz.server_name.as_str()).filter(|name| !name.is_empty());
+    named.unwrap_or_else(|| server.as_str().trim_end_matches('/')).to_owned()
 }
 
 fn coverage(

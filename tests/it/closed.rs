@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use connwarden::config::Config;
 use serde_json::{Value, json};
 
-use crate::harness::eventually;
 use crate::harness::fake::{Answer, FakeMonitor};
 use crate::harness::fixture;
 use crate::harness::nats::{ACCOUNTS, NEWEST, NatsServer, OLDER};
 use crate::harness::test_app::TestApp;
+use crate::harness::{eventually, http};
 use crate::swarm::{ClientSpec, Options, Swarm};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,7 +146,7 @@ async fn look(app: &TestApp) -> Value {
 async fn ended(nats: &NatsServer, reason: &str) {
     let page = nats.monitor.join("connz?state=closed").unwrap();
     eventually("a connection that has ended", async || {
-        let text = reqwest::get(page.clone()).await.ok()?.text().await.ok()?;
+        let text = http().get(page.clone()).send().await.ok()?.text().await.ok()?;
         text.contains(reason).then_some(())
     })
     .await;

@@ -41,6 +41,7 @@ mod sharing;
 mod torture;
 mod ui;
 mod users;
+mod vitals;
 
 mod storms;
 #[path = "../swarm/swarm.rs"]
