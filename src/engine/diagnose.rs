@@ -26,6 +26,7 @@ impl Engine {
             at: self.0.clock.now(),
             opened_at: incident.opened_at,
             alerts: alerts.collect(),
+            applications: self.0.observer.applications().clone(),
             snapshot,
             churn: Vec::new(),
             history: Looked::Unseen("no samples are kept yet".to_owned()),

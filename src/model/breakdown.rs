@@ -326,6 +326,9 @@ pub struct Figures {
     pub idle: u64,
     /// Idle connections that have not sent or received one message since they connected.
     pub idle_without_traffic: u64,
+    /// Connections that have not sent or received one message since they connected, idle or not.
+    #[serde(default)]
+    pub without_traffic: u64,
     /// Bytes the server has not been able to send yet.
     pub pending_bytes: u64,
     /// Messages received from the clients.
@@ -355,6 +358,7 @@ impl Figures {
         self.subscriptions = self.subscriptions.saturating_add(more.subscriptions);
         self.idle = self.idle.saturating_add(more.idle);
         self.idle_without_traffic = self.idle_without_traffic.saturating_add(more.idle_without_traffic);
+        self.without_traffic = self.without_traffic.saturating_add(more.without_traffic);
         self.pending_bytes = self.pending_bytes.saturating_add(more.pending_bytes);
         self.in_msgs = self.in_msgs.saturating_add(more.in_msgs);
         self.out_msgs = self.out_msgs.saturating_add(more.out_msgs);

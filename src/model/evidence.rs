@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::model::application::ApplicationRules;
 use crate::model::breakdown::Dimension;
 use crate::model::history::History;
 use crate::model::member::Member;
@@ -46,6 +47,8 @@ pub struct Evidence {
     pub opened_at: Timestamp,
     /// The incident's alerts.
     pub alerts: Vec<AlertEvidence>,
+    /// What makes an application of a client's name.
+    pub applications: Arc<ApplicationRules>,
     /// The look at the cluster: its connections, its servers' vitals, what they remember of closed ones.
     pub snapshot: Arc<Snapshot>,
     /// What became of each server's connections lately.

@@ -69,6 +69,11 @@ impl Observer {
         Self { client, applications, users, idle_after, clock }
     }
 
+    /// What makes an application of a client's name.
+    pub fn applications(&self) -> &Arc<ApplicationRules> {
+        &self.applications
+    }
+
     /// Looks at every server of a cluster, and counts what it is wished to tell.
     ///
     /// Always answers: what could not be seen is said in the snapshot's coverage.

@@ -80,6 +80,7 @@ pub(super) struct Counts {
     subscriptions: u64,
     idle: u64,
     idle_without_traffic: u64,
+    without_traffic: u64,
     pending_bytes: u64,
     in_msgs: u64,
     out_msgs: u64,
@@ -95,6 +96,7 @@ impl Counts {
         self.subscriptions = self.subscriptions.saturating_add(sighting.subscriptions);
         self.idle += u64::from(sighting.idle);
         self.idle_without_traffic += u64::from(sighting.idle && sighting.without_traffic);
+        self.without_traffic += u64::from(sighting.without_traffic);
         self.pending_bytes = self.pending_bytes.saturating_add(sighting.pending_bytes);
         self.in_msgs = self.in_msgs.saturating_add(sighting.in_msgs);
         self.out_msgs = self.out_msgs.saturating_add(sighting.out_msgs);
@@ -111,6 +113,7 @@ impl Counts {
         self.subscriptions = self.subscriptions.saturating_add(other.subscriptions);
         self.idle += other.idle;
         self.idle_without_traffic += other.idle_without_traffic;
+        self.without_traffic += other.without_traffic;
         self.pending_bytes = self.pending_bytes.saturating_add(other.pending_bytes);
         self.in_msgs = self.in_msgs.saturating_add(other.in_msgs);
         self.out_msgs = self.out_msgs.saturating_add(other.out_msgs);
@@ -127,6 +130,7 @@ impl Counts {
             subscriptions: self.subscriptions,
             idle: self.idle,
             idle_without_traffic: self.idle_without_traffic,
+            without_traffic: self.without_traffic,
             pending_bytes: self.pending_bytes,
             in_msgs: self.in_msgs,
             out_msgs: self.out_msgs,

@@ -1,0 +1,156 @@
+//! Limits: a server, or an account, that is full or nearly so.
+
+use std::time::Duration;
+
+use crate::diagnose::case::Case;
+use crate::diagnose::text::{rate, share_text, span};
+use crate::model::breakdown::{Dimension, share};
+use crate::model::diagnosis::{Fact, Finding, FindingKind, Severity, Subject};
+use crate::model::printable::with_commas;
+
+/// The reasons of closed connections that mean a limit is reached (`ClosedState.String` of nats-server).
+const AT_LIMIT: [&str; 2] = ["Maximum Connections Exceeded", "Maximum Account Connections Exceeded"];
+
+/// Fewer refused connections than this may have been one client's bad moment.
+const LEAST_REFUSED: u64 = 5;
+
+/// A limit that refused nobody for so long is not reached any more.
+const LATELY: Duration = Duration::from_secs(300);
+
+/// From this share of a limit on, it is reached.
+const FULL: f64 = 0.98;
+
+/// Clients are turned away because a limit is reached.
+pub(super) fn refused(case: &Case<'_>) -> Option<Finding> {
+    let closed = case.evidence.snapshot.closed.as_ref()?;
+    let at_limit = closed.reasons.iter().filter(|reason| AT_LIMIT.contains(&reason.reason.as_str()));
+    let (mut refused, mut of_account) = (0, 0);
+    for reason in at_limit {
+        refused += reason.connections;
+        if reason.reason == AT_LIMIT[1] {
+            of_account += reason.connections;
+        }
+    }
+    let lately: u64 = closed
+        .per_minute
+        .iter()
+        .filter(|minute| case.ago(minute.at) <= LATELY)
+        .map(|minute| minute.refused)
+        .sum();
+    if refused < LEAST_REFUSED || lately == 0 {
+        return None;
+    }
+    let full: Vec<_> = fullness(case).filter(|full| full.share >= FULL).collect();
+    let whose = if of_account * 2 > refused {
+        let account = closed
+            .accounts
+            .iter()
+            .filter(|account| account.refused > 0)
+            .max_by_key(|account| account.refused);
+        match account {
+            Some(account) => format!("account {} is at its limit", account.key),
+            None => "an account is at its limit".to_owned(),
+        }
+    } else {
+        match full.as_slice() {
+            [] => "a limit of connections is reached".to_owned(),
+            [one] => format!(
+                "{} is full ({} of {})",
+                one.server,
+                with_commas(one.connections),
+                with_commas(one.limit)
+            ),
+            several => format!("{} servers are full", several.len()),
+        }
+    };
+    let mut evidence = vec![
+        Fact::count(
+            "refused",
+            refused,
+            format!("{} connections were refused because of a limit", with_commas(refused)),
+        ),
+        Fact::count("refused_lately", lately, format!("{} in the last minutes", with_commas(lately))),
+    ];
+    evidence.extend(full.iter().map(Fullness::fact));
+    Some(Finding {
+        kind: FindingKind::RefusedAtLimit,
+        severity: Severity::Critical,
+        confidence: 0.95,
+        summary: format!("{whose}: {} connections were refused, {} of them in the last minutes", with_commas(refused), with_commas(lately)),
+        subject: full.first().map(|full| Subject::new(Dimension::Server, &full.server)),
+        since: None,
+        evidence,
+        confirm: "The server's log says `maximum connections exceeded` or `maximum account active connections exceeded`"
+            .to_owned(),
+        refute: "The refusals are old: no more come, and connections are well below the limit".to_owned(),
+    })
+}
+
+/// Servers and accounts that are close to their limit.
+pub(super) fn near(case: &Case<'_>) -> Vec<Finding> {
+    let near = fullness(case).filter(|full| full.share >= case.rules.near_limit);
+    near.map(|full| near_limit(case, &full)).collect()
+}
+
+/// How full a server is.
+struct Fullness {
+    server: String,
+    connections: u64,
+    limit: u64,
+    share: f64,
+}
+
+impl Fullness {
+    fn fact(&self) -> Fact {
+        let text = format!(
+            "{}: {} of {} ({})",
+            self.server,
+            with_commas(self.connections),
+            with_commas(self.limit),
+            share_text(self.share),
+        );
+        Fact::new("limit_share", self.share, text)
+    }
+}
+
+/// How full each server is that has a limit and says it. What 0 and below mean differs between versions.
+fn fullness(case: &Case<'_>) -> impl Iterator<Item = Fullness> {
+    case.servers().filter_map(|(server, vitals)| {
+        let limit = u64::try_from(vitals.max_connections?).ok().filter(|limit| *limit > 0)?;
+        let connections = vitals.connections;
+        let share = share(connections, limit);
+        Some(Fullness { server: server.display_name().to_owned(), connections, limit, share })
+    })
+}
+
+fn near_limit(case: &Case<'_>, full: &Fullness) -> Finding {
+    let left = full.limit.saturating_sub(full.connections);
+    let per_minute = case.growth.as_ref().map_or(0.0, |growth| growth.per_minute(case.now()));
+    let mut evidence =
+        vec![full.fact(), Fact::count("left", left, format!("{} connections are left", with_commas(left)))];
+    let mut summary = format!(
+        "{} has {} of the {} connections it may have ({})",
+        full.server,
+        with_commas(full.connections),
+        with_commas(full.limit),
+        share_text(full.share),
+    );
+    if per_minute >= 1.0 {
+        let until = Duration::from_secs_f64(left as f64 / per_minute * 60.0);
+        let text = format!("full in {} if it goes on growing by {}", span(until), rate(per_minute));
+        summary.push_str(": ");
+        summary.push_str(&text);
+        evidence.push(Fact::new("seconds_to_full", until.as_secs_f64(), text));
+    }
+    Finding {
+        kind: FindingKind::NearLimit,
+        severity: if full.share >= 0.95 { Severity::Critical } else { Severity::Warning },
+        confidence: 0.95,
+        summary,
+        subject: Some(Subject::new(Dimension::Server, &full.server)),
+        since: None,
+        evidence,
+        confirm: "`max_connections` of /varz and its `connections` say so".to_owned(),
+        refute: "The limit was raised since".to_owned(),
+    }
+}
