@@ -83,6 +83,7 @@ pub fn count(page: &[u8], by: &[By]) -> u64 {
         applications: Arc::new(ApplicationRules::default()),
         users: UserMask::new(&[7; 32]),
         idle_after_us: 300_000_000,
+        starts: None,
         hashing: RandomState::new(),
     };
     let mut tally = Tally::new(&rules, ServerFacts { name: "bench".to_owned(), since_2_11: true, now_us: 0 });

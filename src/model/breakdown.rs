@@ -177,6 +177,15 @@ impl By {
         self.second
     }
 
+    /// Whether start times of its groups are counted where a look wishes for them: of those that can cause growth.
+    pub fn tells_starts(self) -> bool {
+        use Dimension::{Account, Application, Ip, User};
+        match (self.first, self.second) {
+            (first, None) => matches!(first, Application | Ip | Account | User),
+            (first, Some(second)) => (first, second) == (Application, Ip),
+        }
+    }
+
     /// What it is by as a heading, for people.
     pub fn title(self) -> String {
         let titles: Vec<&str> = self.dimensions().map(Dimension::title).collect();
@@ -293,7 +302,7 @@ pub struct Group {
     /// What was counted.
     #[serde(flatten)]
     pub figures: Figures,
-    /// When its connections began; only where start times were asked for.
+    /// When its connections began; only where start times were asked for, and of the 100 largest groups.
     #[serde(default, skip_serializing_if = "StartHistogram::is_empty")]
     pub starts: StartHistogram,
 }
@@ -374,6 +383,13 @@ impl Figures {
 }
 
 impl Breakdown {
+    /// Leaves out when connections began.
+    pub fn without_starts(mut self) -> Self {
+        self.starts = StartHistogram::default();
+        self.groups.iter_mut().for_each(|group| group.starts = StartHistogram::default());
+        self
+    }
+
     /// Keeps the `top` largest groups and folds the rest into `other`.
     pub fn top(mut self, top: usize) -> Self {
         if self.groups.len() <= top {

@@ -85,6 +85,10 @@ impl Observer {
             applications: self.applications.clone(),
             users: self.users.clone(),
             idle_after_us: i64::try_from(self.idle_after.as_micros()).unwrap_or(i64::MAX),
+            // at a whole second, and not before the look begins
+            starts: wishes
+                .starts
+                .then(|| Timestamp::from_second(taken_at.as_second().saturating_add(1)).unwrap_or(taken_at)),
             hashing: RandomState::new(),
         };
 

@@ -6,11 +6,13 @@
 
 mod counts;
 mod dimension;
+mod starts;
 
 use std::hash::RandomState;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
+use jiff::Timestamp;
 
 use crate::model::application::ApplicationRules;
 use crate::model::breakdown::{Breakdowns, By, Dimension};
@@ -21,6 +23,7 @@ use crate::observe::instant::parse_instant;
 use crate::observe::keys::{KeptKey, Key};
 use crate::observe::tally::counts::{Counts, Sighting};
 use crate::observe::tally::dimension::{DimensionTally, GROUPS_KEPT, GroupKey, Note};
+use crate::observe::tally::starts::{Coarseness, StartCounts};
 use crate::observe::users::UserMask;
 
 /// How many names are remembered with their application.
@@ -37,6 +40,8 @@ pub struct TallyRules {
     pub users: UserMask,
     /// After how long without activity a connection is idle, in microseconds.
     pub idle_after_us: i64,
+    /// Where start times are wanted: what ages are measured against, by our clock.
+    pub starts: Option<Timestamp>,
     /// Hashes the keys of groups; equal for all servers of a sweep.
     pub hashing: RandomState,
 }
@@ -48,7 +53,8 @@ pub struct ServerFacts {
     pub name: String,
     /// Whether it is 2.11 or newer: tokens are redacted, and `name_tag` is the account's name.
     pub since_2_11: bool,
-    /// The time to measure idleness against if the server does not tell its own, in microseconds since 1970.
+    /// Our time when the server was asked, in microseconds since 1970: to measure idleness against if it does not tell
+    /// its own, and to put its start times on our clock.
     pub now_us: i64,
 }
 
@@ -61,6 +67,7 @@ pub struct Tally {
     /// The server's own clock, once it has told it.
     now_us: Option<i64>,
     total: Counts,
+    starts: StartCounts,
     dimensions: Vec<DimensionTally>,
     addresses: Addresses,
     budget: PairBudget,
@@ -85,7 +92,8 @@ impl Tally {
             server,
             now_us: None,
             total: Counts::default(),
-            dimensions: rules.by.iter().map(|by| DimensionTally::new(*by)).collect(),
+            starts: StartCounts::default(),
+            dimensions: rules.by.iter().map(|by| DimensionTally::new(*by, rules.starts)).collect(),
             addresses: Addresses::new(rules.hashing.clone()),
             budget: PairBudget::default(),
             applications: Applications::default(),
@@ -103,9 +111,16 @@ impl Tally {
         let key = |text| Key::new(text, &self.rules.hashing);
 
         let address = connection.ip.as_deref().map(|ip| self.addresses.get(clip(ip)));
+        let newest_us = self.rules.starts.map(|reference| {
+            reference.as_microsecond().saturating_sub(self.server.now_us).saturating_add(now_us)
+        });
+        let idle_after_us = self.rules.idle_after_us;
         let sighting =
-            Sighting::of(connection, now_us, self.rules.idle_after_us, address.map(|it| it.ip.hash));
+            Sighting::of(connection, now_us, idle_after_us, newest_us, address.map(|it| it.ip.hash));
         self.total.add(&sighting, &mut self.budget);
+        if let Some(age_s) = sighting.age_s {
+            self.starts.add(age_s, 1, Coarseness::default());
+        }
 
         let name = client_name(connection);
         let name_key = name.filter(|_| wants(Dimension::Application) || wants(Dimension::Name)).map(key);
@@ -157,6 +172,7 @@ impl Tally {
     /// Adds what was counted of another server by the same rules.
     pub fn absorb(&mut self, other: Self) {
         self.total.absorb(&other.total, &mut self.budget);
+        self.starts.absorb(&other.starts, Coarseness::default());
         for (mine, theirs) in self.dimensions.iter_mut().zip(other.dimensions) {
             mine.absorb(theirs, &mut self.budget);
         }
@@ -164,8 +180,8 @@ impl Tally {
 
     /// Ends the count.
     pub fn into_breakdowns(self) -> Breakdowns {
-        let total = self.total.figures();
-        self.dimensions.into_iter().map(|tally| (tally.by, tally.into_breakdown(&total))).collect()
+        let (total, starts) = (self.total.figures(), self.starts);
+        self.dimensions.into_iter().map(|tally| (tally.by, tally.into_breakdown(&total, &starts))).collect()
     }
 }
 
@@ -228,6 +244,7 @@ fn kind<'a>(connection: &'a Connection<'_>) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use std::borrow::Cow;
+    use std::sync::LazyLock;
 
     use proptest::prelude::*;
 
@@ -238,12 +255,16 @@ mod tests {
     const PAGE: &str = include_str!("../../tests/fixtures/nats/2.15.1/connz-open-auth.json");
     const OLD_PAGE: &str = include_str!("../../tests/fixtures/nats/2.10.26/connz-jwt-auth.json");
 
+    /// Shared by what is put together.
+    static HASHING: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
     fn tally(since_2_11: bool) -> Tally {
         let rules = TallyRules {
             by: By::standard(),
             applications: Arc::new(ApplicationRules::default()),
             users: UserMask::new(&[7; 32]),
             idle_after_us: 300_000_000,
+            starts: None,
             hashing: RandomState::new(),
         };
         Tally::new(&rules, ServerFacts { name: "nats-1".to_owned(), since_2_11, now_us: 0 })
@@ -318,6 +339,43 @@ mod tests {
         }
         let total = &tally.into_breakdowns()[&Dimension::Server.into()].total;
         assert_eq!((total.idle, total.idle_without_traffic), (2, 1));
+    }
+
+    #[test]
+    fn start_times_are_put_on_our_clock_whatever_the_servers_says() {
+        let reference = "2026-01-01T12:00:00Z".parse().unwrap();
+        let now_us = "2026-01-01T12:00:01Z".parse::<Timestamp>().unwrap().as_microsecond();
+        let of_server = |now: &str, starts: [&'static str; 2]| {
+            let rules = TallyRules { starts: Some(reference), hashing: HASHING.clone(), ..tally(true).rules };
+            let facts = ServerFacts { name: now.to_owned(), since_2_11: true, now_us };
+            let mut tally = Tally::new(&rules, facts);
+            let envelope = Envelope { now: Some(now.to_owned()), ..Envelope::default() };
+            for start in starts {
+                let connection = Connection {
+                    start: Some(Cow::from(start)),
+                    name: Some(Cow::from("orders")),
+                    ..Connection::default()
+                };
+                tally.add(&envelope, &connection);
+            }
+            tally
+        };
+        // an hour apart, and both in truth a minute and half an hour old
+        let mut both = of_server("2026-01-01T12:00:01Z", ["2026-01-01T11:29:58Z", "2026-01-01T11:58:58Z"]);
+        both.absorb(of_server("2026-01-01T13:00:01Z", ["2026-01-01T12:29:58Z", "2026-01-01T12:58:58Z"]));
+        let breakdowns = both.into_breakdowns();
+        let application = &breakdowns[&Dimension::Application.into()];
+        for starts in [&application.starts, &application.groups[0].starts] {
+            let told: Vec<(String, u64)> =
+                starts.buckets.iter().map(|bucket| (bucket.from.to_string(), bucket.connections)).collect();
+            let expected = [("2026-01-01T11:29:00Z", 2), ("2026-01-01T11:58:55Z", 2)];
+            assert_eq!(told, expected.map(|(from, count)| (from.to_owned(), count)));
+            assert_eq!(starts.opened_since("2026-01-01T11:58:00Z".parse().unwrap()), 2);
+        }
+        for by in ["library", "kind", "application/server"] {
+            assert!(breakdowns[&by.parse().unwrap()].starts.is_empty(), "{by}");
+        }
+        assert!(!breakdowns[&"application/ip".parse().unwrap()].groups[0].starts.is_empty());
     }
 
     #[test]

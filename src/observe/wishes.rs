@@ -10,6 +10,9 @@ pub struct Wishes {
     /// Whether the servers are asked for their closed connections too, before anything else: a storm flushes what
     /// they remember of them within seconds.
     pub closed: bool,
+    /// Whether it is counted when the connections began, of all and of the largest groups of the dimensions that
+    /// [tell](By::tells_starts) it.
+    pub starts: bool,
 }
 
 impl Wishes {
@@ -20,12 +23,14 @@ impl Wishes {
 
     /// All there is to know, for an incident.
     pub fn everything() -> Self {
-        Self { by: By::standard(), closed: true }
+        Self { by: By::standard(), closed: true, starts: true }
     }
 
     /// Whether who wishes for this gets what `other` wishes for.
     pub fn include(&self, other: &Self) -> bool {
-        other.by.iter().all(|by| self.by.contains(by)) && self.closed >= other.closed
+        other.by.iter().all(|by| self.by.contains(by))
+            && self.closed >= other.closed
+            && self.starts >= other.starts
     }
 
     /// Wishes for what `other` wishes for too.
@@ -34,6 +39,7 @@ impl Wishes {
         let more: Vec<By> = more.copied().collect();
         self.by.extend(more);
         self.closed |= other.closed;
+        self.starts |= other.starts;
     }
 }
 

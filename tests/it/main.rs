@@ -38,6 +38,7 @@ mod screenshots;
 mod sequences;
 mod serve;
 mod sharing;
+mod starts;
 mod torture;
 mod ui;
 mod users;

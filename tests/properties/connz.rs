@@ -87,6 +87,7 @@ fn tally(since_2_11: bool) -> Tally {
         applications: Arc::new(ApplicationRules::default()),
         users: UserMask::new(&[7; 32]),
         idle_after_us: 300_000_000,
+        starts: Some(jiff::Timestamp::UNIX_EPOCH),
         hashing: RandomState::new(),
     };
     Tally::new(&rules, ServerFacts { name: "nats-1".to_owned(), since_2_11, now_us: 0 })

@@ -335,6 +335,8 @@ impl BreakdownDocument {
     /// Shows the `top` groups of a snapshot by each of `by`.
     pub fn new(snapshot: Snapshot, by: &[By], top: usize) -> Self {
         let wanted = snapshot.breakdowns.into_iter().filter(|(key, _)| by.contains(key));
+        // of a look that was shared with an incident
+        let wanted = wanted.map(|(key, breakdown)| (key, breakdown.without_starts()));
         Self {
             cluster: snapshot.cluster,
             taken_at: snapshot.taken_at,

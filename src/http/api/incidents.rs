@@ -47,6 +47,9 @@ pub struct ShowQuery {
     pub by: Option<String>,
     /// Groups per breakdown, and of each kind of closed connections; 100 unless given.
     pub top: Option<usize>,
+    /// Whether to show when the connections began, of all and of the largest groups; not unless asked for.
+    #[serde(default)]
+    pub starts: bool,
     /// The look to show; the latest unless given.
     #[param(value_type = Option<String>)]
     pub snapshot: Option<SnapshotId>,
@@ -173,6 +176,9 @@ pub async fn get_document(
         None => None,
     };
     let top = query.top.unwrap_or(usual_top);
+    let breakdowns = breakdowns
+        .into_iter()
+        .map(|(by, breakdown)| (by, if query.starts { breakdown } else { breakdown.without_starts() }));
 
     let (snapshot, taken_at) = shown.map(|shown| (shown.id, shown.taken_at)).unzip();
     let coverage = shown.map(|shown| shown.coverage.clone());

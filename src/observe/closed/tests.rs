@@ -17,6 +17,7 @@ fn tally() -> ClosedTally {
         applications: Arc::new(ApplicationRules::new([], [])),
         users: UserMask::new(&[7; 32]),
         idle_after_us: 0,
+        starts: None,
         hashing: RandomState::new(),
     };
     ClosedTally::new(&rules, 0)

@@ -6,6 +6,7 @@ use crate::model::breakdown::Figures;
 use crate::nats::connz::Connection;
 use crate::observe::addresses::{DistinctAddresses, PairBudget};
 use crate::observe::instant::parse_instant;
+use crate::observe::tally::starts::age_in_seconds;
 
 /// What is counted of one connection.
 pub(super) struct Sighting {
@@ -18,16 +19,21 @@ pub(super) struct Sighting {
     in_bytes: u64,
     out_bytes: u64,
     starts: Starts,
+    /// How long before the reference it began, in seconds, where start times are wanted.
+    pub(super) age_s: Option<i32>,
     address: Option<u64>,
 }
 
 impl Sighting {
+    /// What is counted of a connection. `newest_us` is what the server's clock says at the reference of start times.
     pub(super) fn of(
         connection: &Connection<'_>,
         now_us: i64,
         idle_after_us: i64,
+        newest_us: Option<i64>,
         address: Option<u64>,
     ) -> Self {
+        let start_us = connection.start.as_deref().and_then(parse_instant);
         let last_activity_us = connection.last_activity.as_deref().and_then(parse_instant);
         Self {
             subscriptions: connection.subscriptions,
@@ -38,7 +44,10 @@ impl Sighting {
             out_msgs: connection.out_msgs,
             in_bytes: connection.in_bytes,
             out_bytes: connection.out_bytes,
-            starts: Starts::at(connection.start.as_deref().and_then(parse_instant)),
+            starts: Starts::at(start_us),
+            age_s: newest_us
+                .zip(start_us)
+                .map(|(newest, start)| age_in_seconds(newest.saturating_sub(start))),
             address,
         }
     }
