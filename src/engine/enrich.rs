@@ -81,7 +81,7 @@ impl Engine {
             if let (Some(diagnosis), Some(packed)) = (&diagnosis, packed_diagnosis) {
                 store::diagnoses::insert(&mut tx, id, snapshot_id, packed).await?;
                 store::incidents::save_headline(&mut tx, id, &diagnosis.headline, now).await?;
-                if let Some(finding) = diagnosis.findings.first() {
+                if let Some(finding) = diagnosis.cause() {
                     let text = format!("{}: {}", finding.kind.title(), finding.summary);
                     entries.push(entry(now, EntryKind::Diagnosed, text));
                 }

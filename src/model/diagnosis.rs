@@ -241,6 +241,13 @@ pub struct Snippet {
     pub text: String,
 }
 
+impl Diagnosis {
+    /// What is behind it: the first finding that says more than that the alert's number is wrong.
+    pub fn cause(&self) -> Option<&Finding> {
+        self.findings.first().filter(|first| first.kind != FindingKind::SaturatedValue)
+    }
+}
+
 impl FindingKind {
     /// Every kind, in the order of the documentation.
     pub const ALL: [Self; 16] = [

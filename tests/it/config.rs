@@ -90,6 +90,17 @@ fn an_empty_file_means_all_defaults() {
             ],
             reconcile_interval: 120s,
         },
+        diagnosis: DiagnosisRules {
+            near_limit: 0.8,
+            near_account_limit: 0.9,
+            churn_per_minute: 500.0,
+            connections_per_user: 100,
+            imbalance_factor: 2.0,
+            imbalance_share: 0.7,
+            least_connections: 50,
+            cpu_share: 0.8,
+            memory_share: 0.9,
+        },
         retention: Retention {
             incidents: Keep {
                 age: 7776000s,
@@ -220,8 +231,8 @@ fn wrong_types_are_problems() {
     connwarden.yml:14:3: clusters: expected a list, found a mapping
     8 problems in connwarden.yml
     ");
-    assert_snapshot!(problems("wrong-root"), @r"
-    connwarden.yml:1:1: expected a mapping of `web`, `storage`, `log`, `observe`, `incidents`, `retention`, `applications`, `clusters`, `alertmanagers`, `prometheus`, found a list
+    assert_snapshot!(problems("wrong-root"), @"
+    connwarden.yml:1:1: expected a mapping of `web`, `storage`, `log`, `observe`, `incidents`, `diagnosis`, `retention`, `applications`, `clusters`, `alertmanagers`, `prometheus`, found a list
     1 problem in connwarden.yml
     ");
 }

@@ -87,7 +87,8 @@ async fn the_job_of_an_incident_shares_the_sweep_of_those_who_ask() {
         ask.await.json()
     };
     let ((), document) = tokio::join!(app.run_jobs(), ask);
-    assert_eq!(fake.requests(), ["/varz", "/connz"]);
+    // what is closed is asked for first
+    assert_eq!(fake.requests(), ["/connz", "/varz", "/connz"]);
     let incident = app.get(&format!("/api/v1/incidents/{id}")).await.json();
     assert_eq!(incident["breakdowns"]["application"], document["breakdowns"]["application"]);
     app.finish().await;

@@ -37,6 +37,9 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     let largest = here.iter().max_by_key(|(_, connections)| **connections)?;
     // a host of one application with a few tools beside it is no gateway
     let mixed = share(*largest.1, connections) < 0.7;
+    if connections < case.rules.least_connections {
+        return None;
+    }
     if here.len() < LEAST_APPLICATIONS || !mixed || share(connections, all.total.connections) < LARGE {
         return None;
     }
