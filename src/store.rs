@@ -251,6 +251,8 @@ fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        // each is tested when it is given back; a second time is a turn of the database's thread for nothing
+        .test_before_acquire(false)
         // SQLite ends a transaction by itself when the disk fails; the driver believes that it goes on, and would begin
         // no other one on this connection ever again
         .before_acquire(|conn, _| Box::pin(async { Ok(!conn.is_in_transaction()) }))
