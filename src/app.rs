@@ -93,7 +93,8 @@ impl App {
         let (state, worker) = wire(config, store, clock.clone()).await?;
         state.access.trust_local_operator(Secret::File(token));
         let files = config.web.access.tls.clone();
-        let certificates = files.map(|files| Certificates::load(files, clock, state.metrics.clone()));
+        let certificates =
+            files.map(|files| Certificates::load(files, clock, Metrics::clone(&state.metrics)));
         let certificates = certificates.transpose().context("setting up web.tls")?;
         let listener = Listener::bind(address, certificates).await;
         let listener = listener.with_context(|| format!("listening on {address}"))?;
@@ -195,6 +196,8 @@ pub async fn wire(config: &Config, store: Store, clock: Clock) -> anyhow::Result
     });
     let (readiness, body_limits) = (Readiness::default(), BodyLimits::new(config.web.max_body_bytes));
     let access = access(&config.web.access, clock.clone(), metrics.clone())?;
+    // the state is cloned several times a request, and the metrics are many
+    let metrics = Arc::new(metrics);
     Ok((AppState { engine, store, metrics, clock, readiness, body_limits, access }, worker))
 }
 

@@ -13,6 +13,8 @@ mod request_id;
 pub mod ui;
 pub mod webhook;
 
+use std::sync::Arc;
+
 use axum::Router;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::trace::TraceLayer;
@@ -36,7 +38,7 @@ pub struct AppState {
     /// For reading.
     pub store: Store,
     /// Counted by the handlers, shown at `/metrics`.
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
     /// Time and ids.
     pub clock: Clock,
     /// Whether requests should come here.

@@ -13,6 +13,7 @@ pub mod incidents;
 pub mod jobs;
 mod lock;
 pub mod notifications;
+mod portions;
 pub mod retention;
 pub mod servers;
 pub mod settings;
@@ -37,6 +38,7 @@ use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection, SqlitePool, Tra
 
 use crate::store::error::corrupt;
 use crate::store::lock::DirectoryLock;
+use crate::store::portions::{READY_STATEMENTS, portions};
 
 pub use crate::store::error::StoreError;
 
@@ -250,6 +252,8 @@ fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        // each is tested when it is given back; a second time is a turn of the database's thread for nothing
+        .test_before_acquire(false)
         // SQLite ends a transaction by itself when the disk fails; the driver believes that it goes on, and would begin
         // no other one on this connection ever again
         .before_acquire(|conn, _| Box::pin(async { Ok(!conn.is_in_transaction()) }))
@@ -277,23 +281,6 @@ pub async fn commit(tx: Tx) -> Result<(), StoreError> {
         latch.set(committed.as_ref().err().map(|error| error.reason().unwrap_or(UNKNOWN)));
     }
     committed
-}
-
-/// Rows are written and looked up so many at a time. The sizes are few, so that the statements of each are made ready
-/// once and used again and again; and not too few, because each portion is a turn of the database's own thread.
-const PORTIONS: [usize; 12] = [64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1];
-
-/// How many statements a connection keeps ready: those of every portion.
-const READY_STATEMENTS: usize = 256;
-
-/// Cuts rows into portions.
-fn portions<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
-    std::iter::from_fn(move || {
-        let size = PORTIONS.into_iter().find(|size| *size <= rows.len())?;
-        let (portion, rest) = rows.split_at(size);
-        rows = rest;
-        Some(portion)
-    })
 }
 
 /// Reads an instant.

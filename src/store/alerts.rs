@@ -10,6 +10,7 @@ use crate::model::ids::IncidentId;
 use crate::model::labels::Fingerprint;
 use crate::model::mapping::ServerMatch;
 use crate::model::member::Member;
+use crate::store::portions::push_blank;
 use crate::store::{Conn, StoreError, corrupt, from_json, instant, parse, portions, to_json};
 
 #[derive(sqlx::FromRow)]
@@ -116,10 +117,11 @@ pub async fn find(
     wanted: &[(IncidentId, &Fingerprint)],
 ) -> Result<Vec<(IncidentId, Member)>, StoreError> {
     let mut members = Vec::new();
-    for wanted in portions(wanted) {
+    for portion in portions(wanted) {
         // pairs, not two lists: those would be looked up crosswise
         let mut query = QueryBuilder::<Sqlite>::new("WITH wanted (id, fingerprint) AS (");
-        query.push_values(wanted, |mut row, (incident, fingerprint)| {
+        query.push_values(portion.padded(), |mut row, wanted| {
+            let Some((incident, fingerprint)) = wanted else { return push_blank(&mut row, 2) };
             row.push_bind(incident.to_string()).push_bind(fingerprint.as_str());
         });
         query.push(") ");
@@ -162,7 +164,7 @@ pub async fn count_firing(
     incidents: &[IncidentId],
 ) -> Result<BTreeMap<IncidentId, usize>, StoreError> {
     let mut counts = BTreeMap::new();
-    for incidents in portions(incidents) {
+    for portion in portions(incidents) {
         let mut query = QueryBuilder::<Sqlite>::new(
             "SELECT incident_id, count(*)
                FROM incidents
@@ -170,8 +172,8 @@ pub async fn count_firing(
               WHERE incident_id IN (",
         );
         let mut list = query.separated(", ");
-        for incident in incidents {
-            list.push_bind(incident.to_string());
+        for incident in portion.padded() {
+            list.push_bind(incident.map(IncidentId::to_string));
         }
         query.push(") GROUP BY incident_id");
         let rows: Vec<(String, i64)> = query.build_query_as().fetch_all(&mut *conn).await?;
@@ -187,26 +189,29 @@ pub async fn count_firing(
 ///
 /// # Errors
 ///
-/// The database refused.
+/// [`StoreError::Conflict`] if one of the incidents is not there.
 #[tracing::instrument(name = "store.alerts.save", skip_all)]
 pub async fn save(conn: &mut Conn, members: &[(IncidentId, &Member)]) -> Result<(), StoreError> {
-    for members in portions(members) {
+    for portion in portions(members) {
         let mut query = QueryBuilder::<Sqlite>::new(
             "INSERT INTO alerts
                     (incident_key, fingerprint, generation, flaps, stale_since, suppression, status, starts_at,
                      ended_at, labels, annotations, generator_url, value, value_source, server_url,
-                     server_matched_by, first_seen_at, last_seen_at) ",
+                     server_matched_by, first_seen_at, last_seen_at)
+             SELECT *
+               FROM (",
         );
-        query.push_values(members, |mut row, (incident, member)| {
+        query.push_values(portion.padded(), |mut row, member| {
+            row.push("(SELECT incident_key FROM incidents WHERE incident_id = ")
+                .push_bind_unseparated(member.map(|(incident, _)| incident.to_string()))
+                .push_unseparated(")");
+            let Some((_, member)) = member else { return push_blank(&mut row, 17) };
             let alert = &member.alert;
             let (status, ended_at) = match alert.status {
                 AlertStatus::Firing => ("firing", None),
                 AlertStatus::Resolved { ended_at } => ("resolved", Some(ended_at.as_microsecond())),
             };
-            row.push("(SELECT incident_key FROM incidents WHERE incident_id = ")
-                .push_bind_unseparated(incident.to_string())
-                .push_unseparated(")")
-                .push_bind(alert.fingerprint.as_str())
+            row.push_bind(alert.fingerprint.as_str())
                 .push_bind(i64::from(member.generation))
                 .push_bind(i64::from(member.flaps))
                 .push_bind(member.stale_since.map(jiff::Timestamp::as_microsecond))
@@ -225,7 +230,8 @@ pub async fn save(conn: &mut Conn, members: &[(IncidentId, &Member)]) -> Result<
                 .push_bind(member.last_seen_at.as_microsecond());
         });
         query.push(
-            " ON CONFLICT (incident_key, fingerprint) DO UPDATE
+            ") AS saved WHERE column1 IS NOT NULL
+             ON CONFLICT (incident_key, fingerprint) DO UPDATE
                 SET generation = excluded.generation,
                     flaps = excluded.flaps,
                     stale_since = excluded.stale_since,
@@ -241,7 +247,10 @@ pub async fn save(conn: &mut Conn, members: &[(IncidentId, &Member)]) -> Result<
                     server_matched_by = excluded.server_matched_by,
                     last_seen_at = excluded.last_seen_at",
         );
-        query.build().execute(&mut *conn).await?;
+        let done = query.build().execute(&mut *conn).await?;
+        if done.rows_affected() != portion.len() {
+            return Err(StoreError::Conflict("incident"));
+        }
     }
     Ok(())
 }

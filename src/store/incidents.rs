@@ -9,6 +9,7 @@ use crate::model::ids::IncidentId;
 use crate::model::incident::{Acknowledgement, Incident, IncidentKey, IncidentState, Resolution};
 use crate::model::mapping::MappedBy;
 use crate::model::threshold::Verdict;
+use crate::store::portions::push_blank;
 use crate::store::{Conn, StoreError, corrupt, instant, parse, portions};
 
 #[derive(sqlx::FromRow)]
@@ -147,14 +148,17 @@ impl<'a> StateColumns<'a> {
 /// The database refused, also if an unresolved incident of the same identity is there.
 #[tracing::instrument(name = "store.incidents.insert", skip_all)]
 pub async fn insert(conn: &mut Conn, incidents: &[&Incident]) -> Result<(), StoreError> {
-    for incidents in portions(incidents) {
+    for portion in portions(incidents) {
         let mut query = QueryBuilder::<Sqlite>::new(
             "INSERT INTO incidents
                     (incident_id, identity, cluster, mapped_by, subject, alert_name, state, acknowledged_by,
                      acknowledged_at, recovering_since, resolution, resolved_at, resolved_by, reopened, previous_id,
-                     verdict, opened_at, updated_at, headline) ",
+                     verdict, opened_at, updated_at, headline)
+             SELECT *
+               FROM (",
         );
-        query.push_values(incidents, |mut row, incident| {
+        query.push_values(portion.padded(), |mut row, incident| {
+            let Some(incident) = incident else { return push_blank(&mut row, 19) };
             let (mapped_by, subject) = match &incident.key {
                 IncidentKey::Cluster { mapped_by, .. } => (Some(mapped_by.name()), None),
                 IncidentKey::Unmapped { subject, .. } => (None, Some(subject.as_str())),
@@ -180,6 +184,7 @@ pub async fn insert(conn: &mut Conn, incidents: &[&Incident]) -> Result<(), Stor
                 .push_bind(incident.updated_at.as_microsecond())
                 .push_bind(incident.headline.as_deref());
         });
+        query.push(") AS opened WHERE column1 IS NOT NULL");
         query.build().execute(&mut *conn).await?;
     }
     Ok(())
@@ -201,12 +206,13 @@ pub async fn save(conn: &mut Conn, incident: &Incident, was: &str) -> Result<(),
 ///
 /// [`StoreError::Conflict`] if another writer moved one of them first.
 pub async fn save_all(conn: &mut Conn, incidents: &[(&Incident, &str)]) -> Result<(), StoreError> {
-    for incidents in portions(incidents) {
+    for portion in portions(incidents) {
         let mut query = QueryBuilder::<Sqlite>::new(
             "WITH changed (incident_id, was, state, acknowledged_by, acknowledged_at, recovering_since, resolution,
                            resolved_at, resolved_by, reopened, verdict, updated_at, headline) AS (",
         );
-        query.push_values(incidents, |mut row, (incident, was)| {
+        query.push_values(portion.padded(), |mut row, changed| {
+            let Some((incident, was)) = changed else { return push_blank(&mut row, 13) };
             let state = StateColumns::of(&incident.state);
             row.push_bind(incident.id.to_string())
                 .push_bind(*was)
@@ -234,7 +240,7 @@ pub async fn save_all(conn: &mut Conn, incidents: &[(&Incident, &str)]) -> Resul
               WHERE incidents.incident_id = changed.incident_id AND incidents.state = changed.was",
         );
         let done = query.build().execute(&mut *conn).await?;
-        if done.rows_affected() != incidents.len() as u64 {
+        if done.rows_affected() != portion.len() {
             return Err(StoreError::Conflict("incident"));
         }
     }
@@ -260,15 +266,15 @@ pub async fn find(conn: &mut Conn, id: IncidentId) -> Result<Option<Incident>, S
 /// The database refused, or holds what cannot be read.
 pub async fn find_newest(conn: &mut Conn, identities: &[&str]) -> Result<Vec<Incident>, StoreError> {
     let mut found = Vec::new();
-    for identities in portions(identities) {
+    for portion in portions(identities) {
         let mut query = QueryBuilder::<Sqlite>::new(select!(
             "WHERE incident_key IN (SELECT max(incident_key)
                                       FROM incidents
                                      WHERE identity IN ("
         ));
         let mut list = query.separated(", ");
-        for identity in identities {
-            list.push_bind(identity);
+        for identity in portion.padded() {
+            list.push_bind(identity.copied());
         }
         query.push(") GROUP BY identity)");
         let rows: Vec<Row> = query.build_query_as().fetch_all(&mut *conn).await?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use sqlx::{QueryBuilder, Sqlite};
 
+use crate::store::portions::push_blank;
 use crate::store::{Conn, StoreError, instant, portions};
 
 /// A job, and the right to work on it until the lease runs out.
@@ -44,19 +45,22 @@ pub struct NewJob {
 ///
 /// The database refused.
 pub async fn insert(conn: &mut Conn, jobs: &[NewJob], now: Timestamp) -> Result<(), StoreError> {
-    for jobs in portions(jobs) {
+    for portion in portions(jobs) {
         let mut query = QueryBuilder::<Sqlite>::new(
-            "INSERT INTO jobs (kind, subject, state, attempts, created_at, due_at) ",
+            "INSERT INTO jobs (kind, subject, created_at, due_at, state, attempts)
+             SELECT *, 'waiting', 0
+               FROM (",
         );
-        query.push_values(jobs, |mut row, job| {
+        query.push_values(portion.padded(), |mut row, job| {
+            let Some(job) = job else { return push_blank(&mut row, 4) };
             row.push_bind(job.kind)
                 .push_bind(&job.subject)
-                .push("'waiting', 0")
                 .push_bind(now.as_microsecond())
                 .push_bind(job.due_at.as_microsecond());
         });
         query.push(
-            " ON CONFLICT (kind, subject) WHERE state = 'waiting' DO UPDATE
+            ") AS queued WHERE column1 IS NOT NULL
+             ON CONFLICT (kind, subject) WHERE state = 'waiting' DO UPDATE
                 SET attempts = 0,
                     failures = 0,
                     created_at = excluded.created_at,

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use sqlx::{QueryBuilder, Sqlite};
 
 use crate::model::ids::{IncidentId, NotificationId};
+use crate::store::portions::push_blank;
 use crate::store::{Conn, StoreError, corrupt, instant, parse, portions, to_i64};
 
 /// How hard bodies are compressed; more gains little.
@@ -125,13 +126,16 @@ impl TryFrom<SummaryRow> for NotificationSummary {
 /// The database refused.
 #[tracing::instrument(name = "store.notifications.insert", skip_all)]
 pub async fn insert(conn: &mut Conn, received: &[&Received]) -> Result<(), StoreError> {
-    for received in portions(received) {
+    for portion in portions(received) {
         let mut query = QueryBuilder::<Sqlite>::new(
             "INSERT INTO notifications
                     (notification_id, received_at, sender, receiver, group_key, alert_count, truncated_alerts,
-                     digest, body_size_bytes, body, seen_count, last_seen_at) ",
+                     digest, body_size_bytes, body, seen_count, last_seen_at)
+             SELECT *
+               FROM (",
         );
-        query.push_values(received, |mut row, received| {
+        query.push_values(portion.padded(), |mut row, received| {
+            let Some(received) = received else { return push_blank(&mut row, 12) };
             row.push_bind(received.id.to_string())
                 .push_bind(received.at.as_microsecond())
                 .push_bind(&received.sender)
@@ -145,6 +149,7 @@ pub async fn insert(conn: &mut Conn, received: &[&Received]) -> Result<(), Store
                 .push_bind(1_i64)
                 .push_bind(received.at.as_microsecond());
         });
+        query.push(") AS received WHERE column1 IS NOT NULL");
         query.build().execute(&mut *conn).await?;
     }
     Ok(())
@@ -184,15 +189,15 @@ pub async fn find_by_digest(
     digests: &[&str],
 ) -> Result<BTreeMap<String, NotificationId>, StoreError> {
     let mut found = BTreeMap::new();
-    for digests in portions(digests) {
+    for portion in portions(digests) {
         let mut query = QueryBuilder::<Sqlite>::new(
             "SELECT digest, notification_id
                FROM notifications
               WHERE digest IN (",
         );
         let mut list = query.separated(", ");
-        for digest in digests {
-            list.push_bind(digest);
+        for digest in portion.padded() {
+            list.push_bind(digest.copied());
         }
         query.push(") ORDER BY notification_key");
         let rows: Vec<(String, String)> = query.build_query_as().fetch_all(&mut *conn).await?;

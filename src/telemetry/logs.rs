@@ -42,6 +42,11 @@ struct Inert<W> {
 impl<W: Write> Write for Inert<W> {
     /// Takes one line at a time, as tracing-subscriber writes them.
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        // nearly every line; that of each notification is written while its sender waits
+        if line.strip_suffix(b"\n").unwrap_or(line).iter().all(|byte| matches!(byte, b' '..=b'~')) {
+            self.to.write_all(line)?;
+            return Ok(line.len());
+        }
         let text = String::from_utf8_lossy(line);
         let (text, end) = text.strip_suffix('\n').map_or((&*text, ""), |text| (text, "\n"));
         self.to.write_all(format!("{}{end}", inert(text, self.style)).as_bytes())?;
