@@ -96,6 +96,8 @@ pub const KEYS: &[&str] = &[
     "retention.notifications.count",
     "retention.snapshots.age",
     "retention.snapshots.count",
+    "retention.changes.age",
+    "retention.changes.count",
     "incidents.reconcile_interval",
     "applications.strip",
     "applications.rules[].pattern",

@@ -5,6 +5,7 @@
 
 mod abandon;
 mod acts;
+mod changes;
 mod complete;
 mod diagnose;
 mod enrich;
@@ -36,6 +37,7 @@ use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 pub use crate::engine::acts::{ActError, LONGEST_TEXT, MANUAL_ALERT_NAME};
+pub use crate::engine::changes::{ChangeError, Recorded};
 pub use crate::engine::complete::COMPLETE;
 pub use crate::engine::enrich::ENRICH;
 pub use crate::engine::intake::{IntakeError, Receipt};

@@ -6,6 +6,7 @@
 pub mod alert;
 pub mod application;
 pub mod breakdown;
+pub mod change;
 pub mod closed;
 pub mod credential;
 pub mod diagnosis;

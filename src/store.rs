@@ -5,6 +5,7 @@
 
 pub mod alerts;
 pub mod backup;
+pub mod changes;
 pub mod check;
 pub mod diagnoses;
 pub mod entries;

@@ -9,6 +9,7 @@ mod acts;
 mod apis;
 mod architecture;
 mod backup;
+mod changes;
 mod closed;
 mod clusters;
 mod config;

@@ -324,7 +324,8 @@ async fn the_document_tells_everything() {
           "alert_count": 1,
           "truncated_alerts": 0
         }
-      ]
+      ],
+      "changes": []
     }
     "#);
     app.finish().await;
