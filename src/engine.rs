@@ -15,6 +15,7 @@ mod observe;
 mod reconcile;
 mod retain;
 mod rules;
+mod server_runs;
 mod servers;
 mod verify;
 

@@ -26,6 +26,7 @@ pub mod notification;
 pub mod printable;
 pub mod remote_auth;
 pub mod retention;
+pub mod server_run;
 pub mod snapshot;
 pub mod starts;
 pub mod threshold;

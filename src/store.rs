@@ -15,6 +15,7 @@ pub mod jobs;
 mod lock;
 pub mod notifications;
 pub mod retention;
+pub mod server_runs;
 pub mod servers;
 pub mod settings;
 pub mod snapshots;

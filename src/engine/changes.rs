@@ -170,7 +170,16 @@ fn digest_of(report: &ChangeReport) -> String {
             report.tags,
         ]),
     };
-    let digest = digest(&SHA256, content.to_string().as_bytes());
+    hexadecimal(&content.to_string())
+}
+
+/// Equal for the same parts in the same order.
+pub(super) fn digest_of_parts(parts: &[&str]) -> String {
+    hexadecimal(&serde_json::json!(["parts", parts]).to_string())
+}
+
+fn hexadecimal(content: &str) -> String {
+    let digest = digest(&SHA256, content.as_bytes());
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

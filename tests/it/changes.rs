@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::harness::daemon::{Daemon, run};
 use crate::harness::fake::{Answer as Reply, FakeMonitor};
+use crate::harness::nats::{NEWEST, NatsServer, OLDER};
 use crate::harness::payload::{ALERT, firing, notification};
 use crate::harness::test_app::{Answer, TestApp};
 
@@ -355,6 +356,52 @@ async fn changes_go_after_their_time_and_the_oldest_of_too_many() {
     app.advance(Duration::from_secs(23 * 3600));
     assert_eq!(retain(86_400, 5).await, 1, "h8 is from a day ago exactly");
     assert!(app.get("/metrics").await.text.contains("connwarden_deleted_rows_total{table=\"changes\"} 8"));
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_done_to_a_server_is_seen_once_also_across_a_restart_of_connwarden() {
+    let mut nats = NatsServer::start_named("nats-1", NEWEST, "").await;
+    let app = TestApp::watching([&nats.monitor]).await;
+    let look = async |app: &TestApp| {
+        // both ways in which servers are learnt about
+        app.state.engine.learn_servers().await;
+        assert_eq!(app.get("/api/v1/clusters/nats/breakdown").await.status, 200);
+        let changes = app.get(CHANGES).await.json()["changes"].take();
+        let changes = changes.as_array().unwrap().iter().map(|change| {
+            assert_eq!((&change["cluster"], &change["server"]), (&json!("nats"), &json!("nats-1")));
+            assert_eq!((&change["author"], &change["source"]), (&json!("connwarden"), &json!("connwarden")));
+            let text = |field: &str| change[field].as_str().unwrap().to_owned();
+            (text("kind"), text("title"), text("text"))
+        });
+        changes.collect::<Vec<_>>()
+    };
+    assert_eq!(look(&app).await, [], "what is seen for the first time has not changed");
+    nats.reload("max_connections: 100").await;
+    let title = "nats-1 has loaded its configuration again".to_owned();
+    let reloaded = ("config_reload".to_owned(), title.clone(), "its configuration is another one".to_owned());
+    assert_eq!(look(&app).await, [reloaded.clone()]);
+    assert_eq!(look(&app).await, [reloaded.clone()]);
+    nats.reload("max_connections: 100").await;
+    let again = ("config_reload".to_owned(), title, "its configuration is the same".to_owned());
+    assert_eq!(look(&app).await, [again.clone(), reloaded.clone()]);
+
+    let app = app.restart().await;
+    assert_eq!(look(&app).await, [again.clone(), reloaded.clone()], "nothing is told again");
+    // while nobody looks, another version is started at another address
+    nats.kill();
+    let nats = NatsServer::start_named("nats-1", OLDER, "").await;
+    let app = app.restart_with(Config::from_monitors(vec![nats.monitor.clone()])).await;
+    let seen = look(&app).await;
+    let [version, start, rest @ ..] = &seen[..] else { panic!("{seen:?}") };
+    assert_eq!((version.0.as_str(), start.0.as_str()), ("server_version", "server_start"));
+    assert!(
+        version.1.starts_with("nats-1 runs 2.10.") && version.1.contains("(before: 2.15."),
+        "{version:?}"
+    );
+    assert_eq!(start.1, "nats-1 was started anew");
+    assert_eq!(rest, [again, reloaded]);
+    assert_eq!(look(&app).await, seen);
     app.finish().await;
 }
 
