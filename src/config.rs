@@ -11,6 +11,7 @@ mod diagnosis;
 mod document;
 mod endpoint;
 mod incidents;
+mod owners;
 mod problem;
 mod retention;
 mod scalar;
@@ -38,6 +39,7 @@ use crate::model::retention::Retention;
 pub use access::{Access, RateLimit, Tls, TlsVersion};
 pub use cluster::{Cluster, parse_monitor_url, parse_typed_monitor_url};
 pub use incidents::Incidents;
+pub use owners::{OWNER_KEYS, load_owners, parse_owners};
 pub use problem::{Place, Problem, Problems};
 pub use scalar::{parse_duration, parse_log_level, parse_size};
 
@@ -126,6 +128,7 @@ pub const KEYS: &[&str] = &[
     "prometheus[].basic_auth.password_file",
     "prometheus[].bearer_token",
     "prometheus[].bearer_token_file",
+    "owners_file",
 ];
 
 /// The largest configuration file, in bytes.
@@ -162,6 +165,8 @@ pub struct Config {
     pub alertmanagers: Vec<Endpoint>,
     /// Every Prometheus that is asked which alerts there are.
     pub prometheus: Vec<Endpoint>,
+    /// The file that says who owns what.
+    pub owners_file: Option<PathBuf>,
     warnings: Vec<Problem>,
 }
 
@@ -230,6 +235,7 @@ impl Config {
             (config.clusters, config.warnings) = cluster::read_all(&root, read_secret);
             config.alertmanagers = endpoint::read_all(&root, &endpoint::ALERTMANAGERS, read_secret);
             config.prometheus = endpoint::read_all(&root, &endpoint::PROMETHEUS, read_secret);
+            config.owners_file = root.value("owners_file", scalar::path);
         }
         report.into_result()?;
         Ok(config)

@@ -11,6 +11,7 @@ mod diagnose;
 mod enrich;
 mod group_commit;
 mod intake;
+mod names;
 mod observe;
 mod reconcile;
 mod retain;
@@ -33,6 +34,7 @@ use crate::engine::observe::WatchedCluster;
 use crate::engine::reconcile::Suspicions;
 use crate::model::diagnosis_rules::DiagnosisRules;
 use crate::model::mapping::{ClusterRoute, KnownServer};
+use crate::model::owner::Owners;
 use crate::observe::sweep::{ClusterTargets, Observer};
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
@@ -73,6 +75,8 @@ pub struct Settings {
     pub diagnosis: DiagnosisRules,
     /// Who is asked which alerts fire.
     pub sources: Sources,
+    /// Who owns what.
+    pub owners: Owners,
 }
 
 /// Everything the use cases need. Cheap to clone.
@@ -88,6 +92,7 @@ struct Parts {
     rules: IncidentRules,
     diagnosis: DiagnosisRules,
     sources: Sources,
+    owners: RwLock<Arc<Owners>>,
     /// What was not as it should be in the last round of reconciliation.
     suspicions: Mutex<Suspicions>,
     intake: Intake,
@@ -117,7 +122,7 @@ impl Engine {
         metrics: Metrics,
         jobs_bell: Arc<Notify>,
     ) -> Result<Self, StoreError> {
-        let Settings { clusters, rules, diagnosis, sources } = settings;
+        let Settings { clusters, rules, diagnosis, sources, owners } = settings;
         let servers = servers::load(&store, &clusters).await?;
         let routes = clusters.iter().map(|cluster| cluster.route.clone()).collect();
         let clusters = clusters.into_iter().map(|cluster| WatchedCluster::new(cluster.targets)).collect();
@@ -130,6 +135,7 @@ impl Engine {
             rules,
             diagnosis,
             sources,
+            owners: RwLock::new(Arc::new(owners)),
             suspicions: Mutex::default(),
             intake,
             routes,

@@ -23,6 +23,7 @@ pub mod mapping;
 pub mod matcher;
 pub mod member;
 pub mod notification;
+pub mod owner;
 pub mod printable;
 pub mod remote_auth;
 pub mod retention;

@@ -31,6 +31,7 @@ mod lifecycle;
 mod management;
 mod observation_faults;
 mod openapi;
+mod owners;
 mod properties;
 mod reconcile;
 mod recovery;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use connwarden::config::{Config, KEYS};
+use connwarden::config::{Config, KEYS, OWNER_KEYS};
 use insta::assert_snapshot;
 
 use super::{parse, warnings};
@@ -65,6 +65,7 @@ fn the_example_tells_the_defaults() {
 fn the_manual_documents_every_key() {
     let missing: Vec<&str> = KEYS
         .iter()
+        .chain(OWNER_KEYS)
         .filter(|key| !MANUAL.lines().any(|line| line.starts_with(&format!("| `{key}` |"))))
         .copied()
         .collect();
@@ -76,7 +77,7 @@ fn the_manual_documents_every_key() {
 fn the_manual_documents_no_other_key() {
     let documented = MANUAL.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
     for (key, _) in documented.filter(|(key, _)| key.contains('.') && !key.contains(' ')) {
-        let is_key = KEYS.contains(&key);
+        let is_key = KEYS.contains(&key) || OWNER_KEYS.contains(&key);
         // In the table of examples, a client name is followed by its application.
         let is_name = MANUAL.contains(&format!("| `{key}` | `"));
         assert!(is_key || is_name, "{key}");
