@@ -38,6 +38,7 @@ use crate::nats::monitoring::{MonitoringClient, MonitoringSettings};
 use crate::observe::sweep::{ClusterTargets, Observer};
 use crate::observe::users::UserMask;
 use crate::outgoing::documents::Limits;
+use crate::outgoing::reverse_dns::{ReverseDns, ReverseDnsSettings};
 use crate::prometheus::PrometheusClient;
 use crate::store::{self, Store};
 use crate::telemetry::metrics::Metrics;
@@ -344,7 +345,19 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         diagnosis: config.diagnosis.clone(),
         sources,
         owners: owners.unwrap_or_default(),
+        reverse_dns: reverse_dns(&config.reverse_dns),
     })
+}
+
+/// Who gives names to addresses. They are an ornament: without them everything else goes on.
+fn reverse_dns(config: &config::ReverseDns) -> Option<ReverseDns> {
+    let settings = ReverseDnsSettings {
+        servers: config.servers.clone(),
+        timeout: config.timeout,
+        cache_ttl: config.cache_ttl,
+    };
+    let made = config.enabled.then(|| ReverseDns::new(settings))?;
+    made.inspect_err(|error| warn!("addresses are shown without names: {error}")).ok()
 }
 
 /// The rules of the lifecycle that a configuration asks for.

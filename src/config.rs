@@ -14,6 +14,7 @@ mod incidents;
 mod owners;
 mod problem;
 mod retention;
+mod reverse_dns;
 mod scalar;
 mod section;
 mod suggestion;
@@ -41,6 +42,7 @@ pub use cluster::{Cluster, parse_monitor_url, parse_typed_monitor_url};
 pub use incidents::Incidents;
 pub use owners::{OWNER_KEYS, load_owners, parse_owners};
 pub use problem::{Place, Problem, Problems};
+pub use reverse_dns::ReverseDns;
 pub use scalar::{parse_duration, parse_log_level, parse_size};
 
 use section::Section;
@@ -129,6 +131,10 @@ pub const KEYS: &[&str] = &[
     "prometheus[].bearer_token",
     "prometheus[].bearer_token_file",
     "owners_file",
+    "reverse_dns.enabled",
+    "reverse_dns.servers",
+    "reverse_dns.timeout",
+    "reverse_dns.cache_ttl",
 ];
 
 /// The largest configuration file, in bytes.
@@ -167,6 +173,8 @@ pub struct Config {
     pub prometheus: Vec<Endpoint>,
     /// The file that says who owns what.
     pub owners_file: Option<PathBuf>,
+    /// Whether addresses are given names.
+    pub reverse_dns: ReverseDns,
     warnings: Vec<Problem>,
 }
 
@@ -236,6 +244,7 @@ impl Config {
             config.alertmanagers = endpoint::read_all(&root, &endpoint::ALERTMANAGERS, read_secret);
             config.prometheus = endpoint::read_all(&root, &endpoint::PROMETHEUS, read_secret);
             config.owners_file = root.value("owners_file", scalar::path);
+            config.reverse_dns = ReverseDns::read(&root.section("reverse_dns"));
         }
         report.into_result()?;
         Ok(config)

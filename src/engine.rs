@@ -36,6 +36,7 @@ use crate::model::diagnosis_rules::DiagnosisRules;
 use crate::model::mapping::{ClusterRoute, KnownServer};
 use crate::model::owner::Owners;
 use crate::observe::sweep::{ClusterTargets, Observer};
+use crate::outgoing::reverse_dns::ReverseDns;
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
@@ -77,6 +78,8 @@ pub struct Settings {
     pub sources: Sources,
     /// Who owns what.
     pub owners: Owners,
+    /// Who gives names to addresses, if anybody does.
+    pub reverse_dns: Option<ReverseDns>,
 }
 
 /// Everything the use cases need. Cheap to clone.
@@ -93,6 +96,7 @@ struct Parts {
     diagnosis: DiagnosisRules,
     sources: Sources,
     owners: RwLock<Arc<Owners>>,
+    reverse_dns: Option<ReverseDns>,
     /// What was not as it should be in the last round of reconciliation.
     suspicions: Mutex<Suspicions>,
     intake: Intake,
@@ -122,7 +126,7 @@ impl Engine {
         metrics: Metrics,
         jobs_bell: Arc<Notify>,
     ) -> Result<Self, StoreError> {
-        let Settings { clusters, rules, diagnosis, sources, owners } = settings;
+        let Settings { clusters, rules, diagnosis, sources, owners, reverse_dns } = settings;
         let servers = servers::load(&store, &clusters).await?;
         let routes = clusters.iter().map(|cluster| cluster.route.clone()).collect();
         let clusters = clusters.into_iter().map(|cluster| WatchedCluster::new(cluster.targets)).collect();
@@ -136,6 +140,7 @@ impl Engine {
             diagnosis,
             sources,
             owners: RwLock::new(Arc::new(owners)),
+            reverse_dns,
             suspicions: Mutex::default(),
             intake,
             routes,

@@ -36,6 +36,7 @@ mod properties;
 mod reconcile;
 mod recovery;
 mod retention;
+mod reverse_dns;
 mod screenshots;
 mod sequences;
 mod serve;
