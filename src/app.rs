@@ -6,6 +6,7 @@
 mod lifecycle;
 mod listener;
 pub mod operator_token;
+pub mod owners;
 pub mod tls;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use tracing::{error, info, warn};
 
 use crate::alertmanager::api::AlertmanagerClient;
 use crate::app::listener::Listener;
+use crate::app::owners::OwnersFile;
 use crate::app::tls::Certificates;
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -36,6 +38,7 @@ use crate::nats::monitoring::{MonitoringClient, MonitoringSettings};
 use crate::observe::sweep::{ClusterTargets, Observer};
 use crate::observe::users::UserMask;
 use crate::outgoing::documents::Limits;
+use crate::outgoing::reverse_dns::{ReverseDns, ReverseDnsSettings};
 use crate::prometheus::PrometheusClient;
 use crate::store::{self, Store};
 use crate::telemetry::metrics::Metrics;
@@ -73,6 +76,7 @@ pub struct App {
     worker: Arc<Worker>,
     retention: Retention,
     reconcile_interval: Duration,
+    owners_file: Option<OwnersFile>,
 }
 
 impl App {
@@ -91,6 +95,11 @@ impl App {
         };
         let token = operator_token::make(&config.storage.path)?;
         let (state, worker) = wire(config, store, clock.clone()).await?;
+        let owners = config.owners_file.clone().map(OwnersFile::open).transpose()?;
+        let owners_file = owners.map(|(file, owners)| {
+            state.engine.set_owners(Arc::new(owners));
+            file
+        });
         state.access.trust_local_operator(Secret::File(token));
         let files = config.web.access.tls.clone();
         let certificates =
@@ -99,7 +108,7 @@ impl App {
         let listener = Listener::bind(address, certificates).await;
         let listener = listener.with_context(|| format!("listening on {address}"))?;
         let (retention, reconcile_interval) = (config.retention.clone(), config.incidents.reconcile_interval);
-        Ok(Self { listener, state, worker: Arc::new(worker), retention, reconcile_interval })
+        Ok(Self { listener, state, worker: Arc::new(worker), retention, reconcile_interval, owners_file })
     }
 
     /// The URL of the address that was bound.
@@ -118,7 +127,7 @@ impl App {
     ///
     /// Something that must not end has ended.
     pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
-        let Self { listener, state, worker, retention, reconcile_interval } = self;
+        let Self { listener, state, worker, retention, reconcile_interval, owners_file } = self;
         let soft = stop.soft.clone();
         self::release_leases(&state).await.context("giving back the leases of the last run")?;
 
@@ -129,6 +138,9 @@ impl App {
         }
         tasks.spawn(learn_now_and_then(state.engine.clone(), soft.clone()));
         tasks.spawn(reconcile_now_and_then(state.engine.clone(), reconcile_interval, soft.clone()));
+        if let Some(file) = owners_file {
+            tasks.spawn(file.watch(state.engine.clone(), soft.clone()));
+        }
         let served = listener.serve(http::router(state.clone()), soft.clone());
         tasks.spawn(retain_now_and_then(state.engine.clone(), retention, soft.clone()));
         tasks.spawn(async move {
@@ -174,7 +186,7 @@ pub async fn wire(config: &Config, store: Store, clock: Clock) -> anyhow::Result
     let mask = user_mask(&store).await.context("reading the key of user hashes")?;
     let observer = observer(config, mask, clock.clone());
     let engine =
-        Engine::new(store.clone(), observer, settings(config), clock.clone(), metrics.clone(), bell.clone())
+        Engine::new(store.clone(), observer, settings(config)?, clock.clone(), metrics.clone(), bell.clone())
             .await
             .context("reading what is known of the servers")?;
 
@@ -313,7 +325,11 @@ pub fn observer(config: &Config, users: UserMask, clock: Clock) -> Observer {
 }
 
 /// What a configuration says to the use cases.
-fn settings(config: &Config) -> Settings {
+///
+/// # Errors
+///
+/// The owners file cannot be used.
+fn settings(config: &Config) -> anyhow::Result<Settings> {
     let limits = Limits {
         connect_timeout: config.observe.connect_timeout,
         timeout: config.observe.timeout.min(Limits::default().timeout),
@@ -325,12 +341,26 @@ fn settings(config: &Config) -> Settings {
         alertmanagers: alertmanagers.map(|endpoint| AlertmanagerClient::new(endpoint, limits)).collect(),
         prometheus: prometheus.map(|endpoint| PrometheusClient::new(endpoint, limits)).collect(),
     };
-    Settings {
+    let owners = config.owners_file.as_deref().map(config::load_owners).transpose()?;
+    Ok(Settings {
         clusters: config.clusters.iter().map(cluster).collect(),
         rules: rules(config),
         diagnosis: config.diagnosis.clone(),
         sources,
-    }
+        owners: owners.unwrap_or_default(),
+        reverse_dns: reverse_dns(&config.reverse_dns),
+    })
+}
+
+/// Who gives names to addresses. They are an ornament: without them everything else goes on.
+fn reverse_dns(config: &config::ReverseDns) -> Option<ReverseDns> {
+    let settings = ReverseDnsSettings {
+        servers: config.servers.clone(),
+        timeout: config.timeout,
+        cache_ttl: config.cache_ttl,
+    };
+    let made = config.enabled.then(|| ReverseDns::new(settings))?;
+    made.inspect_err(|error| warn!("addresses are shown without names: {error}")).ok()
 }
 
 /// The rules of the lifecycle that a configuration asks for.

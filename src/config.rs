@@ -11,8 +11,10 @@ mod diagnosis;
 mod document;
 mod endpoint;
 mod incidents;
+mod owners;
 mod problem;
 mod retention;
+mod reverse_dns;
 mod scalar;
 mod section;
 mod suggestion;
@@ -38,7 +40,9 @@ use crate::model::retention::Retention;
 pub use access::{Access, RateLimit, Tls, TlsVersion};
 pub use cluster::{Cluster, parse_monitor_url, parse_typed_monitor_url};
 pub use incidents::Incidents;
+pub use owners::{OWNER_KEYS, load_owners, parse_owners};
 pub use problem::{Place, Problem, Problems};
+pub use reverse_dns::ReverseDns;
 pub use scalar::{parse_duration, parse_log_level, parse_size};
 
 use section::Section;
@@ -96,6 +100,8 @@ pub const KEYS: &[&str] = &[
     "retention.notifications.count",
     "retention.snapshots.age",
     "retention.snapshots.count",
+    "retention.changes.age",
+    "retention.changes.count",
     "incidents.reconcile_interval",
     "applications.strip",
     "applications.rules[].pattern",
@@ -124,6 +130,11 @@ pub const KEYS: &[&str] = &[
     "prometheus[].basic_auth.password_file",
     "prometheus[].bearer_token",
     "prometheus[].bearer_token_file",
+    "owners_file",
+    "reverse_dns.enabled",
+    "reverse_dns.servers",
+    "reverse_dns.timeout",
+    "reverse_dns.cache_ttl",
 ];
 
 /// The largest configuration file, in bytes.
@@ -160,6 +171,10 @@ pub struct Config {
     pub alertmanagers: Vec<Endpoint>,
     /// Every Prometheus that is asked which alerts there are.
     pub prometheus: Vec<Endpoint>,
+    /// The file that says who owns what.
+    pub owners_file: Option<PathBuf>,
+    /// Whether addresses are given names.
+    pub reverse_dns: ReverseDns,
     warnings: Vec<Problem>,
 }
 
@@ -228,6 +243,8 @@ impl Config {
             (config.clusters, config.warnings) = cluster::read_all(&root, read_secret);
             config.alertmanagers = endpoint::read_all(&root, &endpoint::ALERTMANAGERS, read_secret);
             config.prometheus = endpoint::read_all(&root, &endpoint::PROMETHEUS, read_secret);
+            config.owners_file = root.value("owners_file", scalar::path);
+            config.reverse_dns = ReverseDns::read(&root.section("reverse_dns"));
         }
         report.into_result()?;
         Ok(config)

@@ -5,15 +5,18 @@
 
 mod abandon;
 mod acts;
+mod changes;
 mod complete;
 mod diagnose;
 mod enrich;
 mod group_commit;
 mod intake;
+mod names;
 mod observe;
 mod reconcile;
 mod retain;
 mod rules;
+mod server_runs;
 mod servers;
 mod verify;
 
@@ -31,11 +34,14 @@ use crate::engine::observe::WatchedCluster;
 use crate::engine::reconcile::Suspicions;
 use crate::model::diagnosis_rules::DiagnosisRules;
 use crate::model::mapping::{ClusterRoute, KnownServer};
+use crate::model::owner::Owners;
 use crate::observe::sweep::{ClusterTargets, Observer};
+use crate::outgoing::reverse_dns::ReverseDns;
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 pub use crate::engine::acts::{ActError, LONGEST_TEXT, MANUAL_ALERT_NAME};
+pub use crate::engine::changes::{ChangeError, Recorded};
 pub use crate::engine::complete::COMPLETE;
 pub use crate::engine::enrich::ENRICH;
 pub use crate::engine::intake::{IntakeError, Receipt};
@@ -70,6 +76,10 @@ pub struct Settings {
     pub diagnosis: DiagnosisRules,
     /// Who is asked which alerts fire.
     pub sources: Sources,
+    /// Who owns what.
+    pub owners: Owners,
+    /// Who gives names to addresses, if anybody does.
+    pub reverse_dns: Option<ReverseDns>,
 }
 
 /// Everything the use cases need. Cheap to clone.
@@ -85,6 +95,8 @@ struct Parts {
     rules: IncidentRules,
     diagnosis: DiagnosisRules,
     sources: Sources,
+    owners: RwLock<Arc<Owners>>,
+    reverse_dns: Option<ReverseDns>,
     /// What was not as it should be in the last round of reconciliation.
     suspicions: Mutex<Suspicions>,
     intake: Intake,
@@ -114,7 +126,7 @@ impl Engine {
         metrics: Metrics,
         jobs_bell: Arc<Notify>,
     ) -> Result<Self, StoreError> {
-        let Settings { clusters, rules, diagnosis, sources } = settings;
+        let Settings { clusters, rules, diagnosis, sources, owners, reverse_dns } = settings;
         let servers = servers::load(&store, &clusters).await?;
         let routes = clusters.iter().map(|cluster| cluster.route.clone()).collect();
         let clusters = clusters.into_iter().map(|cluster| WatchedCluster::new(cluster.targets)).collect();
@@ -127,6 +139,8 @@ impl Engine {
             rules,
             diagnosis,
             sources,
+            owners: RwLock::new(Arc::new(owners)),
+            reverse_dns,
             suspicions: Mutex::default(),
             intake,
             routes,

@@ -79,6 +79,7 @@ fn documented_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(api::notifications::show))
         .routes(routes!(api::notifications::body))
         .routes(routes!(api::notifications::replay))
+        .routes(routes!(api::changes::list, api::changes::add))
         .routes(routes!(api::clusters::list))
         .routes(routes!(api::clusters::breakdown))
         .routes(routes!(management::healthy))

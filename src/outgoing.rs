@@ -1,6 +1,7 @@
 //! Outgoing HTTP: what every client has in common.
 
 pub mod documents;
+pub mod reverse_dns;
 
 use reqwest::{Client, ClientBuilder, RequestBuilder};
 use secrecy::ExposeSecret;

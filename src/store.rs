@@ -5,6 +5,7 @@
 
 pub mod alerts;
 pub mod backup;
+pub mod changes;
 pub mod check;
 pub mod diagnoses;
 pub mod entries;
@@ -15,6 +16,7 @@ mod lock;
 pub mod notifications;
 mod portions;
 pub mod retention;
+pub mod server_runs;
 pub mod servers;
 pub mod settings;
 pub mod snapshots;

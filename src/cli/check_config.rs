@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::app::{self, tls};
 use crate::cli::{FAILURE, print};
-use crate::config::Config;
+use crate::config::{Config, load_owners};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -32,6 +32,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                 if let Some(Err(error)) = config.web.access.tls.as_ref().map(tls::check) {
                     good = false;
                     writeln!(text, "{}: web.tls: {error:#}", file.display())?;
+                    continue;
+                }
+                if let Some(Err(problems)) = config.owners_file.as_deref().map(load_owners) {
+                    good = false;
+                    writeln!(text, "{problems}")?;
                     continue;
                 }
                 let clusters = config.clusters.len();

@@ -13,7 +13,7 @@ use crate::app::{self, operator_token};
 use crate::cli::storage::StorageArguments;
 use crate::cli::{FAILURE, print};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, load_owners};
 use crate::model::printable::visible;
 use crate::observe::users::UserMask;
 use crate::store::StoreError;
@@ -99,6 +99,17 @@ impl Checkup {
                 self.add(Verdict::Ok, "configuration", found);
             }
             None => self.add(Verdict::Ok, "configuration", "no --config.file, so the defaults"),
+        }
+        match config.owners_file.as_deref().map(load_owners) {
+            None => {}
+            Some(Ok(owners)) => {
+                self.add(Verdict::Ok, "owners", format!("{} things have an owner", owners.len()));
+            }
+            Some(Err(problems)) => {
+                for problem in problems.iter() {
+                    self.add(Verdict::Failed, "owners", problem);
+                }
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use crate::cli::incidents::act::Act;
 use crate::cli::inspect::{ByList, read_by};
 use crate::cli::printable::{fit, spreadsheet, wrap};
 use crate::cli::table::{Column, draw, table_width, terminal};
-use crate::cli::{Output, print, render};
+use crate::cli::{Output, changes, print, render};
 use crate::clock::Clock;
 use crate::http::api::clusters::DEFAULT_BY;
 use crate::http::api::documents::{AlertDocument, IncidentDocument, IncidentList};
@@ -245,6 +245,9 @@ fn show_as_text(
             }
         }
         _ => writeln!(text, "\nNATS has not been seen yet; the timeline says why")?,
+    }
+    if !document.changes.is_empty() {
+        write!(text, "\nCHANGES\n{}", changes::table(&document.changes, now, width))?;
     }
     writeln!(text, "\nTIMELINE")?;
     for entry in &document.timeline {

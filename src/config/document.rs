@@ -6,10 +6,7 @@
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span};
 
-use super::{
-    KEYS,
-    problem::{Place, Report},
-};
+use super::problem::{Place, Report};
 
 /// How deep the configuration may be nested.
 const MAX_DEPTH: usize = 16;
@@ -199,7 +196,7 @@ impl Tree<'_> {
                 Open::Mapping(..) => break,
             };
             schema.push_str(&schema_step);
-            if !KEYS.iter().any(|known| known.starts_with(&schema)) {
+            if !self.report.keys.iter().any(|known| known.starts_with(&schema)) {
                 break;
             }
             path.push_str(&step);

@@ -2,6 +2,8 @@
 
 use std::{cell::RefCell, fmt};
 
+use super::KEYS;
+
 /// A place in a file, both counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -78,12 +80,20 @@ impl std::error::Error for Problems {}
 #[derive(Debug)]
 pub(super) struct Report {
     file: String,
+    /// The keys that the file may have.
+    pub(super) keys: &'static [&'static str],
     problems: RefCell<Vec<Problem>>,
 }
 
 impl Report {
+    /// For the configuration.
     pub(super) fn new(file: &str) -> Self {
-        Self { file: file.to_owned(), problems: RefCell::default() }
+        Self::for_keys(file, KEYS)
+    }
+
+    /// For a file that has other keys.
+    pub(super) fn for_keys(file: &str, keys: &'static [&'static str]) -> Self {
+        Self { file: file.to_owned(), keys, problems: RefCell::default() }
     }
 
     /// Makes a problem without adding it.

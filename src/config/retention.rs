@@ -14,6 +14,7 @@ pub(super) fn read(section: &Section<'_>) -> Retention {
         incidents: read_keep(&section.section("incidents"), default.incidents),
         notifications: read_keep(&section.section("notifications"), default.notifications),
         snapshots: read_keep(&section.section("snapshots"), default.snapshots),
+        changes: read_keep(&section.section("changes"), default.changes),
     }
 }
 

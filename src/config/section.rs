@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use super::{
-    KEYS,
     document::{Key, Node, Value},
     problem::{Place, Problem, Report},
     suggestion::{closest, did_you_mean},
@@ -14,7 +13,7 @@ pub(super) struct Section<'a> {
     report: &'a Report,
     /// The dotted path for people: `clusters[0]`.
     path: String,
-    /// The dotted path in [`KEYS`]: `clusters[]`.
+    /// The dotted path among the keys of the file: `clusters[]`.
     schema: String,
     place: Place,
     entries: &'a [(Key, Node)],
@@ -178,7 +177,7 @@ impl<'a> Section<'a> {
             self.report.add(key.place, &path, "merging is not supported, write the keys out");
         } else if !hint.is_empty() {
             self.report.add(key.place, &path, format!("unknown key{hint}"));
-        } else if let Some(elsewhere) = elsewhere(typed, &self.schema) {
+        } else if let Some(elsewhere) = elsewhere(typed, &self.schema, self.report.keys) {
             let message = format!("unknown key here, did you mean `{elsewhere}`?");
             self.report.add(key.place, &path, message);
         } else {
@@ -194,7 +193,7 @@ impl<'a> Section<'a> {
     /// Lists the keys that this section may have.
     fn known_keys(&self) -> Vec<&'static str> {
         let mut known = Vec::new();
-        for path in KEYS {
+        for path in self.report.keys {
             let Some(rest) = path.strip_prefix(self.schema.as_str()) else {
                 continue;
             };
@@ -277,11 +276,11 @@ fn join(path: &str, key: &str) -> String {
 }
 
 /// Finds the key of another section that was probably meant, the nearest to the section `here`.
-fn elsewhere(typed: &str, here: &str) -> Option<&'static str> {
+fn elsewhere(typed: &str, here: &str, keys: &[&'static str]) -> Option<&'static str> {
     let last = |path: &'static str| path.rsplit('.').next().unwrap_or(path);
-    let meant = closest(typed, KEYS.iter().copied().map(last))?;
+    let meant = closest(typed, keys.iter().copied().map(last))?;
     let shared =
         |path: &str| path.split('.').zip(here.split('.')).take_while(|(one, other)| one == other).count();
     // of equally near ones the first
-    KEYS.iter().copied().rev().filter(|path| last(path) == meant).max_by_key(|path| shared(path))
+    keys.iter().copied().rev().filter(|path| last(path) == meant).max_by_key(|path| shared(path))
 }

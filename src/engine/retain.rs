@@ -34,7 +34,7 @@ impl Engine {
     ) -> Result<Deleted, StoreError> {
         let now = self.0.clock.now();
         let mut deleted = Deleted::new();
-        for kind in [Kind::Incidents, Kind::Snapshots, Kind::Notifications] {
+        for kind in [Kind::Incidents, Kind::Snapshots, Kind::Notifications, Kind::Changes] {
             let mut next = Some(0);
             while let (Some(after), false) = (next, stop.is_cancelled()) {
                 let bite = self.bite(kind, retention, now, after).await?;
@@ -75,6 +75,10 @@ impl Engine {
                 let limits = self.limits(retention.notifications, now);
                 store::retention::bite_of_notifications(&mut tx, &limits, after).await?
             }
+            Kind::Changes => {
+                let limits = self.limits(retention.changes, now);
+                store::retention::bite_of_changes(&mut tx, &limits).await?
+            }
         };
         store::commit(tx).await?;
         Ok(bite)
@@ -103,6 +107,7 @@ enum Kind {
     Incidents,
     Snapshots,
     Notifications,
+    Changes,
 }
 
 fn earlier(now: Timestamp, by: Duration) -> Timestamp {

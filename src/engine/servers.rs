@@ -12,13 +12,16 @@ use url::Url;
 use crate::engine::{Cluster, Engine};
 use crate::model::mapping::KnownServer;
 use crate::model::printable::excerpt;
+use crate::model::server_run::ServerRun;
 use crate::model::snapshot::Coverage;
+use crate::model::vitals::ServerVitals;
 use crate::store::{self, Store, StoreError};
 
-/// What was learnt of a server, and the version it runs.
+/// What was learnt of a server, the version it runs, and what it says of its run.
 struct Learnt {
     server: KnownServer,
     version: String,
+    vitals: Option<ServerVitals>,
 }
 
 /// Lists the configured servers with what was last learnt of each.
@@ -60,10 +63,11 @@ impl Engine {
         while let Some(answer) = asked.join_next().await {
             match answer {
                 Ok((cluster, url, Ok(varz))) => {
+                    let vitals = Some(varz.vitals());
                     let known = |text: String| Some(text).filter(|text| !text.is_empty());
                     let (server_id, server_name) = (known(varz.server_id), known(varz.server_name));
                     let server = KnownServer { cluster, url, server_id, server_name };
-                    learnt.push(Learnt { server, version: varz.version });
+                    learnt.push(Learnt { server, version: varz.version, vitals });
                 }
                 Ok((cluster, url, Err(error))) => silent.push((cluster, url, error.to_string())),
                 Err(error) => warn!(%error, "asking a server who it is ended early: {error}"),
@@ -98,11 +102,16 @@ impl Engine {
                 server_name: server.name.clone(),
             },
             version: server.version.clone().unwrap_or_default(),
+            vitals: server.vitals.clone(),
         });
         self.remember(learnt.collect()).await;
     }
 
     async fn remember(&self, learnt: Vec<Learnt>) {
+        let runs = learnt
+            .iter()
+            .filter_map(|learnt| ServerRun::of(&learnt.server, &learnt.version, learnt.vitals.as_ref()?));
+        self.note_runs(runs.collect()).await;
         let news: Vec<Learnt> = {
             let mut servers = self.0.servers.write().unwrap_or_else(PoisonError::into_inner);
             let news = learnt.into_iter().filter(|learnt| !servers.contains(&learnt.server));
@@ -120,7 +129,7 @@ impl Engine {
         if news.is_empty() {
             return;
         }
-        for Learnt { server, version } in &news {
+        for Learnt { server, version, .. } in &news {
             let name = server.server_name.as_deref().map(excerpt);
             info!(
                 cluster = %server.cluster,
@@ -138,7 +147,7 @@ impl Engine {
 
     async fn store_servers(&self, learnt: &[Learnt]) -> Result<(), StoreError> {
         let mut tx = self.0.store.write().await?;
-        for Learnt { server, version } in learnt {
+        for Learnt { server, version, .. } in learnt {
             store::servers::save(&mut tx, server, version, self.0.clock.now()).await?;
         }
         store::commit(tx).await

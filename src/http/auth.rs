@@ -2,7 +2,8 @@
 //!
 //! What a request needs follows from its method and path, and what nobody thought of needs an operator: a new route is
 //! closed until somebody opens it. Without a configured credential, reading and delivering need none (the listener is
-//! then on loopback, or somebody said that this is meant); acting always needs an operator who has proved to be one.
+//! then on loopback, or somebody said that this is meant); acting always needs an operator who has proved to be one, and
+//! telling of changes a reporter: whoever reads an incident must be able to believe what is said to be behind it.
 //!
 //! Signatures are the exception in time: they are of the body, so the webhook checks them once it has arrived.
 
@@ -24,6 +25,7 @@ use jiff::Timestamp;
 use tokio_stream::StreamExt;
 
 use crate::clock::Clock;
+use crate::http::api::changes;
 use crate::http::auth::authorization::Authorization;
 use crate::http::auth::host::{Hosts, refuse_cross_site};
 use crate::http::auth::keyring::{Found, Keyring, Shown, Signature};
@@ -34,7 +36,7 @@ use crate::http::webhook;
 use crate::model::credential::{Actor, Credential, Role, Secret};
 use crate::telemetry::metrics::{AuthResult, Metrics};
 
-pub use crate::http::auth::operator::Operator;
+pub use crate::http::auth::operator::{Operator, Reporter};
 
 /// How often one source may show what is wrong: in the long run, and at once.
 const FAILURES: (f64, f64) = (1.0, 10.0);
@@ -95,6 +97,8 @@ enum Route {
     Scrape,
     Read,
     Deliver,
+    /// Telling of a change.
+    Report,
     Act,
 }
 
@@ -103,6 +107,7 @@ impl Route {
         let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
         match path {
             webhook::PATH => Self::Deliver,
+            changes::PATH if *method == Method::POST => Self::Report,
             "/-/healthy" | "/-/ready" if reads => Self::Open,
             "/metrics" if reads => Self::Scrape,
             path if reads && path.starts_with("/assets/") => Self::Open,
@@ -116,6 +121,7 @@ impl Route {
             Self::Open => None,
             Self::Scrape | Self::Read => Some(Role::Viewer),
             Self::Deliver => Some(Role::Webhook),
+            Self::Report => Some(Role::Reporter),
             Self::Act => Some(Role::Operator),
         }
     }
@@ -168,7 +174,9 @@ impl Access {
             Identity::Known(actor) if !actor.role.includes(needed) => {
                 Err(AccessError::Forbidden { actor: actor.clone(), needed })
             }
-            Identity::Anonymous if needed == Role::Operator => Err(AccessError::NoOperator),
+            Identity::Anonymous if matches!(needed, Role::Operator | Role::Reporter) => {
+                Err(AccessError::Unproved(needed))
+            }
             Identity::Anonymous | Identity::Known(_) | Identity::Signed(..) => Ok(identity),
         }
     }
@@ -358,6 +366,9 @@ mod tests {
             (Method::POST, "/api/v1/incidents", Some(Role::Operator)),
             (Method::DELETE, "/", Some(Role::Operator)),
             (Method::POST, webhook::PATH, Some(Role::Webhook)),
+            (Method::POST, changes::PATH, Some(Role::Reporter)),
+            (Method::GET, changes::PATH, Some(Role::Viewer)),
+            (Method::PUT, changes::PATH, Some(Role::Operator)),
             (Method::POST, "/api/v1/webhook/alertmanager/", Some(Role::Operator)),
             (Method::POST, "/api/v1/webhook/%61lertmanager", Some(Role::Operator)),
         ] {

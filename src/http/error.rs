@@ -14,8 +14,9 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::engine::{ActError, IntakeError, LookError};
+use crate::engine::{ActError, ChangeError, IntakeError, LookError};
 use crate::model::breakdown::InvalidBy;
+use crate::model::change::InvalidChange;
 use crate::model::ids::{IncidentId, NotificationId, SnapshotId};
 use crate::store::StoreError;
 use crate::store::writer::WriteError;
@@ -46,6 +47,9 @@ pub enum ApiError {
     /// An operator's act was refused.
     #[error(transparent)]
     Act(ActError),
+    /// What is told of a change cannot be.
+    #[error(transparent)]
+    Change(#[from] InvalidChange),
     /// Not what a breakdown can be by.
     #[error("by: {0}")]
     By(#[from] InvalidBy),
@@ -85,6 +89,15 @@ impl From<ActError> for ApiError {
     }
 }
 
+impl From<ChangeError> for ApiError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Invalid(error) => Self::Change(error),
+            ChangeError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
 impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
@@ -99,7 +112,9 @@ impl ApiError {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Act(ActError::Transition(_) | ActError::InTheWay { .. }) => StatusCode::CONFLICT,
             Self::Act(ActError::Unreadable(_) | ActError::Store(_)) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::BadRequest(_) | Self::By(_) | Self::Act(ActError::Text(_)) => StatusCode::BAD_REQUEST,
+            Self::BadRequest(_) | Self::By(_) | Self::Change(_) | Self::Act(ActError::Text(_)) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Look(LookError::CutShort(_)) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(error) if error.is_temporary() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(_) | Self::Page(_) => StatusCode::INTERNAL_SERVER_ERROR,

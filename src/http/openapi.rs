@@ -16,13 +16,15 @@ pub const PATH: &str = "/api/v1/openapi.json";
         title = "connwarden",
         description = "Who holds the connections of your NATS servers, and the story of each incident. \
                        Fields are added, never renamed; errors are problem documents (RFC 9457). \
-                       Reading takes the role `viewer`, delivering `webhook`, everything else `operator`; \
+                       Reading takes the role `viewer`, delivering `webhook`, telling of changes `reporter`, everything \
+                       else `operator`; \
                        without configured credentials, reading and delivering take none.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     tags(
         (name = "webhook", description = "Where Alertmanager and Grafana deliver"),
         (name = "incidents", description = "What happened"),
+        (name = "changes", description = "What was changed around it"),
         (name = "clusters", description = "What is there now"),
         (name = "management", description = "How connwarden itself is doing"),
     ),

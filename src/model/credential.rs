@@ -18,6 +18,8 @@ pub const SHORTEST_TOKEN: usize = 16;
 pub enum Role {
     /// Deliver notifications, and nothing else.
     Webhook,
+    /// Tell of changes, and nothing else.
+    Reporter,
     /// Read everything, and nothing else.
     Viewer,
     /// Everything.
@@ -26,12 +28,13 @@ pub enum Role {
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 3] = [Self::Webhook, Self::Viewer, Self::Operator];
+    pub const ALL: [Self; 4] = [Self::Webhook, Self::Reporter, Self::Viewer, Self::Operator];
 
     /// The name in the configuration.
     pub fn name(self) -> &'static str {
         match self {
             Self::Webhook => "webhook",
+            Self::Reporter => "reporter",
             Self::Viewer => "viewer",
             Self::Operator => "operator",
         }
@@ -192,9 +195,10 @@ mod tests {
     #[test]
     fn only_an_operator_has_what_others_have() {
         let included = |role: Role| Role::ALL.map(|needed| role.includes(needed));
-        assert_eq!(included(Role::Webhook), [true, false, false]);
-        assert_eq!(included(Role::Viewer), [false, true, false]);
-        assert_eq!(included(Role::Operator), [true, true, true]);
+        assert_eq!(included(Role::Webhook), [true, false, false, false]);
+        assert_eq!(included(Role::Reporter), [false, true, false, false]);
+        assert_eq!(included(Role::Viewer), [false, false, true, false]);
+        assert_eq!(included(Role::Operator), [true, true, true, true]);
     }
 
     #[test]

@@ -44,3 +44,8 @@ id! {
     /// Names one stored look at a cluster.
     SnapshotId
 }
+
+id! {
+    /// Names one change that was told of or seen.
+    ChangeId
+}

@@ -11,6 +11,8 @@ pub struct Retention {
     pub notifications: Keep,
     /// Snapshots of resolved incidents, since they were taken.
     pub snapshots: Keep,
+    /// Changes, since they happened.
+    pub changes: Keep,
 }
 
 /// How much of a kind is kept: what is older goes, and of more than this the oldest.
@@ -29,6 +31,7 @@ impl Default for Retention {
             incidents: Keep { age: DAY * 90, count: 10_000 },
             notifications: Keep { age: DAY * 30, count: 100_000 },
             snapshots: Keep { age: DAY * 30, count: 5000 },
+            changes: Keep { age: DAY * 90, count: 10_000 },
         }
     }
 }

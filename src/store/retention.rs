@@ -122,6 +122,38 @@ pub async fn bite_of_snapshots(conn: &mut Conn, limits: &Limits, after: i64) -> 
     Ok(bite)
 }
 
+/// Deletes a few changes among those that happened first. They belong to no incident, so none keeps them.
+///
+/// # Errors
+///
+/// The database refused.
+#[tracing::instrument(name = "store.retention.changes", level = "debug", skip_all)]
+pub async fn bite_of_changes(conn: &mut Conn, limits: &Limits) -> Result<Bite, StoreError> {
+    let total: i64 = sqlx::query_scalar("SELECT count(*) FROM changes").fetch_one(&mut *conn).await?;
+    let excess = total.saturating_sub(to_i64(limits.count)).max(0);
+    let rows: Vec<(i64, i64)> = sqlx::query_as(
+        "SELECT change_key, at
+           FROM changes
+          WHERE at < $1
+          ORDER BY at, change_key
+          LIMIT $2",
+    )
+    .bind(limits.young.as_microsecond())
+    .bind(BITE)
+    .fetch_all(&mut *conn)
+    .await?;
+    let more = rows.len() as i64 == BITE;
+    let before = limits.before.as_microsecond();
+    let doomed: Vec<i64> = (0..)
+        .zip(rows)
+        .filter(|(place, (_, at))| *place < excess || *at < before)
+        .map(|(_, (key, _))| key)
+        .collect();
+    let mut bite = Bite { next: (more && doomed.len() as i64 == BITE).then_some(0), ..Bite::default() };
+    bite.add("changes", delete(conn, "DELETE FROM changes WHERE change_key IN (", &doomed).await?);
+    Ok(bite)
+}
+
 /// Deletes a few rows of the incidents that have been resolved the longest. An incident with many rows takes several
 /// bites, and goes with the last.
 ///

@@ -24,6 +24,7 @@ use crate::harness::payload::{ALERT, firing, notification};
 use crate::harness::test_app::{Answer, OPERATOR_TOKEN, TestApp};
 
 const WEBHOOK: &str = "/api/v1/webhook/alertmanager";
+const CHANGES: &str = "/api/v1/changes";
 
 /// One credential of each role and kind, named after both. In-process there is no listener that reads the files.
 const EVERYBODY: &str = "
@@ -31,12 +32,15 @@ web:
   tls: {cert_file: none, key_file: none, client_ca_file: none}
   credentials:
     - {name: webhook-bearer, role: webhook, bearer_token: token-of-the-webhook}
+    - {name: reporter-bearer, role: reporter, bearer_token: token-of-the-reporter}
     - {name: viewer-bearer, role: viewer, bearer_token: token-of-the-viewer}
     - {name: operator-bearer, role: operator, bearer_token: token-of-the-operator}
     - {name: webhook-basic, role: webhook, basic_auth: {username: webhook, password: pass:word}}
+    - {name: reporter-basic, role: reporter, basic_auth: {username: reporter, password: pass:word}}
     - {name: viewer-basic, role: viewer, basic_auth: {username: viewer, password: pass:word}}
     - {name: operator-basic, role: operator, basic_auth: {username: operator, password: pass:word}}
     - {name: webhook-certificate, role: webhook, client_certificate: {common_name: webhook}}
+    - {name: reporter-certificate, role: reporter, client_certificate: {uri: 'spiffe://reporter'}}
     - {name: viewer-certificate, role: viewer, client_certificate: {dns_name: viewer}}
     - {name: operator-certificate, role: operator, client_certificate: {uri: 'spiffe://operator'}}
     - {name: webhook-signature, role: webhook, hmac: {secret: secret-of-the-webhook}}
@@ -61,6 +65,7 @@ fn shown(role: Role) -> [Shown; 3] {
     // the base64 of `role:pass:word`
     let (basic, certificate) = match role {
         Role::Webhook => ("d2ViaG9vazpwYXNzOndvcmQ=", CertificateName::CommonName("webhook".to_owned())),
+        Role::Reporter => ("cmVwb3J0ZXI6cGFzczp3b3Jk", CertificateName::Uri("spiffe://reporter".to_owned())),
         Role::Viewer => ("dmlld2VyOnBhc3M6d29yZA==", CertificateName::Dns("viewer".to_owned())),
         Role::Operator => ("b3BlcmF0b3I6cGFzczp3b3Jk", CertificateName::Uri("spiffe://operator".to_owned())),
     };
@@ -130,6 +135,7 @@ fn allowed(method: &Method, path: &str) -> &'static [Role] {
     match (method.as_str(), path) {
         (_, "/-/healthy" | "/-/ready") => &Role::ALL,
         (_, WEBHOOK) => &[Role::Webhook, Role::Operator],
+        ("POST", CHANGES) => &[Role::Reporter, Role::Operator],
         ("GET", _) => &[Role::Viewer, Role::Operator],
         _ => &[Role::Operator],
     }
@@ -212,13 +218,15 @@ async fn without_credentials_anybody_reads_and_delivers_and_nobody_acts() {
     let app = TestApp::start().await;
     let proxy = Shown::Header("Authorization", "Basic dmlld2VyOnBhc3M6d29yZA==".to_owned());
     for (method, path) in routes(&app).await {
-        let acts = !allowed(&method, &path).iter().any(|role| *role != Role::Operator);
+        let acts = !allowed(&method, &path).iter().any(|role| matches!(role, Role::Viewer | Role::Webhook));
         // a user is for a proxy before us: there are none here
         for shown in [&Shown::Nothing, &proxy] {
             let answer = ask(&app, method.clone(), &path, shown).await;
             let place = format!("{method} {path} {shown:?}: {} {}", answer.status, answer.text);
             if acts {
-                assert!(answer.problem(403).starts_with("this takes the role `operator`"), "{place}");
+                let needed = if path == CHANGES { "reporter" } else { "operator" };
+                let refusal = format!("this takes the role `{needed}`");
+                assert!(answer.problem(403).starts_with(&refusal), "{place}");
             } else {
                 assert!(!matches!(answer.status.as_u16(), 401 | 403 | 421), "{place}");
             }

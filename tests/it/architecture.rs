@@ -62,6 +62,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "mitigate",
             "notify",
             "nats",
+            "outgoing",
             "prometheus",
             "alertmanager",
             "model",

@@ -114,6 +114,10 @@ fn an_empty_file_means_all_defaults() {
                 age: 2592000s,
                 count: 5000,
             },
+            changes: Keep {
+                age: 7776000s,
+                count: 10000,
+            },
         },
         applications: ApplicationRules {
             rules: [],

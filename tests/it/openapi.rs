@@ -27,6 +27,8 @@ async fn every_route_is_in_the_document_and_every_path_of_the_document_is_there(
     insta::assert_snapshot!(routes.join("\n"), @r"
     GET /-/healthy
     GET /-/ready
+    GET /api/v1/changes
+    POST /api/v1/changes
     GET /api/v1/clusters
     GET /api/v1/clusters/{name}/breakdown
     GET /api/v1/incidents
@@ -91,12 +93,17 @@ async fn the_document_describes_every_field_that_is_answered() {
     let receipt = app.notify(fixture("alertmanager/group3-mixed.am-0.33.1.json")).await.json();
     app.run_jobs().await;
     let incident = format!("/api/v1/incidents/{}", receipt["incidents"][0].as_str().unwrap());
+    let change =
+        r#"{"title": "orders-api 1.4.2", "application": "orders-api", "at": "2026-11-24T08:00:00Z"}"#;
+    let change = app.act(Method::POST, "/api/v1/changes", change).await.json();
+    check(&document, &change, "post", "/api/v1/changes", "201");
 
     check(&document, &receipt, "post", "/api/v1/webhook/alertmanager", "202");
     for (path, template) in [
         (incident.as_str(), "/api/v1/incidents/{id}"),
         ("/api/v1/incidents", "/api/v1/incidents"),
         ("/api/v1/clusters", "/api/v1/clusters"),
+        ("/api/v1/changes", "/api/v1/changes"),
         ("/api/v1/clusters/nats/breakdown?by=application/ip,account", "/api/v1/clusters/{name}/breakdown"),
     ] {
         let answer = app.get(path).await;

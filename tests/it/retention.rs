@@ -79,6 +79,7 @@ async fn whatever_is_deleted_unresolved_incidents_keep_every_row() {
             incidents: keep(&mut random),
             notifications: keep(&mut random),
             snapshots: keep(&mut random),
+            changes: keep(&mut random),
         };
         let before = dump_unresolved(&mut conn).await;
         retain(&app, &retention).await;
@@ -159,8 +160,12 @@ async fn the_room_of_what_was_deleted_is_given_back_while_notifications_come_in(
     sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut conn).await.unwrap();
     drop(conn);
     let before = size();
-    let retention =
-        Retention { incidents: Keep { count: 10, ..FOREVER }, notifications: FOREVER, snapshots: FOREVER };
+    let retention = Retention {
+        incidents: Keep { count: 10, ..FOREVER },
+        notifications: FOREVER,
+        snapshots: FOREVER,
+        changes: FOREVER,
+    };
     let (deleted, ()) = tokio::join!(retain(&app, &retention), async {
         for serial in 0..100 {
             let mut alert = firing("Meanwhile", "nats-1:7777");
@@ -185,7 +190,7 @@ async fn what_was_resolved_just_now_stays_however_much_there_is() {
         }
     }
     let few = Keep { age: DAY * 90, count: 1 };
-    let retention = Retention { incidents: few, notifications: few, snapshots: few };
+    let retention = Retention { incidents: few, notifications: few, snapshots: few, changes: few };
     retain(&app, &retention).await;
     assert_eq!(incidents(&app).await.len(), 5);
     // it can begin again

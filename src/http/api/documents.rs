@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use crate::model::alert::{AlertStatus, ValueSource};
 use crate::model::breakdown::{Breakdown, Breakdowns, By};
+use crate::model::change::Change;
 use crate::model::closed::ClosedConnections;
 use crate::model::diagnosis::Diagnosis;
 use crate::model::entry::Entry;
@@ -23,6 +24,8 @@ use crate::store::notifications::NotificationSummary;
 use crate::store::snapshots::SnapshotSummary;
 
 pub use crate::engine::Receipt;
+pub use crate::http::api::changes::ChangeList;
+pub use crate::http::api::changes::shapes::NewChange;
 
 /// `GET /api/v1/incidents`.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -94,6 +97,10 @@ pub struct IncidentDocument {
     /// The notifications that the timeline names, oldest first.
     #[serde(default)]
     pub notifications: Vec<NotificationDocument>,
+    /// What was changed from a day before it was opened until it was over, of its cluster and of none, oldest first: at
+    /// most 50 from before and 50 from since.
+    #[serde(default)]
+    pub changes: Vec<Change>,
 }
 
 /// `GET /api/v1/notifications`.

@@ -155,6 +155,7 @@ pub async fn get_document(
     let members = alerts::list(&mut conn, id).await?;
     let timeline = entries::list(&mut conn, id).await?;
     let notifications = notifications::list_of(&mut conn, id).await?;
+    let changes = state.engine.changes_around(&mut conn, &incident).await?;
     let snapshots = snapshots::list(&mut conn, id).await?;
     let shown = match query.snapshot {
         None => snapshots.last(),
@@ -197,5 +198,6 @@ pub async fn get_document(
         diagnosis,
         timeline,
         notifications: notifications.into_iter().map(NotificationDocument::from).collect(),
+        changes,
     })
 }

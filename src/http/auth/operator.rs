@@ -1,4 +1,4 @@
-//! The extractor for what only an operator may do.
+//! The extractors for what only an operator may do, or a reporter too.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -16,13 +16,27 @@ impl<S: Sync> FromRequestParts<S> for Operator {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        match parts.extensions.get::<Identity>() {
-            Some(Identity::Known(actor)) if actor.role == Role::Operator => Ok(Self(actor.clone())),
-            Some(Identity::Known(actor)) => {
-                Err(AccessError::Forbidden { actor: actor.clone(), needed: Role::Operator }.into())
-            }
-            Some(Identity::Anonymous | Identity::Signed(..)) | None => Err(AccessError::NoOperator.into()),
-        }
+        proved(parts, Role::Operator).map(Self)
+    }
+}
+
+/// Somebody who has proved that they may tell of changes: a reporter, or an operator.
+#[derive(Debug, Clone)]
+pub struct Reporter(pub Actor);
+
+impl<S: Sync> FromRequestParts<S> for Reporter {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        proved(parts, Role::Reporter).map(Self)
+    }
+}
+
+fn proved(parts: &Parts, needed: Role) -> Result<Actor, ApiError> {
+    match parts.extensions.get::<Identity>() {
+        Some(Identity::Known(actor)) if actor.role.includes(needed) => Ok(actor.clone()),
+        Some(Identity::Known(actor)) => Err(AccessError::Forbidden { actor: actor.clone(), needed }.into()),
+        Some(Identity::Anonymous | Identity::Signed(..)) | None => Err(AccessError::Unproved(needed).into()),
     }
 }
 
@@ -53,9 +67,15 @@ mod tests {
         let known = |role| Some(Identity::Known(Actor { name: "ann".to_owned(), role }));
         assert_eq!(extracted(known(Role::Operator)).await.as_deref(), Some("ann"));
         let signed = Identity::Signed(Peer::at([127, 0, 0, 1].into()), Vec::new());
-        for other in
-            [None, Some(Identity::Anonymous), Some(signed), known(Role::Viewer), known(Role::Webhook)]
-        {
+        let reporter = known(Role::Reporter);
+        for other in [
+            None,
+            Some(Identity::Anonymous),
+            Some(signed),
+            known(Role::Viewer),
+            known(Role::Webhook),
+            reporter,
+        ] {
             assert_eq!(extracted(other).await, None);
         }
     }

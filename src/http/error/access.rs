@@ -38,11 +38,12 @@ pub enum AccessError {
         /// What they would have to be.
         needed: Role,
     },
-    /// It takes an operator, and nobody has proved to be one.
+    /// It takes somebody of this role, and nobody has proved to be one.
     #[error(
-        "this takes the role `operator`; `connwarden` on the same host finds the token in the storage directory"
+        "this takes the role `{}`; `connwarden` on the same host finds the operator's token in the storage directory",
+        .0.name()
     )]
-    NoOperator,
+    Unproved(Role),
     /// The request was meant for somebody else, or the name is not configured.
     #[error("the host `{0}` is not known here, add it to web.allowed_hosts if it should be")]
     UnknownHost(String),
@@ -77,7 +78,7 @@ impl AccessError {
             | Self::Wrong(_)
             | Self::UnknownCertificate(_)
             | Self::Forbidden { .. }
-            | Self::NoOperator
+            | Self::Unproved(_)
             | Self::UnknownHost(_)
             | Self::CrossSite => false,
         }
@@ -88,7 +89,7 @@ impl AccessError {
             Self::Missing(_) | Self::Wrong(_) | Self::UnknownCertificate(_) | Self::Replaced(_) => {
                 StatusCode::UNAUTHORIZED
             }
-            Self::Forbidden { .. } | Self::NoOperator | Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::Forbidden { .. } | Self::Unproved(_) | Self::CrossSite => StatusCode::FORBIDDEN,
             Self::UnknownHost(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::TooMany(_) | Self::TooManyFailures(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unreadable | Self::Stale(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -101,7 +102,7 @@ impl AccessError {
             Self::Missing(_) => AuthResult::Missing,
             Self::Wrong(_) | Self::UnknownCertificate(_) => AuthResult::Wrong,
             Self::Replaced(_) | Self::Unreadable | Self::Stale(_) => AuthResult::Unavailable,
-            Self::Forbidden { .. } | Self::NoOperator => AuthResult::Forbidden,
+            Self::Forbidden { .. } | Self::Unproved(_) => AuthResult::Forbidden,
             Self::UnknownHost(_) => AuthResult::UnknownHost,
             Self::CrossSite => AuthResult::CrossSite,
             Self::TooMany(_) | Self::TooManyFailures(_) => AuthResult::RateLimited,

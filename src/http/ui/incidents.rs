@@ -15,10 +15,11 @@ use crate::http::error::ApiError;
 use crate::http::ui::breakdowns::{CoverageView, DEFAULT_TOP, Section};
 use crate::http::ui::layout::{Choice, Layout, Moment, cluster_path, link, render};
 use crate::model::breakdown::Dimension;
+use crate::model::change::Change;
 use crate::model::ids::IncidentId;
 use crate::model::incident::IncidentState;
 use crate::model::mapping::MappedBy;
-use crate::model::printable::with_commas;
+use crate::model::printable::{age, with_commas};
 use crate::model::truth::Truth;
 
 /// From how many alerts on their table is closed at first.
@@ -81,6 +82,7 @@ struct ShowPage {
     any_saturated: bool,
     looks: Vec<Choice>,
     look: Option<Look>,
+    changes: Vec<ChangeLine>,
     timeline: Vec<Line>,
     by: Option<String>,
     top: usize,
@@ -114,6 +116,21 @@ struct AlertRow {
     annotations: Vec<(String, String)>,
     generator_url: String,
     is_link: bool,
+}
+
+/// What was changed.
+struct ChangeLine {
+    at: Moment,
+    /// How long before or after the incident was opened.
+    distance: String,
+    kind: &'static str,
+    title: String,
+    text: String,
+    url: Option<String>,
+    /// What it names, each with what that is.
+    names: Vec<(&'static str, String)>,
+    author: String,
+    source: String,
 }
 
 /// One line of the timeline.
@@ -270,6 +287,11 @@ impl ShowPage {
             alerts: document.alerts.into_iter().map(|alert| AlertRow::new(alert, now)).collect(),
             looks,
             look,
+            changes: document
+                .changes
+                .into_iter()
+                .map(|change| ChangeLine::new(change, head.opened_at, now))
+                .collect(),
             timeline: document
                 .timeline
                 .into_iter()
@@ -296,6 +318,29 @@ impl ShowPage {
         let older = self.look.as_ref().filter(|look| !look.is_last).map(|look| look.id.as_str());
         let parts = [("snapshot", older), ("by", self.by.as_deref()), ("top", Some(&*top.to_string()))];
         link(&path, &parts) + "#" + section
+    }
+}
+
+impl ChangeLine {
+    fn new(change: Change, opened_at: Timestamp, now: Timestamp) -> Self {
+        let distance = if change.at < opened_at {
+            format!("{} before it was opened", age(Some(change.at), opened_at))
+        } else {
+            format!("{} after it was opened", age(Some(opened_at), change.at))
+        };
+        let names =
+            [("application", change.application), ("server", change.server), ("cluster", change.cluster)];
+        Self {
+            at: Moment::new(change.at, now),
+            distance,
+            kind: change.kind.title(),
+            title: change.title,
+            text: change.text,
+            url: change.url.filter(|url| is_web_address(url)),
+            names: names.into_iter().filter_map(|(what, name)| Some((what, name?))).collect(),
+            author: change.author,
+            source: change.source,
+        }
     }
 }
 

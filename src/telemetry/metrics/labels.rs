@@ -155,8 +155,8 @@ pub(super) struct TableLabels {
 }
 
 /// The tables of which rows are deleted.
-pub(super) const RETAINED: [&str; 7] =
-    ["alerts", "breakdowns", "entries", "incidents", "jobs", "notifications", "snapshots"];
+pub(super) const RETAINED: [&str; 8] =
+    ["alerts", "breakdowns", "changes", "entries", "incidents", "jobs", "notifications", "snapshots"];
 
 /// Clusters are named by the configuration: there are as many as somebody wrote down.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

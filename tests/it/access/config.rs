@@ -91,14 +91,14 @@ web:
 "), @r"
     connwarden.yml:4:7: web.credentials[0].name: is missing
     connwarden.yml:5:14: web.credentials[1].name: expected 1 to 63 of the characters A-Z, a-z, 0-9, `_`, `.`, `-`, found `a b`
-    connwarden.yml:5:25: web.credentials[1].role: expected one of webhook, viewer, operator, found `admin`
+    connwarden.yml:5:25: web.credentials[1].role: expected one of webhook, reporter, viewer, operator, found `admin`
     connwarden.yml:6:14: web.credentials[2].name: `local-operator` is connwarden's own, choose another name
     connwarden.yml:7:7: web.credentials[3].bearer_token: is missing, give it or one of `bearer_token_file`, `basic_auth`, `client_certificate`, `hmac`
     connwarden.yml:8:14: web.credentials[4].name: `a` is the name of the credential on line 7
     connwarden.yml:9:82: web.credentials[5].basic_auth: both `bearer_token` and `basic_auth` are given, make two credentials of them
     connwarden.yml:10:89: web.credentials[6].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
     connwarden.yml:11:7: web.credentials[7].bearer_token: is missing, give it or one of `bearer_token_file`, `basic_auth`, `client_certificate`, `hmac`
-    connwarden.yml:11:23: web.credentials[7].role: expected one of webhook, viewer, operator, found `operater`, did you mean `operator`?
+    connwarden.yml:11:23: web.credentials[7].role: expected one of webhook, reporter, viewer, operator, found `operater`, did you mean `operator`?
     connwarden.yml:11:33: web.credentials[7].passwrod: unknown key here, did you mean `web.credentials[].basic_auth.password`?
     connwarden.yml:12:7: web.credentials[8]: expected a mapping of `name`, `role`, `bearer_token`, `bearer_token_file`, `basic_auth`, `client_certificate`, `hmac`, found text
     connwarden.yml:13:6: web.credentials[9]: expected a mapping, found nothing

@@ -1,7 +1,7 @@
 //! Real NATS servers.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use url::Url;
@@ -31,7 +31,8 @@ pub struct NatsServer {
     /// Its monitoring URL.
     pub monitor: Url,
     process: Process,
-    _directory: TempDir,
+    name: String,
+    directory: TempDir,
 }
 
 impl NatsServer {
@@ -44,11 +45,7 @@ impl NatsServer {
     pub async fn start_named(name: &str, line: &str, config: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("nats.conf");
-        let config = format!(
-            "server_name: {name}\nlisten: \"127.0.0.1:-1\"\nhttp: \"127.0.0.1:-1\"\n\
-             ports_file_dir: {:?}\n{config}\n",
-            directory.path()
-        );
+        let config = whole(name, directory.path(), config);
         std::fs::write(&file, config).unwrap();
         let program = tool(&format!("nats-server-{line}"));
         let process = Process::start(&program, &["-c".into(), file.into_os_string()], directory.path());
@@ -59,7 +56,21 @@ impl NatsServer {
             Some((clients, Url::parse(ports["monitoring"][0].as_str()?).ok()?))
         })
         .await;
-        Self { clients, monitor, process, _directory: directory }
+        Self { clients, monitor, process, name: name.to_owned(), directory }
+    }
+
+    /// Gives it another `config` and has it loaded.
+    pub async fn reload(&mut self, config: &str) {
+        const RELOADED: &str = "Reloaded server configuration";
+
+        let before = self.process.log().matches(RELOADED).count();
+        let config = whole(&self.name, self.directory.path(), config);
+        std::fs::write(self.directory.path().join("nats.conf"), config).unwrap();
+        self.process.hang_up();
+        eventually("a reloaded nats-server", async || {
+            (self.process.log().matches(RELOADED).count() > before).then_some(())
+        })
+        .await;
     }
 
     /// How many clients it says it has.
@@ -73,6 +84,14 @@ impl NatsServer {
     pub fn kill(&mut self) {
         self.process.kill();
     }
+}
+
+/// A configuration with what the harness needs.
+fn whole(name: &str, directory: &Path, config: &str) -> String {
+    format!(
+        "server_name: {name}\nlisten: \"127.0.0.1:-1\"\nhttp: \"127.0.0.1:-1\"\n\
+         ports_file_dir: {directory:?}\n{config}\n"
+    )
 }
 
 fn ports_file(directory: &TempDir) -> Option<PathBuf> {

@@ -328,7 +328,8 @@ async fn the_document_tells_everything() {
           "alert_count": 1,
           "truncated_alerts": 0
         }
-      ]
+      ],
+      "changes": []
     }
     "#);
     app.finish().await;

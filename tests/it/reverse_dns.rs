@@ -1,0 +1,168 @@
+//! Reverse DNS: names in time or not at all. The DNS server is a fake, because it has to keep silent.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use connwarden::config::Config;
+use connwarden::outgoing::reverse_dns::{MOST_ADDRESSES, ReverseDns, ReverseDnsSettings};
+use hickory_resolver::proto::op::{Message, OpCode, ResponseCode};
+use hickory_resolver::proto::rr::rdata::PTR;
+use hickory_resolver::proto::rr::{RData, Record};
+use jiff::{SignedDuration, Timestamp};
+use tokio::net::UdpSocket;
+use tokio::task::JoinHandle;
+
+/// A DNS server that knows the names of addresses by their last byte.
+struct Dns {
+    address: SocketAddr,
+    asked: Arc<Mutex<Vec<u8>>>,
+    task: JoinHandle<()>,
+}
+
+/// From this last byte on it keeps silent.
+const SILENT: u8 = 200;
+
+impl Dns {
+    async fn start() -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let book = asked.clone();
+        let task = tokio::spawn(async move {
+            let mut packet = [0; 4096];
+            while let Ok((size, from)) = socket.recv_from(&mut packet).await {
+                let query = Message::from_vec(&packet[..size]).unwrap();
+                let name = query.queries[0].name().clone();
+                let last: u8 = name.to_ascii().split('.').next().unwrap().parse().unwrap();
+                book.lock().unwrap().push(last);
+                let mut answer = Message::response(query.metadata.id, OpCode::Query);
+                answer.add_query(query.queries[0].clone());
+                let named =
+                    |text: &str| Record::from_rdata(name.clone(), 5, RData::PTR(PTR(text.parse().unwrap())));
+                match last {
+                    1 => drop(answer.add_answer(named("zebra.example.")).add_answer(named("api-1.example."))),
+                    2 => answer.metadata.response_code = ResponseCode::NXDomain,
+                    3 => answer.metadata.response_code = ResponseCode::ServFail,
+                    SILENT.. => continue,
+                    _ => drop(answer.add_answer(named(&format!("host-{last}.example.")))),
+                }
+                socket.send_to(&answer.to_vec().unwrap(), from).await.unwrap();
+            }
+        });
+        Self { address, asked, task }
+    }
+
+    fn settings(&self, timeout: Duration) -> ReverseDnsSettings {
+        ReverseDnsSettings { servers: vec![self.address], timeout, cache_ttl: Duration::from_secs(3600) }
+    }
+
+    fn asked(&self) -> Vec<u8> {
+        let mut asked = std::mem::take(&mut *self.asked.lock().unwrap());
+        asked.sort_unstable();
+        asked.dedup();
+        asked
+    }
+}
+
+impl Drop for Dns {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn ip(last: u8) -> IpAddr {
+    [10, 0, 0, last].into()
+}
+
+fn start() -> Timestamp {
+    "2026-11-24T09:00:00Z".parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_get_names_and_what_is_known_is_not_asked_again() {
+    let dns = Dns::start().await;
+    let names = ReverseDns::new(dns.settings(Duration::from_secs(10))).unwrap();
+    let wanted = [ip(7), ip(1), ip(2), ip(7)];
+    let found = names.names(&wanted, start()).await;
+    let found: Vec<(IpAddr, &str)> = found.iter().map(|(ip, name)| (*ip, name.as_str())).collect();
+    assert_eq!(found, [(ip(1), "api-1.example"), (ip(7), "host-7.example")]);
+    assert_eq!(dns.asked(), [1, 2, 7]);
+
+    let later = start().checked_add(SignedDuration::from_secs(3599)).unwrap();
+    assert_eq!(names.names(&wanted, later).await.len(), 2);
+    assert_eq!(dns.asked(), [0_u8; 0], "neither names nor their absence");
+    let expired = start().checked_add(SignedDuration::from_secs(3601)).unwrap();
+    assert_eq!(names.names(&wanted, expired).await.len(), 2);
+    assert_eq!(dns.asked(), [1, 2, 7]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_does_not_answer_costs_the_timeout_once() {
+    let dns = Dns::start().await;
+    let names = ReverseDns::new(dns.settings(Duration::from_millis(700))).unwrap();
+    let mut wanted: Vec<IpAddr> = (SILENT..SILENT + 8).map(ip).collect();
+    wanted.extend([ip(7), ip(3)]);
+    let took = async |now: Timestamp| {
+        #[expect(clippy::disallowed_methods, reason = "it is measured how long people wait")]
+        let began = Instant::now();
+        let found = names.names(&wanted, now).await;
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), [(ip(7), "host-7.example".to_owned())]);
+        began.elapsed()
+    };
+    let first = took(start()).await;
+    assert!(first < Duration::from_secs(5), "{first:?}");
+    assert!(dns.asked().contains(&SILENT));
+    took(start().checked_add(SignedDuration::from_secs(59)).unwrap()).await;
+    assert_eq!(dns.asked(), [0_u8; 0], "that nobody answered is known");
+    took(start().checked_add(SignedDuration::from_secs(61)).unwrap()).await;
+    assert!(dns.asked().contains(&SILENT), "but not for long");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_addresses_are_asked_for_than_are_shown() {
+    let dns = Dns::start().await;
+    let names = ReverseDns::new(dns.settings(Duration::from_secs(10))).unwrap();
+    let wanted: Vec<IpAddr> = (10..SILENT).map(ip).collect();
+    let found = names.names(&wanted, start()).await;
+    assert_eq!((found.len(), dns.asked().len()), (MOST_ADDRESSES, MOST_ADDRESSES));
+    assert!(found.contains_key(&ip(10)) && !found.contains_key(&ip(10 + MOST_ADDRESSES as u8)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_server_and_that_of_the_system_are_no_reason_to_fail() {
+    let dead = ReverseDnsSettings {
+        servers: vec!["127.0.0.1:1".parse().unwrap()],
+        timeout: Duration::from_secs(2),
+        cache_ttl: Duration::from_secs(60),
+    };
+    assert!(ReverseDns::new(dead.clone()).unwrap().names(&[ip(7)], start()).await.is_empty());
+    // the hosts file is asked before anybody else
+    let Ok(system) = ReverseDns::new(ReverseDnsSettings { servers: Vec::new(), ..dead }) else { return };
+    let found = system.names(&[[127, 0, 0, 1].into()], start()).await;
+    assert!(found.values().all(|name| !name.is_empty()), "{found:?}");
+}
+
+#[test]
+fn settings_are_read_and_mistakes_have_their_place() {
+    let parse = |text: &str| Config::parse(text, "connwarden.yml", &|_| unreachable!());
+    let config = parse(
+        "reverse_dns: {enabled: true, servers: [10.0.0.10, '[::1]:5353'], timeout: 500ms, cache_ttl: 1m}",
+    );
+    let config = config.unwrap().reverse_dns;
+    assert!(config.enabled);
+    assert_eq!(
+        config.servers,
+        ["10.0.0.10:53".parse().unwrap(), "[::1]:5353".parse::<SocketAddr>().unwrap()]
+    );
+    assert_eq!((config.timeout, config.cache_ttl), (Duration::from_millis(500), Duration::from_secs(60)));
+    let problems =
+        parse("reverse_dns: {enabled: yes, servers: [dns.example, 10.0.0.1, '10.0.0.1:53'], timeout: 1m}");
+    insta::assert_snapshot!(problems.map(|_| ()).unwrap_err().to_string(), @r"
+    connwarden.yml:1:24: reverse_dns.enabled: expected `true` or `false`, found `yes`
+    connwarden.yml:1:39: reverse_dns.servers[0]: expected the address of a DNS server such as `10.0.0.10` or `10.0.0.10:53`, found `dns.example`
+    connwarden.yml:1:62: reverse_dns.servers[2]: 10.0.0.1:53 is listed twice
+    connwarden.yml:1:87: reverse_dns.timeout: must be at most 10s, found `1m`
+    4 problems in connwarden.yml
+    ");
+}
