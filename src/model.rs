@@ -17,6 +17,7 @@ pub mod mapping;
 pub mod matcher;
 pub mod member;
 pub mod notification;
+pub mod pattern;
 pub mod printable;
 pub mod remote_auth;
 pub mod retention;
