@@ -107,12 +107,14 @@ pub const KEYS: &[&str] = &[
     "alertmanagers[].basic_auth.password_file",
     "alertmanagers[].bearer_token",
     "alertmanagers[].bearer_token_file",
+    "alertmanagers[].tenant",
     "prometheus[].url",
     "prometheus[].basic_auth.username",
     "prometheus[].basic_auth.password",
     "prometheus[].basic_auth.password_file",
     "prometheus[].bearer_token",
     "prometheus[].bearer_token_file",
+    "prometheus[].tenant",
 ];
 
 /// The largest configuration file, in bytes.
@@ -145,7 +147,7 @@ pub struct Config {
     pub clusters: Vec<Cluster>,
     /// Every node of every Alertmanager that is asked which alerts there are.
     pub alertmanagers: Vec<Endpoint>,
-    /// Every Prometheus that is asked which alerts there are.
+    /// Every Prometheus that is asked which alerts there are, and how many connections there were.
     pub prometheus: Vec<Endpoint>,
     warnings: Vec<Problem>,
 }

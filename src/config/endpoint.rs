@@ -7,7 +7,7 @@ use url::Url;
 use super::{
     auth::{ReadSecret, read_auth},
     cluster::shown,
-    scalar::quoted,
+    scalar::{self, quoted},
     section::Section,
 };
 use crate::model::endpoint::Endpoint;
@@ -41,12 +41,13 @@ pub(super) fn read_all(root: &Section<'_>, kind: &Kind, read_secret: ReadSecret<
         let section = element.section();
         let url = section.required("url", |text| kind.parse_url(text));
         let auth = read_auth(&section, read_secret);
+        let tenant = section.value("tenant", scalar::tenant);
         let Some(url) = url else { continue };
         if let Some(line) = lines.get(&url) {
             section.problem("url", format!("{} is listed twice, first on line {line}", shown(&url)));
         } else {
             lines.insert(url.clone(), section.line_of("url"));
-            endpoints.push(Endpoint { url, auth });
+            endpoints.push(Endpoint { url, auth, tenant });
         }
     }
     endpoints

@@ -177,10 +177,12 @@ fn every_setting_is_read() {
     assert_eq!(token.expose_secret(), "hunter2");
     assert_eq!(second.url.as_str(), "http://mimir.example/alertmanager");
     assert!(second.auth.is_none());
+    assert_eq!((first.tenant.as_deref(), second.tenant.as_deref()), (None, Some("team-a")));
     let [prometheus] = config.prometheus.as_slice() else { panic!("{:?}", config.prometheus) };
     assert_eq!(prometheus.url.as_str(), "https://prometheus.example/");
     let Some(RemoteAuth::Basic { username, password }) = &prometheus.auth else { panic!() };
     assert_eq!((username.as_str(), password.expose_secret()), ("reader", "hunter2"));
+    assert_eq!(prometheus.tenant.as_deref(), Some("team-a|team-b"));
 
     assert_eq!(warnings(&config), "");
 }
@@ -364,7 +366,7 @@ fn addresses_of_apis_are_checked() {
     connwarden.yml:5:10: alertmanagers[3].url: expected the address of an Alertmanager such as `http://alertmanager-1:9093`, found a user or password in it, use `basic_auth` for that
     connwarden.yml:6:10: alertmanagers[4].url: expected the address of an Alertmanager such as `http://alertmanager-1:9093`, found `http://am-2:9093/api/v2/alerts`: the path of the API is added, write `http://am-2:9093`
     connwarden.yml:8:17: alertmanagers[4].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:9:5: alertmanagers[5]: expected a mapping of `url`, `basic_auth`, `bearer_token`, `bearer_token_file`, found text
+    connwarden.yml:9:5: alertmanagers[5]: expected a mapping of `url`, `basic_auth`, `bearer_token`, `bearer_token_file`, `tenant`, found text
     connwarden.yml:11:3: prometheus: expected a list, found a mapping
     7 problems in connwarden.yml
     ");

@@ -38,15 +38,15 @@ fn what_the_example_comments_out_would_work() {
     connwarden.yml:47:24: web.credentials[1].basic_auth.password_file: both `password` and `password_file` are given
     connwarden.yml:53:19: web.credentials[2].client_certificate.dns_name: both `common_name` and `dns_name` are given
     connwarden.yml:60:22: web.credentials[3].hmac.secret_file: both `secret` and `secret_file` are given
-    connwarden.yml:156:7: clusters[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:158:22: clusters[0].basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:161:24: clusters[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
-    connwarden.yml:171:7: alertmanagers[1].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:173:22: alertmanagers[1].basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:176:24: alertmanagers[1].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
-    connwarden.yml:182:7: prometheus[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:184:22: prometheus[0].basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:186:24: prometheus[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:155:7: clusters[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:157:22: clusters[0].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:160:24: clusters[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:170:7: alertmanagers[1].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:172:22: alertmanagers[1].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:175:24: alertmanagers[1].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:184:7: prometheus[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:186:22: prometheus[0].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:188:24: prometheus[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
     13 problems in connwarden.yml
     "
     );
