@@ -23,7 +23,9 @@ use crate::app::listener::Listener;
 use crate::app::tls::Certificates;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::engine::{COMPLETE, Cluster, ENRICH, Engine, IncidentRules, Settings, Sources, VERIFY};
+use crate::engine::{
+    COMPLETE, Cluster, ENRICH, Engine, EvidenceSources, IncidentRules, Settings, Sources, VERIFY,
+};
 use crate::http::auth::{Access, Rules};
 use crate::http::management::Readiness;
 use crate::http::webhook::BodyLimits;
@@ -369,7 +371,8 @@ fn cluster(cluster: &config::Cluster) -> Cluster {
     let matchers = Some(cluster.matchers.clone()).filter(|matchers| !matchers.is_empty());
     let route =
         ClusterRoute { name: cluster.name.clone(), matchers, server_labels: cluster.server_labels.clone() };
-    Cluster { route, targets: targets(cluster) }
+    let evidence = EvidenceSources { metric_prefix: cluster.metric_prefix.clone() };
+    Cluster { route, targets: targets(cluster), evidence }
 }
 
 /// The mask of users, by a key that is made once per storage directory.

@@ -7,6 +7,7 @@ mod abandon;
 mod acts;
 mod complete;
 mod enrich;
+mod gather;
 mod group_commit;
 mod intake;
 mod observe;
@@ -16,7 +17,7 @@ mod rules;
 mod servers;
 mod verify;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ use crate::telemetry::metrics::Metrics;
 pub use crate::engine::acts::{ActError, LONGEST_TEXT, MANUAL_ALERT_NAME};
 pub use crate::engine::complete::COMPLETE;
 pub use crate::engine::enrich::ENRICH;
+pub use crate::engine::gather::EvidenceSources;
 pub use crate::engine::intake::{IntakeError, Receipt};
 pub use crate::engine::observe::LookError;
 pub use crate::engine::reconcile::{Reconciliation, Sources};
@@ -55,6 +57,8 @@ pub struct Cluster {
     pub route: ClusterRoute,
     /// Where its servers are.
     pub targets: ClusterTargets,
+    /// Who else knows of it.
+    pub evidence: EvidenceSources,
 }
 
 /// What the configuration says to the use cases.
@@ -80,6 +84,8 @@ struct Parts {
     metrics: Metrics,
     rules: IncidentRules,
     sources: Sources,
+    /// Who knows of each cluster beside its servers, by the cluster's name.
+    evidence: HashMap<String, EvidenceSources>,
     /// What was not as it should be in the last round of reconciliation.
     suspicions: Mutex<Suspicions>,
     intake: Intake,
@@ -111,6 +117,8 @@ impl Engine {
     ) -> Result<Self, StoreError> {
         let Settings { clusters, rules, sources } = settings;
         let servers = servers::load(&store, &clusters).await?;
+        let evidence =
+            clusters.iter().map(|cluster| (cluster.route.name.clone(), cluster.evidence.clone())).collect();
         let routes = clusters.iter().map(|cluster| cluster.route.clone()).collect();
         let clusters = clusters.into_iter().map(|cluster| WatchedCluster::new(cluster.targets)).collect();
         let (intake, batches) = Intake::new(&store);
@@ -121,6 +129,7 @@ impl Engine {
             metrics,
             rules,
             sources,
+            evidence,
             suspicions: Mutex::default(),
             intake,
             routes,

@@ -131,13 +131,10 @@ impl PrometheusClient {
     }
 }
 
-/// Writes the selector of a metric's series that have these labels.
-pub fn selector<'a>(metric: &str, labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
-    let matchers = labels.into_iter().map(|(name, value)| {
-        let value = value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
-        format!("{name}=\"{value}\"")
-    });
-    format!("{metric}{{{}}}", matchers.collect::<Vec<_>>().join(","))
+/// Writes a matcher of a selector, with its value in quotes.
+pub fn matcher(label: &str, operator: &str, value: &str) -> String {
+    let value = value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
+    format!("{label}{operator}\"{value}\"")
 }
 
 #[derive(Deserialize)]
@@ -338,7 +335,7 @@ mod tests {
 
     #[test]
     fn what_a_stranger_wrote_into_a_label_stays_in_its_quotes() {
-        let labels = [("job", "a\"} or vector(1) #"), ("instance", "x\\\ny")];
-        assert_eq!(selector("up", labels), r#"up{job="a\"} or vector(1) #",instance="x\\\ny"}"#);
+        assert_eq!(matcher("job", "=", "a\"} or vector(1) #"), r#"job="a\"} or vector(1) #""#);
+        assert_eq!(matcher("instance", "=~", "x\\\ny"), r#"instance=~"x\\\ny""#);
     }
 }

@@ -1,12 +1,11 @@
 //! Range queries: what an expression said over time.
 //!
 //! A failed scrape is a missing point, a value may be no number, and a server gives at most 11,000 points of a series, so
-//! the pace follows from the time asked for. Start and end are whole multiples of the pace: VictoriaMetrics moves them
-//! there anyway, and caches like it.
+//! the pace follows from the time asked for. The last point is the end of that time, however slow the pace is.
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{Answer, PrometheusClient, PrometheusError, read};
@@ -14,10 +13,10 @@ use crate::model::labels::Labels;
 use crate::model::pattern::{Point, Series};
 
 /// About so many points are asked for; Prometheus gives 11,000 at most.
-const POINTS: u64 = 720;
+const POINTS: i64 = 720;
 
 /// The paces to choose from, in seconds: from as often as is usually scraped on.
-const PACES: [u64; 11] = [15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21_600];
+const PACES: [i64; 11] = [15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21_600];
 
 /// The largest answer that is read, in bytes: about 600 series.
 const MOST_BYTES: usize = 16 << 20;
@@ -46,24 +45,18 @@ pub struct RangeSeries {
 }
 
 impl Range {
-    /// Chooses the pace for the time from `from` to `to`, and makes both a multiple of it.
+    /// Chooses the pace for the time from `from` to `to`. The first point is `from` or a little later, the last is `to`.
     pub fn covering(from: Timestamp, to: Timestamp) -> Self {
-        let span = to.duration_since(from).as_secs().unsigned_abs();
+        let span = to.as_second().saturating_sub(from.as_second()).max(0);
         let step = PACES.into_iter().find(|pace| span / pace <= POINTS);
         // beyond the slowest pace whole days
-        let step = step.unwrap_or_else(|| (span / POINTS).div_ceil(86_400) * 86_400);
-        let step = i64::try_from(step).unwrap_or(i64::MAX);
-        let floor = |at: Timestamp| {
-            let second = at.as_second();
-            Timestamp::from_second(second - second.rem_euclid(step)).unwrap_or(at)
-        };
-        Self { from: floor(from), to: floor(to), step: Duration::from_secs(step.unsigned_abs()) }
-    }
-
-    /// The same time so much earlier.
-    pub fn earlier(self, by: SignedDuration) -> Self {
-        let move_back = |at: Timestamp| at.checked_sub(by).unwrap_or(at);
-        Self { from: move_back(self.from), to: move_back(self.to), ..self }
+        let step = step.unwrap_or_else(|| (span / POINTS / 86_400 + 1) * 86_400);
+        let second = |second: i64| Timestamp::from_second(second).unwrap_or(to);
+        Self {
+            from: second(to.as_second() - span / step * step),
+            to: second(to.as_second()),
+            step: Duration::from_secs(step.unsigned_abs()),
+        }
     }
 }
 
@@ -80,7 +73,7 @@ impl PrometheusClient {
     ) -> Result<Answer<Vec<RangeSeries>>, PrometheusError> {
         let (from, to) = (range.from.as_second().to_string(), range.to.as_second().to_string());
         let step = range.step.as_secs().to_string();
-        // VictoriaMetrics moves the start of long ranges, unless it may not cache; nobody else knows the last parameter
+        // VictoriaMetrics moves the points of long ranges, unless it may not cache; nobody else knows the last parameter
         let query =
             [("query", expression), ("start", &from), ("end", &to), ("step", &step), ("nocache", "1")];
         let documents = self.0.at_most(MOST_BYTES);
@@ -124,6 +117,8 @@ fn read_range(body: &[u8], range: Range) -> Result<Answer<Vec<RangeSeries>>, Str
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
 
     fn at(text: &str) -> Timestamp {
@@ -136,22 +131,22 @@ mod tests {
 
     #[test]
     fn the_pace_follows_from_the_time() {
-        let range = Range::covering(at("2026-11-24T09:00:07Z"), at("2026-11-24T12:00:07.5Z"));
+        let range = Range::covering(at("2026-11-24T09:00:07Z"), at("2026-11-24T12:00:01.5Z"));
         assert_eq!(range.step, Duration::from_secs(15));
-        assert_eq!((range.from, range.to), (at("2026-11-24T09:00:00Z"), at("2026-11-24T12:00:00Z")));
-        let paces =
+        assert_eq!((range.from, range.to), (at("2026-11-24T09:00:16Z"), at("2026-11-24T12:00:01Z")));
+        let paces: [(i64, i64); 6] =
             [(0, 15), (60, 15), (3 * 3600, 15), (3 * 3600 + 15, 30), (86_400, 120), (7 * 86_400, 900)];
         for (span, pace) in paces {
             let to = range.from + SignedDuration::from_secs(span);
             let range = Range::covering(range.from, to);
-            assert_eq!(range.step.as_secs(), pace, "{span}");
-            let points = range.to.duration_since(range.from).as_secs() / i64::try_from(pace).unwrap();
+            assert_eq!(range.step.as_secs(), pace.unsigned_abs(), "{span}");
+            let points = range.to.duration_since(range.from).as_secs() / pace;
             assert!(points <= 720, "{points}");
         }
         let ages = Range::covering(at("1970-01-01T00:00:00Z"), at("2026-11-24T09:00:00Z"));
         assert!(ages.to.duration_since(ages.from).as_secs().unsigned_abs() / ages.step.as_secs() <= 720);
-        let day = range.earlier(SignedDuration::from_hours(24));
-        assert_eq!((day.from, day.step), (at("2026-11-23T09:00:00Z"), range.step));
+        let back = Range::covering(range.to, range.from);
+        assert_eq!((back.from, back.to), (range.from, range.from));
     }
 
     #[test]

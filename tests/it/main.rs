@@ -27,6 +27,7 @@ mod intake;
 mod library;
 mod lifecycle;
 mod management;
+mod metrics_evidence;
 mod observation_faults;
 mod openapi;
 mod properties;

@@ -345,8 +345,8 @@ fn step_or_ramp(shape: &Shape) -> Option<Found> {
         return Some(Found {
             kind: PatternKind::Step,
             since: Some(since),
-            before: fit.before,
-            after,
+            before: median(&shape.values[..since]).unwrap_or(fit.before),
+            after: median(&shape.values[later..]).unwrap_or(after),
             per_minute: slope(&pairs(shape, later..shape.smooth.len())),
             confidence: fit.explained.max(if is_clear { 0.7 } else { 0.0 }),
             detail,
