@@ -24,14 +24,16 @@ use crate::app::tls::Certificates;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::engine::{
-    COMPLETE, Cluster, ENRICH, Engine, EvidenceSources, IncidentRules, Settings, Sources, VERIFY,
+    COMPLETE, Cluster, ENRICH, Engine, EvidenceSources, IncidentRules, LogReader, Settings, Sources, VERIFY,
 };
 use crate::http::auth::{Access, Rules};
 use crate::http::management::Readiness;
 use crate::http::webhook::BodyLimits;
 use crate::http::{self, AppState};
 use crate::jobs::Worker;
+use crate::logs::loki::LokiClient;
 use crate::model::credential::Secret;
+use crate::model::log_source::LogSource;
 use crate::model::mapping::ClusterRoute;
 use crate::model::retention::Retention;
 use crate::nats::monitoring::{MonitoringClient, MonitoringSettings};
@@ -324,7 +326,8 @@ fn settings(config: &Config) -> Settings {
         alertmanagers: alertmanagers.map(|endpoint| AlertmanagerClient::new(endpoint, limits)).collect(),
         prometheus: prometheus.map(|endpoint| PrometheusClient::new(endpoint, limits)).collect(),
     };
-    Settings { clusters: config.clusters.iter().map(cluster).collect(), rules: rules(config), sources }
+    let clusters = config.clusters.iter().map(|named| cluster(named, limits)).collect();
+    Settings { clusters, rules: rules(config), sources }
 }
 
 /// The rules of the lifecycle that a configuration asks for.
@@ -367,11 +370,17 @@ pub fn random_key() -> anyhow::Result<[u8; 32]> {
     Ok(key)
 }
 
-fn cluster(cluster: &config::Cluster) -> Cluster {
+fn cluster(cluster: &config::Cluster, limits: Limits) -> Cluster {
     let matchers = Some(cluster.matchers.clone()).filter(|matchers| !matchers.is_empty());
     let route =
         ClusterRoute { name: cluster.name.clone(), matchers, server_labels: cluster.server_labels.clone() };
-    let evidence = EvidenceSources { metric_prefix: cluster.metric_prefix.clone() };
+    let logs = cluster.logs.iter().cloned().map(|source| match source {
+        LogSource::File { path, server } => LogReader::File { path, server },
+        LogSource::Loki { endpoint, query } => {
+            LogReader::Loki { client: LokiClient::new(endpoint, limits), query }
+        }
+    });
+    let evidence = EvidenceSources { metric_prefix: cluster.metric_prefix.clone(), logs: logs.collect() };
     Cluster { route, targets: targets(cluster), evidence }
 }
 

@@ -10,6 +10,7 @@ mod cluster;
 mod document;
 mod endpoint;
 mod incidents;
+mod logs;
 mod problem;
 mod retention;
 mod scalar;
@@ -101,6 +102,16 @@ pub const KEYS: &[&str] = &[
     "clusters[].basic_auth.password_file",
     "clusters[].bearer_token",
     "clusters[].bearer_token_file",
+    "clusters[].logs[].file",
+    "clusters[].logs[].server",
+    "clusters[].logs[].loki.url",
+    "clusters[].logs[].loki.query",
+    "clusters[].logs[].loki.basic_auth.username",
+    "clusters[].logs[].loki.basic_auth.password",
+    "clusters[].logs[].loki.basic_auth.password_file",
+    "clusters[].logs[].loki.bearer_token",
+    "clusters[].logs[].loki.bearer_token_file",
+    "clusters[].logs[].loki.tenant",
     "alertmanagers[].url",
     "alertmanagers[].basic_auth.username",
     "alertmanagers[].basic_auth.password",

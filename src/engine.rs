@@ -37,7 +37,7 @@ use crate::telemetry::metrics::Metrics;
 pub use crate::engine::acts::{ActError, LONGEST_TEXT, MANUAL_ALERT_NAME};
 pub use crate::engine::complete::COMPLETE;
 pub use crate::engine::enrich::ENRICH;
-pub use crate::engine::gather::EvidenceSources;
+pub use crate::engine::gather::{EvidenceSources, LogReader};
 pub use crate::engine::intake::{IntakeError, Receipt};
 pub use crate::engine::observe::LookError;
 pub use crate::engine::reconcile::{Reconciliation, Sources};

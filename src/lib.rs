@@ -12,6 +12,7 @@ pub mod config;
 pub mod engine;
 pub mod http;
 pub mod jobs;
+pub mod logs;
 pub mod model;
 pub mod nats;
 pub mod observe;

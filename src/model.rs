@@ -13,6 +13,8 @@ pub mod headline;
 pub mod ids;
 pub mod incident;
 pub mod labels;
+pub mod log_evidence;
+pub mod log_source;
 pub mod mapping;
 pub mod matcher;
 pub mod member;

@@ -3,8 +3,11 @@
 //! Each function asks one kind of source, within a bounded time and size, and returns what it knows or why it could not be
 //! asked. Nothing is concluded here, and nothing stored.
 
+mod logs;
 mod metrics;
 mod scope;
+
+pub use logs::LogReader;
 
 use crate::engine::Engine;
 
@@ -13,6 +16,8 @@ use crate::engine::Engine;
 pub struct EvidenceSources {
     /// What the names of its metrics begin with: `gnatsd` in `gnatsd_varz_connections`.
     pub metric_prefix: String,
+    /// Where the logs of its servers are.
+    pub logs: Vec<LogReader>,
 }
 
 impl Engine {

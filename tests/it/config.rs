@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::{fs, io, path::Path, time::Duration};
 
 use connwarden::config::{Config, LogFormat, MAX_FILE_BYTES, Problems, parse_monitor_url};
+use connwarden::model::log_source::LogSource;
 use connwarden::model::remote_auth::RemoteAuth;
 use connwarden::model::{application::InstancePart, labels::Labels, retention::Keep};
 use insta::assert_snapshot;
@@ -167,6 +168,14 @@ fn every_setting_is_read() {
     assert_eq!(us.monitor.iter().map(AsRef::as_ref).collect::<Vec<&str>>(), ["https://nats.example/"]);
     assert_eq!(us.matchers.to_string(), r#"{cluster="prod-us"}"#);
     assert_eq!(us.metric_prefix, "gnatsd");
+    let [file, other, loki] = eu.logs.as_slice() else { panic!("{:?}", eu.logs) };
+    let LogSource::File { path, server } = file else { panic!("{file:?}") };
+    assert_eq!((path.as_path(), server.as_deref()), (Path::new("/var/log/nats.log"), Some("nats-1")));
+    assert!(matches!(other, LogSource::File { server: None, .. }), "{other:?}");
+    let LogSource::Loki { endpoint, query } = loki else { panic!("{loki:?}") };
+    assert_eq!((endpoint.url.as_str(), query.as_str()), ("https://loki.example/", "{app=\"nats\"} |= \"x\""));
+    assert_eq!(endpoint.tenant.as_deref(), Some("team-a"));
+    assert!(matches!(endpoint.auth, Some(RemoteAuth::Bearer(_))) && us.logs.is_empty());
     assert_eq!(us.server_labels, ["pod", "instance"]);
     let Some(RemoteAuth::Bearer(token)) = &us.auth else { panic!("{:?}", us.auth) };
     assert_eq!(token.expose_secret(), "hunter2");
@@ -198,6 +207,23 @@ fn unknown_keys_are_problems_with_a_suggestion() {
     connwarden.yml:11:5: clusters[0].username: unknown key here, did you mean `clusters[].basic_auth.username`?
     6 problems in connwarden.yml
     ");
+}
+
+#[test]
+fn wrong_places_of_logs_are_problems() {
+    assert_snapshot!(problems("logs"), @r#"
+    connwarden.yml:5:9: clusters[0].logs[0].file: is missing, give it or `loki`
+    connwarden.yml:7:15: clusters[0].logs[1].loki: both `file` and `loki` are given, write two elements
+    connwarden.yml:9:16: clusters[0].logs[2].loki.url: expected the address of a Loki such as `http://loki:3100`, found `http://loki:3100/loki/api/v1`: the path of the API is added, write `http://loki:3100`
+    connwarden.yml:10:18: clusters[0].logs[2].loki.query: expected a query for lines such as `{app="nats"}`, found `rate({a=\"b\"}[5m])`
+    connwarden.yml:11:15: clusters[0].logs[3].loki.query: is missing
+    connwarden.yml:11:49: clusters[0].logs[3].loki.tenant: expected a tenant of 1 to 150 letters, digits and `!-_.*'()`, with `|` between several, found `a b`
+    connwarden.yml:12:17: clusters[0].logs[3].server: is for a `file`; the labels of Loki say which server wrote a line
+    connwarden.yml:13:9: clusters[0].logs[4].file: has no value
+    connwarden.yml:14:9: clusters[0].logs[5]: expected a mapping of `file`, `server`, `loki`, found text
+    connwarden.yml:16:9: clusters[0].logs[6].path: unknown key here, did you mean `storage.path`?
+    10 problems in connwarden.yml
+    "#);
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod inspect;
 mod intake;
 mod library;
 mod lifecycle;
+mod log_evidence;
 mod management;
 mod metrics_evidence;
 mod observation_faults;

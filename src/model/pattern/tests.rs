@@ -169,7 +169,7 @@ fn a_sawtooth_rises_again_and_again() {
 fn what_swings_or_switches_is_no_sawtooth() {
     let swing = made(180, |minute| 500.0 + 300.0 * (minute / 10.0).sin());
     assert_eq!(kind(&swing), Noisy);
-    let switch = made(180, |minute| if (minute / 15.0) as u64 % 2 == 0 { 200.0 } else { 900.0 });
+    let switch = made(180, |minute| if ((minute / 15.0) as u64).is_multiple_of(2) { 200.0 } else { 900.0 });
     assert_eq!(kind(&switch), Noisy);
 }
 

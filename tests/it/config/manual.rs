@@ -41,13 +41,16 @@ fn what_the_example_comments_out_would_work() {
     connwarden.yml:155:7: clusters[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
     connwarden.yml:157:22: clusters[0].basic_auth.password_file: both `password` and `password_file` are given
     connwarden.yml:160:24: clusters[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
-    connwarden.yml:170:7: alertmanagers[1].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:172:22: alertmanagers[1].basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:175:24: alertmanagers[1].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
-    connwarden.yml:184:7: prometheus[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:186:22: prometheus[0].basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:188:24: prometheus[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
-    13 problems in connwarden.yml
+    connwarden.yml:172:13: clusters[0].logs[1].loki.basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:174:28: clusters[0].logs[1].loki.basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:176:30: clusters[0].logs[1].loki.bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:188:7: alertmanagers[1].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:190:22: alertmanagers[1].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:193:24: alertmanagers[1].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:202:7: prometheus[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:204:22: prometheus[0].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:206:24: prometheus[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    16 problems in connwarden.yml
     "
     );
 }

@@ -69,6 +69,13 @@ impl NatsServer {
         varz["connections"].as_u64().unwrap()
     }
 
+    /// Lets it read its configuration again.
+    pub fn reload(&self) {
+        let hung_up =
+            std::process::Command::new("kill").args(["-HUP", &self.process.id().to_string()]).status();
+        assert!(hung_up.unwrap().success());
+    }
+
     /// Ends it, without a chance to say good-bye.
     pub fn kill(&mut self) {
         self.process.kill();
