@@ -25,13 +25,17 @@ use crate::app::owners::OwnersFile;
 use crate::app::tls::Certificates;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::engine::{COMPLETE, Cluster, ENRICH, Engine, IncidentRules, Settings, Sources, VERIFY};
+use crate::engine::{
+    COMPLETE, Cluster, ENRICH, Engine, EvidenceSources, IncidentRules, LogReader, Settings, Sources, VERIFY,
+};
 use crate::http::auth::{Access, Rules};
 use crate::http::management::Readiness;
 use crate::http::webhook::BodyLimits;
 use crate::http::{self, AppState};
 use crate::jobs::Worker;
+use crate::logs::loki::LokiClient;
 use crate::model::credential::Secret;
+use crate::model::log_source::LogSource;
 use crate::model::mapping::ClusterRoute;
 use crate::model::retention::Retention;
 use crate::nats::monitoring::{MonitoringClient, MonitoringSettings};
@@ -343,7 +347,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
     };
     let owners = config.owners_file.as_deref().map(config::load_owners).transpose()?;
     Ok(Settings {
-        clusters: config.clusters.iter().map(cluster).collect(),
+        clusters: config.clusters.iter().map(|named| cluster(named, limits)).collect(),
         rules: rules(config),
         diagnosis: config.diagnosis.clone(),
         sources,
@@ -403,11 +407,18 @@ pub fn random_key() -> anyhow::Result<[u8; 32]> {
     Ok(key)
 }
 
-fn cluster(cluster: &config::Cluster) -> Cluster {
+fn cluster(cluster: &config::Cluster, limits: Limits) -> Cluster {
     let matchers = Some(cluster.matchers.clone()).filter(|matchers| !matchers.is_empty());
     let route =
         ClusterRoute { name: cluster.name.clone(), matchers, server_labels: cluster.server_labels.clone() };
-    Cluster { route, targets: targets(cluster) }
+    let logs = cluster.logs.iter().cloned().map(|source| match source {
+        LogSource::File { path, server } => LogReader::File { path, server },
+        LogSource::Loki { endpoint, query } => {
+            LogReader::Loki { client: LokiClient::new(endpoint, limits), query }
+        }
+    });
+    let evidence = EvidenceSources { metric_prefix: cluster.metric_prefix.clone(), logs: logs.collect() };
+    Cluster { route, targets: targets(cluster), evidence }
 }
 
 /// The mask of users, by a key that is made once per storage directory.

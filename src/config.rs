@@ -11,6 +11,7 @@ mod diagnosis;
 mod document;
 mod endpoint;
 mod incidents;
+mod logs;
 mod owners;
 mod problem;
 mod retention;
@@ -118,12 +119,23 @@ pub const KEYS: &[&str] = &[
     "clusters[].basic_auth.password_file",
     "clusters[].bearer_token",
     "clusters[].bearer_token_file",
+    "clusters[].logs[].file",
+    "clusters[].logs[].server",
+    "clusters[].logs[].loki.url",
+    "clusters[].logs[].loki.query",
+    "clusters[].logs[].loki.basic_auth.username",
+    "clusters[].logs[].loki.basic_auth.password",
+    "clusters[].logs[].loki.basic_auth.password_file",
+    "clusters[].logs[].loki.bearer_token",
+    "clusters[].logs[].loki.bearer_token_file",
+    "clusters[].logs[].loki.tenant",
     "alertmanagers[].url",
     "alertmanagers[].basic_auth.username",
     "alertmanagers[].basic_auth.password",
     "alertmanagers[].basic_auth.password_file",
     "alertmanagers[].bearer_token",
     "alertmanagers[].bearer_token_file",
+    "alertmanagers[].tenant",
     "prometheus[].url",
     "prometheus[].basic_auth.username",
     "prometheus[].basic_auth.password",
@@ -135,6 +147,7 @@ pub const KEYS: &[&str] = &[
     "reverse_dns.servers",
     "reverse_dns.timeout",
     "reverse_dns.cache_ttl",
+    "prometheus[].tenant",
 ];
 
 /// The largest configuration file, in bytes.
@@ -169,7 +182,7 @@ pub struct Config {
     pub clusters: Vec<Cluster>,
     /// Every node of every Alertmanager that is asked which alerts there are.
     pub alertmanagers: Vec<Endpoint>,
-    /// Every Prometheus that is asked which alerts there are.
+    /// Every Prometheus that is asked which alerts there are, and how many connections there were.
     pub prometheus: Vec<Endpoint>,
     /// The file that says who owns what.
     pub owners_file: Option<PathBuf>,

@@ -9,6 +9,7 @@ mod changes;
 mod complete;
 mod diagnose;
 mod enrich;
+mod gather;
 mod group_commit;
 mod intake;
 mod names;
@@ -20,7 +21,7 @@ mod server_runs;
 mod servers;
 mod verify;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ pub use crate::engine::acts::{ActError, LONGEST_TEXT, MANUAL_ALERT_NAME};
 pub use crate::engine::changes::{ChangeError, Recorded};
 pub use crate::engine::complete::COMPLETE;
 pub use crate::engine::enrich::ENRICH;
+pub use crate::engine::gather::{EvidenceSources, LogReader};
 pub use crate::engine::intake::{IntakeError, Receipt};
 pub use crate::engine::observe::LookError;
 pub use crate::engine::reconcile::{Reconciliation, Sources};
@@ -63,6 +65,8 @@ pub struct Cluster {
     pub route: ClusterRoute,
     /// Where its servers are.
     pub targets: ClusterTargets,
+    /// Who else knows of it.
+    pub evidence: EvidenceSources,
 }
 
 /// What the configuration says to the use cases.
@@ -97,6 +101,8 @@ struct Parts {
     sources: Sources,
     owners: RwLock<Arc<Owners>>,
     reverse_dns: Option<ReverseDns>,
+    /// Who knows of each cluster beside its servers, by the cluster's name.
+    evidence: HashMap<String, EvidenceSources>,
     /// What was not as it should be in the last round of reconciliation.
     suspicions: Mutex<Suspicions>,
     intake: Intake,
@@ -128,6 +134,8 @@ impl Engine {
     ) -> Result<Self, StoreError> {
         let Settings { clusters, rules, diagnosis, sources, owners, reverse_dns } = settings;
         let servers = servers::load(&store, &clusters).await?;
+        let evidence =
+            clusters.iter().map(|cluster| (cluster.route.name.clone(), cluster.evidence.clone())).collect();
         let routes = clusters.iter().map(|cluster| cluster.route.clone()).collect();
         let clusters = clusters.into_iter().map(|cluster| WatchedCluster::new(cluster.targets)).collect();
         let (intake, batches) = Intake::new(&store);
@@ -141,6 +149,7 @@ impl Engine {
             sources,
             owners: RwLock::new(Arc::new(owners)),
             reverse_dns,
+            evidence,
             suspicions: Mutex::default(),
             intake,
             routes,

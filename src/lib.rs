@@ -13,6 +13,7 @@ pub mod diagnose;
 pub mod engine;
 pub mod http;
 pub mod jobs;
+pub mod logs;
 pub mod model;
 pub mod nats;
 pub mod observe;

@@ -1,8 +1,10 @@
-//! Prometheus on the wire: which of its rules fire, and what an expression says now.
+//! Prometheus on the wire: which of its rules fire, what an expression says now, and what it said over time.
 //!
 //! The alerts of Prometheus lack its external labels, which those of Alertmanager have, so their fingerprints differ:
 //! they are the same alert if Prometheus' labels are among Alertmanager's. Thanos and Mimir answer in part with a warning:
 //! what is missing from such an answer proves nothing.
+
+pub mod range;
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -129,13 +131,10 @@ impl PrometheusClient {
     }
 }
 
-/// Writes the selector of a metric's series that have these labels.
-pub fn selector<'a>(metric: &str, labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
-    let matchers = labels.into_iter().map(|(name, value)| {
-        let value = value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
-        format!("{name}=\"{value}\"")
-    });
-    format!("{metric}{{{}}}", matchers.collect::<Vec<_>>().join(","))
+/// Writes a matcher of a selector, with its value in quotes.
+pub fn matcher(label: &str, operator: &str, value: &str) -> String {
+    let value = value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
+    format!("{label}{operator}\"{value}\"")
 }
 
 #[derive(Deserialize)]
@@ -151,6 +150,9 @@ struct Envelope<T> {
     status: String,
     data: T,
     warnings: Option<Vec<String>>,
+    /// VictoriaMetrics says so where others warn.
+    #[serde(default, rename = "isPartial")]
+    is_partial: bool,
 }
 
 #[derive(Deserialize)]
@@ -186,7 +188,9 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<Answer<T>, String> {
         return Err(format!("status `{}`", envelope.status));
     }
     let warnings = envelope.warnings.unwrap_or_default().into_iter().take(MOST_WARNINGS);
-    Ok(Answer { result: envelope.data, warnings: warnings.map(|warning| excerpt(&warning)).collect() })
+    let partial = envelope.is_partial.then(|| "it answers in part".to_owned());
+    let warnings = partial.into_iter().chain(warnings.map(|warning| excerpt(&warning)));
+    Ok(Answer { result: envelope.data, warnings: warnings.collect() })
 }
 
 fn read_alerts(body: &[u8]) -> Result<Answer<Vec<RuleAlert>>, String> {
@@ -314,7 +318,7 @@ mod tests {
                 let body = String::from_utf8(body.to_vec()).unwrap();
                 let cause = DocumentCause::Status { status: 400, body };
                 let url = Box::new("http://prometheus:9090/api/v1/query".parse().unwrap());
-                let error = PrometheusError::from(DocumentError { url, cause });
+                let error = PrometheusError::from(DocumentError { method: reqwest::Method::GET, url, cause });
                 let PrometheusError::Refused { kind, reason, .. } = &error else { panic!("{error}") };
                 assert_eq!(kind, expected);
                 assert!(error.to_string().contains(reason));
@@ -322,7 +326,7 @@ mod tests {
         }
         let cause = DocumentCause::Status { status: 404, body: "404 page not found\n".to_owned() };
         let url = Box::new("http://prometheus:9090/api/v1/query".parse().unwrap());
-        let error = PrometheusError::from(DocumentError { url, cause });
+        let error = PrometheusError::from(DocumentError { method: reqwest::Method::GET, url, cause });
         assert_eq!(
             error.to_string(),
             "GET http://prometheus:9090/api/v1/query: status 404: 404 page not found"
@@ -331,7 +335,7 @@ mod tests {
 
     #[test]
     fn what_a_stranger_wrote_into_a_label_stays_in_its_quotes() {
-        let labels = [("job", "a\"} or vector(1) #"), ("instance", "x\\\ny")];
-        assert_eq!(selector("up", labels), r#"up{job="a\"} or vector(1) #",instance="x\\\ny"}"#);
+        assert_eq!(matcher("job", "=", "a\"} or vector(1) #"), r#"job="a\"} or vector(1) #""#);
+        assert_eq!(matcher("instance", "=~", "x\\\ny"), r#"instance=~"x\\\ny""#);
     }
 }

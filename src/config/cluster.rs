@@ -6,10 +6,12 @@ use url::Url;
 
 use super::{
     auth::{ReadSecret, read_auth},
+    logs,
     problem::Problem,
     scalar::{self, quoted},
     section::Section,
 };
+use crate::model::log_source::LogSource;
 use crate::model::matcher::{Matcher, Matchers};
 use crate::model::remote_auth::RemoteAuth;
 
@@ -34,6 +36,8 @@ pub struct Cluster {
     pub server_labels: Vec<String>,
     /// How to be let in by its monitoring addresses.
     pub auth: Option<RemoteAuth>,
+    /// Where the logs of its servers are.
+    pub logs: Vec<LogSource>,
     /// From how many connections of one server on each alert holds, where the alert itself does not say so.
     pub thresholds: BTreeMap<String, u64>,
 }
@@ -48,6 +52,7 @@ impl Cluster {
             metric_prefix: DEFAULT_METRIC_PREFIX.to_owned(),
             server_labels: DEFAULT_SERVER_LABELS.map(str::to_owned).to_vec(),
             auth: None,
+            logs: Vec::new(),
             thresholds: BTreeMap::new(),
         }
     }
@@ -142,6 +147,7 @@ pub(super) fn read_all(root: &Section<'_>, read_secret: ReadSecret<'_>) -> (Vec<
                 .unwrap_or_else(|| DEFAULT_METRIC_PREFIX.to_owned()),
             server_labels: read_server_labels(&section),
             auth: read_auth(&section, read_secret),
+            logs: logs::read_all(&section, read_secret),
             thresholds: read_thresholds(&section),
             ..Cluster::new(&name, Vec::new())
         };

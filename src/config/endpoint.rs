@@ -1,4 +1,4 @@
-//! APIs that are asked about alerts: every Alertmanager, and Prometheus.
+//! APIs that are asked: every Alertmanager, Prometheus, and Loki.
 
 use std::collections::HashMap;
 
@@ -7,13 +7,10 @@ use url::Url;
 use super::{
     auth::{ReadSecret, read_auth},
     cluster::shown,
-    scalar::quoted,
+    scalar::{self, quoted},
     section::Section,
 };
 use crate::model::endpoint::Endpoint;
-
-/// How all paths of an API begin, before its version; an address is without it.
-const API: &str = "/api/v";
 
 /// One kind of API: what it is called and where it usually is.
 pub(super) struct Kind {
@@ -23,15 +20,25 @@ pub(super) struct Kind {
     pub(super) name: &'static str,
     /// An address of one.
     pub(super) example: &'static str,
+    /// How all paths of its API begin, before the version; an address is without it.
+    pub(super) api: &'static str,
 }
 
 /// Every node of every Alertmanager.
-pub(super) const ALERTMANAGERS: Kind =
-    Kind { key: "alertmanagers", name: "an Alertmanager", example: "http://alertmanager-1:9093" };
+pub(super) const ALERTMANAGERS: Kind = Kind {
+    key: "alertmanagers",
+    name: "an Alertmanager",
+    example: "http://alertmanager-1:9093",
+    api: "/api/v",
+};
 
 /// Every Prometheus, or whatever has its API.
 pub(super) const PROMETHEUS: Kind =
-    Kind { key: "prometheus", name: "a Prometheus", example: "http://prometheus:9090" };
+    Kind { key: "prometheus", name: "a Prometheus", example: "http://prometheus:9090", api: "/api/v" };
+
+/// Every Loki.
+pub(super) const LOKI: Kind =
+    Kind { key: "loki", name: "a Loki", example: "http://loki:3100", api: "/loki/api/v" };
 
 /// Reads the list of one kind of API.
 pub(super) fn read_all(root: &Section<'_>, kind: &Kind, read_secret: ReadSecret<'_>) -> Vec<Endpoint> {
@@ -39,17 +46,25 @@ pub(super) fn read_all(root: &Section<'_>, kind: &Kind, read_secret: ReadSecret<
     let mut endpoints = Vec::new();
     for element in root.list(kind.key) {
         let section = element.section();
-        let url = section.required("url", |text| kind.parse_url(text));
-        let auth = read_auth(&section, read_secret);
-        let Some(url) = url else { continue };
-        if let Some(line) = lines.get(&url) {
-            section.problem("url", format!("{} is listed twice, first on line {line}", shown(&url)));
+        let endpoint = read_one(&section, kind, read_secret);
+        let Some(endpoint) = endpoint else { continue };
+        if let Some(line) = lines.get(&endpoint.url) {
+            let message = format!("{} is listed twice, first on line {line}", shown(&endpoint.url));
+            section.problem("url", message);
         } else {
-            lines.insert(url.clone(), section.line_of("url"));
-            endpoints.push(Endpoint { url, auth });
+            lines.insert(endpoint.url.clone(), section.line_of("url"));
+            endpoints.push(endpoint);
         }
     }
     endpoints
+}
+
+/// Reads where one API is and how to be let in; none if its address is missing or wrong.
+pub(super) fn read_one(section: &Section<'_>, kind: &Kind, read_secret: ReadSecret<'_>) -> Option<Endpoint> {
+    let url = section.required("url", |text| kind.parse_url(text));
+    let auth = read_auth(section, read_secret);
+    let tenant = section.value("tenant", scalar::tenant);
+    Some(Endpoint { url: url?, auth, tenant })
 }
 
 impl Kind {
@@ -70,8 +85,8 @@ impl Kind {
         let mut url = Url::parse(text).map_err(|error| format!("{expected}, found {found}: {error}"))?;
         let path = url.path().trim_end_matches('/').to_owned();
         let api = path
-            .find(API)
-            .filter(|place| path[place + API.len()..].starts_with(|c: char| c.is_ascii_digit()));
+            .find(self.api)
+            .filter(|place| path[place + self.api.len()..].starts_with(|c: char| c.is_ascii_digit()));
         if rest.starts_with('/') || !url.has_host() {
             Err(format!("{expected}, found {found}: no host"))
         } else if url.query().is_some() || url.fragment().is_some() {
@@ -133,5 +148,11 @@ mod tests {
         expected the address of an Alertmanager such as `http://alertmanager-1:9093`, found a user or password in it, use `basic_auth` for that
         ");
         assert!(!report.contains("hunter2"));
+        assert_eq!(
+            LOKI.parse_url("http://loki:3100/logs/loki/api/v1/query_range").unwrap_err(),
+            "expected the address of a Loki such as `http://loki:3100`, \
+             found `http://loki:3100/logs/loki/api/v1/query_range`: the path of the API is added, \
+             write `http://loki:3100/logs`"
+        );
     }
 }

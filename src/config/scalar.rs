@@ -226,6 +226,19 @@ pub(super) fn cluster_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// Reads the id of a tenant, as `X-Scope-OrgID` takes it: of several, with `|` between them.
+pub(super) fn tenant(text: &str) -> Result<String, String> {
+    // what Mimir and Loki allow in one, and the `|`
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "!-_.*'()|".contains(c);
+    if text.is_empty() || text.len() > 150 || !text.chars().all(is_allowed) {
+        let expected =
+            "expected a tenant of 1 to 150 letters, digits and `!-_.*'()`, with `|` between several";
+        Err(format!("{expected}, found {}", quoted(text)))
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
 /// Reads the name of an alert.
 pub(super) fn alert_name(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("expected the name of an alert".to_owned()) } else { Ok(text.to_owned()) }
@@ -267,6 +280,17 @@ pub(super) fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tenant_is_what_the_header_takes() {
+        for text in ["team-a", "team-a|team.b", "1", "(x)*'!_"] {
+            assert_eq!(tenant(text).as_deref(), Ok(text));
+        }
+        for text in ["", "a b", "a\r\nX-Other: b", "größe", "a/b", &"a".repeat(151)] {
+            let error = tenant(text).unwrap_err();
+            assert!(error.starts_with("expected a tenant of 1 to 150 letters"), "{error}");
+        }
+    }
 
     #[test]
     fn durations_are_read_as_prometheus_writes_them() {

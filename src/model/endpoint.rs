@@ -1,4 +1,4 @@
-//! An API that is asked: an Alertmanager, a Prometheus.
+//! An API that is asked: an Alertmanager, a Prometheus, a Loki.
 
 use url::Url;
 
@@ -11,4 +11,6 @@ pub struct Endpoint {
     pub url: Url,
     /// How to be let in.
     pub auth: Option<RemoteAuth>,
+    /// Whose data is asked for, where it keeps those of several tenants (Mimir, Loki, Thanos): the `X-Scope-OrgID`.
+    pub tenant: Option<String>,
 }

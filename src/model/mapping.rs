@@ -192,6 +192,20 @@ fn find_by_labels<'a, 'b>(
     })
 }
 
+/// Whether a label's value is an address that only its own host can use: a side-car exporter says
+/// `http://localhost:8222` for every server.
+pub fn is_loopback_address(text: &str) -> bool {
+    let url = if text.contains("://") { Url::parse(text) } else { Url::parse(&format!("nats://{text}")) };
+    let host = url.ok().and_then(|url| Some(url.host_str()?.trim_end_matches('.').to_ascii_lowercase()));
+    host.is_some_and(|host| is_loopback(&host))
+}
+
+/// Whether a label's value is a nats id: it is another one after each start of the server.
+pub fn is_nats_id(text: &str) -> bool {
+    let is_base32 = |byte: u8| byte.is_ascii_uppercase() || (b'2'..=b'7').contains(&byte);
+    text.len() == 56 && text.starts_with('N') && text.bytes().all(is_base32)
+}
+
 /// The only one; two candidates identify nothing.
 fn unique<'a>(mut servers: impl Iterator<Item = &'a KnownServer>) -> Option<&'a KnownServer> {
     let first = servers.next()?;
@@ -386,6 +400,25 @@ mod tests {
         for (name, labels, servers, expected) in cases {
             assert_eq!(map(labels, &alone, servers), *expected, "{name}");
         }
+    }
+
+    #[test]
+    fn what_does_not_tell_a_server_for_long_is_recognised() {
+        for text in [
+            "http://localhost:8222",
+            "127.0.0.1:8222",
+            "http://[::1]:8222/",
+            "localhost",
+            "HTTP://LocalHost.",
+        ] {
+            assert!(is_loopback_address(text), "{text}");
+        }
+        for text in ["http://nats-1:8222", "nats-1", "10.0.0.1:8222", "", "a b", "NATS 1"] {
+            assert!(!is_loopback_address(text), "{text}");
+        }
+        let id = "NBIKIDUGV63Z6VLBE6PQS7XNXI2LRC3TPZEFKJTLNX4SMVC2IRKWBWFM";
+        assert!(is_nats_id(id));
+        assert!(!is_nats_id(&id[1..]) && !is_nats_id(&id.to_lowercase()) && !is_nats_id("nats-1"));
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! Asking an API for a JSON document: one GET, bounded in time and size.
+//! Asking an API for a JSON document: one GET, or one POST of a long question, bounded in time and size.
 //!
 //! Nothing here follows redirects: what somebody else answers says nothing about whom was asked, and credentials are for
 //! nobody else. A document that is not whole is none.
 
 use std::time::Duration;
 
+use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use url::Url;
 
@@ -14,6 +15,12 @@ use crate::outgoing::{authorize, client, root_cause};
 
 /// The most that is read of an answer that tells of an error, in bytes.
 const LARGEST_REFUSAL: usize = 16 << 10;
+
+/// The longest URL that is asked for, in bytes: servers and proxies take 8 KiB of a request line, some only 4.
+const LONGEST_URL: usize = 4 << 10;
+
+/// The header that names the tenant whose data is asked for.
+const TENANT: &str = "X-Scope-OrgID";
 
 /// How long to wait, and how much to take.
 #[derive(Debug, Clone, Copy)]
@@ -46,8 +53,10 @@ pub struct Documents {
 
 /// Why an API gave no document. Says what was asked of whom; never with which credentials.
 #[derive(Debug, thiserror::Error)]
-#[error("GET {}: {cause}", shown(.url))]
+#[error("{method} {}: {cause}", shown(.url))]
 pub struct DocumentError {
+    /// How it was asked for.
+    pub method: Method,
     /// What was asked for.
     pub url: Box<Url>,
     /// What happened.
@@ -115,6 +124,12 @@ impl Documents {
         Self { http, endpoint, limits }
     }
 
+    /// The same client for documents of at most so many bytes.
+    pub fn at_most(&self, max_bytes: usize) -> Self {
+        let limits = Limits { max_bytes: max_bytes.min(self.limits.max_bytes), ..self.limits };
+        Self { limits, ..self.clone() }
+    }
+
     /// Where the API is.
     pub fn url(&self) -> &Url {
         &self.endpoint.url
@@ -134,18 +149,56 @@ impl Documents {
         read: impl FnOnce(&[u8]) -> Result<T, String>,
     ) -> Result<T, DocumentError> {
         let url = below(&self.endpoint.url, path, query);
-        let body = self.body(&url);
+        self.document(Method::GET, url, None, expected, read).await
+    }
+
+    /// Asks as [`Documents::get`] does; where the question is too long for a URL, by a POST that has it as a form.
+    ///
+    /// # Errors
+    ///
+    /// No whole document, or not the one expected.
+    pub async fn get_or_post<T>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        expected: &'static str,
+        read: impl FnOnce(&[u8]) -> Result<T, String>,
+    ) -> Result<T, DocumentError> {
+        let url = below(&self.endpoint.url, path, query);
+        if url.as_str().len() <= LONGEST_URL {
+            return self.document(Method::GET, url, None, expected, read).await;
+        }
+        let form = url.query().map(str::to_owned);
+        let url = below(&self.endpoint.url, path, &[]);
+        self.document(Method::POST, url, form, expected, read).await
+    }
+
+    async fn document<T>(
+        &self,
+        method: Method,
+        url: Url,
+        form: Option<String>,
+        expected: &'static str,
+        read: impl FnOnce(&[u8]) -> Result<T, String>,
+    ) -> Result<T, DocumentError> {
+        let body = self.body(method.clone(), &url, form);
         let body = tokio::time::timeout(self.limits.timeout, body)
             .await
             .unwrap_or(Err(DocumentCause::Timeout(self.limits.timeout)));
         let document = body.and_then(|body| {
             read(&body).map_err(|reason| DocumentCause::Shape { expected, reason: excerpt(&reason) })
         });
-        document.map_err(|cause| DocumentError { url: Box::new(url), cause })
+        document.map_err(|cause| DocumentError { method, url: Box::new(url), cause })
     }
 
-    async fn body(&self, url: &Url) -> Result<Vec<u8>, DocumentCause> {
-        let request = self.http.get(url.clone()).header(ACCEPT, "application/json");
+    async fn body(&self, method: Method, url: &Url, form: Option<String>) -> Result<Vec<u8>, DocumentCause> {
+        let mut request = self.http.request(method, url.clone()).header(ACCEPT, "application/json");
+        if let Some(tenant) = &self.endpoint.tenant {
+            request = request.header(TENANT, tenant);
+        }
+        if let Some(form) = form {
+            request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
+        }
         let mut answer = authorize(request, self.endpoint.auth.as_ref()).send().await.map_err(|error| {
             if error.is_connect() && error.is_timeout() {
                 DocumentCause::Connect(format!("no answer within {:?}", self.limits.connect_timeout))
@@ -237,7 +290,7 @@ mod tests {
         let long = "x".repeat(10_000);
         let url = below(&"http://am:9093".parse().unwrap(), "api/v2/alerts", &[("filter", &long)]);
         let cause = DocumentCause::Status { status: 500, body: format!("a\u{1b}{long}\nb") };
-        let error = DocumentError { url: Box::new(url), cause }.to_string();
+        let error = DocumentError { method: Method::GET, url: Box::new(url), cause }.to_string();
         assert!(error.starts_with("GET http://am:9093/api/v2/alerts?filter=xxx"), "{error}");
         assert!(error.contains("status 500: a\\u{1b}xxx"), "{error}");
         assert!(error.len() < 600 && !error.contains('\n'), "{error}");

@@ -22,7 +22,7 @@ use crate::harness::payload::ALERT;
 use crate::harness::prometheus::{Exporter, Prometheus};
 
 fn endpoint(url: &Url) -> Endpoint {
-    Endpoint { url: url.clone(), auth: None }
+    Endpoint { url: url.clone(), auth: None, tenant: None }
 }
 
 fn client(alertmanager: &Alertmanager) -> AlertmanagerClient {
@@ -150,7 +150,8 @@ async fn credentials_are_shown_to_whom_they_are_for_and_to_nobody_else() {
         (Some(RemoteAuth::Bearer("t0ken".into())), "Bearer t0ken"),
     ];
     for (auth, expected) in cases {
-        let client = PrometheusClient::new(Endpoint { url: url.clone(), auth }, Limits::default());
+        let client =
+            PrometheusClient::new(Endpoint { url: url.clone(), auth, tenant: None }, Limits::default());
         let PrometheusError::Refused { reason, .. } = client.query("up").await.unwrap_err() else { panic!() };
         assert_eq!(reason, expected);
         let redirected = client.alerts().await.unwrap_err().to_string();

@@ -13,7 +13,7 @@ use regex::Regex;
 use self::source::{Source, Token};
 
 /// Each module, and what it may use beside itself. `telemetry` is open to all but `model`.
-const ARROWS: [(&str, &[&str]); 20] = [
+const ARROWS: [(&str, &[&str]); 21] = [
     ("lib", &[]),
     ("main", &["cli"]),
     // `http::api` holds the API's own types, and a problem document is one of them
@@ -46,6 +46,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "nats",
             "alertmanager",
             "prometheus",
+            "logs",
             "outgoing",
             "model",
             "clock",
@@ -65,6 +66,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "outgoing",
             "prometheus",
             "alertmanager",
+            "logs",
             "model",
             "clock",
         ],
@@ -78,6 +80,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("nats", &["model", "outgoing"]),
     ("alertmanager", &["model", "outgoing"]),
     ("prometheus", &["model", "outgoing"]),
+    ("logs", &["model", "outgoing"]),
     ("config", &["model"]),
     ("model", &[]),
     ("clock", &[]),

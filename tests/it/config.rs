@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::{fs, io, path::Path, time::Duration};
 
 use connwarden::config::{Config, LogFormat, MAX_FILE_BYTES, Problems, parse_monitor_url};
+use connwarden::model::log_source::LogSource;
 use connwarden::model::remote_auth::RemoteAuth;
 use connwarden::model::{application::InstancePart, labels::Labels, retention::Keep};
 use insta::assert_snapshot;
@@ -182,6 +183,14 @@ fn every_setting_is_read() {
     assert_eq!(us.monitor.iter().map(AsRef::as_ref).collect::<Vec<&str>>(), ["https://nats.example/"]);
     assert_eq!(us.matchers.to_string(), r#"{cluster="prod-us"}"#);
     assert_eq!(us.metric_prefix, "gnatsd");
+    let [file, other, loki] = eu.logs.as_slice() else { panic!("{:?}", eu.logs) };
+    let LogSource::File { path, server } = file else { panic!("{file:?}") };
+    assert_eq!((path.as_path(), server.as_deref()), (Path::new("/var/log/nats.log"), Some("nats-1")));
+    assert!(matches!(other, LogSource::File { server: None, .. }), "{other:?}");
+    let LogSource::Loki { endpoint, query } = loki else { panic!("{loki:?}") };
+    assert_eq!((endpoint.url.as_str(), query.as_str()), ("https://loki.example/", "{app=\"nats\"} |= \"x\""));
+    assert_eq!(endpoint.tenant.as_deref(), Some("team-a"));
+    assert!(matches!(endpoint.auth, Some(RemoteAuth::Bearer(_))) && us.logs.is_empty());
     assert_eq!(us.server_labels, ["pod", "instance"]);
     let Some(RemoteAuth::Bearer(token)) = &us.auth else { panic!("{:?}", us.auth) };
     assert_eq!(token.expose_secret(), "hunter2");
@@ -192,10 +201,12 @@ fn every_setting_is_read() {
     assert_eq!(token.expose_secret(), "hunter2");
     assert_eq!(second.url.as_str(), "http://mimir.example/alertmanager");
     assert!(second.auth.is_none());
+    assert_eq!((first.tenant.as_deref(), second.tenant.as_deref()), (None, Some("team-a")));
     let [prometheus] = config.prometheus.as_slice() else { panic!("{:?}", config.prometheus) };
     assert_eq!(prometheus.url.as_str(), "https://prometheus.example/");
     let Some(RemoteAuth::Basic { username, password }) = &prometheus.auth else { panic!() };
     assert_eq!((username.as_str(), password.expose_secret()), ("reader", "hunter2"));
+    assert_eq!(prometheus.tenant.as_deref(), Some("team-a|team-b"));
 
     assert_eq!(warnings(&config), "");
 }
@@ -211,6 +222,23 @@ fn unknown_keys_are_problems_with_a_suggestion() {
     connwarden.yml:11:5: clusters[0].username: unknown key here, did you mean `clusters[].basic_auth.username`?
     6 problems in connwarden.yml
     ");
+}
+
+#[test]
+fn wrong_places_of_logs_are_problems() {
+    assert_snapshot!(problems("logs"), @r#"
+    connwarden.yml:5:9: clusters[0].logs[0].file: is missing, give it or `loki`
+    connwarden.yml:7:15: clusters[0].logs[1].loki: both `file` and `loki` are given, write two elements
+    connwarden.yml:9:16: clusters[0].logs[2].loki.url: expected the address of a Loki such as `http://loki:3100`, found `http://loki:3100/loki/api/v1`: the path of the API is added, write `http://loki:3100`
+    connwarden.yml:10:18: clusters[0].logs[2].loki.query: expected a query for lines such as `{app="nats"}`, found `rate({a=\"b\"}[5m])`
+    connwarden.yml:11:15: clusters[0].logs[3].loki.query: is missing
+    connwarden.yml:11:49: clusters[0].logs[3].loki.tenant: expected a tenant of 1 to 150 letters, digits and `!-_.*'()`, with `|` between several, found `a b`
+    connwarden.yml:12:17: clusters[0].logs[3].server: is for a `file`; the labels of Loki say which server wrote a line
+    connwarden.yml:13:9: clusters[0].logs[4].file: has no value
+    connwarden.yml:14:9: clusters[0].logs[5]: expected a mapping of `file`, `server`, `loki`, found text
+    connwarden.yml:16:9: clusters[0].logs[6].path: unknown key here, did you mean `storage.path`?
+    10 problems in connwarden.yml
+    "#);
 }
 
 #[test]
@@ -379,7 +407,7 @@ fn addresses_of_apis_are_checked() {
     connwarden.yml:5:10: alertmanagers[3].url: expected the address of an Alertmanager such as `http://alertmanager-1:9093`, found a user or password in it, use `basic_auth` for that
     connwarden.yml:6:10: alertmanagers[4].url: expected the address of an Alertmanager such as `http://alertmanager-1:9093`, found `http://am-2:9093/api/v2/alerts`: the path of the API is added, write `http://am-2:9093`
     connwarden.yml:8:17: alertmanagers[4].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:9:5: alertmanagers[5]: expected a mapping of `url`, `basic_auth`, `bearer_token`, `bearer_token_file`, found text
+    connwarden.yml:9:5: alertmanagers[5]: expected a mapping of `url`, `basic_auth`, `bearer_token`, `bearer_token_file`, `tenant`, found text
     connwarden.yml:11:3: prometheus: expected a list, found a mapping
     7 problems in connwarden.yml
     ");

@@ -80,6 +80,11 @@ impl NatsServer {
         varz["connections"].as_u64().unwrap()
     }
 
+    /// Lets it read its configuration again.
+    pub fn hang_up(&self) {
+        self.process.hang_up();
+    }
+
     /// Ends it, without a chance to say good-bye.
     pub fn kill(&mut self) {
         self.process.kill();

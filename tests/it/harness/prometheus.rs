@@ -77,8 +77,26 @@ impl Prometheus {
              expr: gnatsd_connz_num_connections > {threshold}\n        labels: {{ severity: warning }}\n        \
              annotations: {{ description: 'VALUE = {{{{ $value }}}}' }}\n"
         );
-        std::fs::write(directory.path().join("prometheus.yml"), config).unwrap();
         std::fs::write(directory.path().join("rules.yml"), rules).unwrap();
+        Self::run(directory, &config).await
+    }
+
+    /// Starts a Prometheus that scrapes nothing and remembers what the text in the OpenMetrics format says, with its
+    /// times.
+    pub async fn remembering(history: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("history.txt"), history).unwrap();
+        let imported = std::process::Command::new(tool("promtool"))
+            .args(["tsdb", "create-blocks-from", "openmetrics", "history.txt", "data"])
+            .current_dir(directory.path())
+            .output()
+            .unwrap();
+        assert!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stderr));
+        Self::run(directory, "scrape_configs: []\n").await
+    }
+
+    async fn run(directory: TempDir, config: &str) -> Self {
+        std::fs::write(directory.path().join("prometheus.yml"), config).unwrap();
         let arguments = [
             "--config.file=prometheus.yml",
             "--storage.tsdb.path=data",
