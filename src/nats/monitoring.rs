@@ -12,6 +12,7 @@ use url::Url;
 
 use crate::model::printable::excerpt;
 use crate::model::remote_auth::RemoteAuth;
+use crate::nats::accountz::Accountz;
 use crate::nats::connz::{Connection, ConnzError, ConnzReader, Envelope};
 use crate::nats::varz::Varz;
 use crate::outgoing::{self, root_cause};
@@ -102,6 +103,9 @@ pub enum MonitoringCause {
     /// Not what `/varz` sends.
     #[error("not a /varz document: {0}")]
     Varz(String),
+    /// Not what `/accountz` sends.
+    #[error("not an /accountz document: {0}")]
+    Accountz(String),
     /// Not what `/connz` sends.
     #[error(transparent)]
     Connz(#[from] ConnzError),
@@ -139,9 +143,43 @@ impl MonitoringClient {
     pub async fn varz(&self, server: &Url, auth: Option<&RemoteAuth>) -> Result<Varz, MonitoringError> {
         let url = endpoint(server, "varz", &[]);
         let failed = |cause| MonitoringError { url: url.clone(), cause };
+        let body = self.body(&url, auth).await.map_err(failed)?;
+        serde_json::from_slice(&body)
+            .map_err(|error| failed(MonitoringCause::Varz(excerpt(&error.to_string()))))
+    }
+
+    /// Asks a server how many connections an account may have: 0 means none, a negative number as many as it likes.
+    /// `None` if it does not tell, as in configuration mode, or does not know the account, which in operator mode has
+    /// to be named by its public key.
+    ///
+    /// # Errors
+    ///
+    /// No answer, or not the answer of a NATS server.
+    pub async fn account_limit(
+        &self,
+        server: &Url,
+        auth: Option<&RemoteAuth>,
+        account: &str,
+    ) -> Result<Option<i64>, MonitoringError> {
+        let url = endpoint(server, "accountz", &[("acc", account)]);
+        let failed = |cause| MonitoringError { url: url.clone(), cause };
+        let body = match self.body(&url, auth).await {
+            Err(MonitoringCause::Status { status: 400, body }) if body.ends_with("does not exist") => {
+                return Ok(None);
+            }
+            body => body.map_err(failed)?,
+        };
+        let read = serde_json::from_slice::<Accountz>(&body);
+        let accountz =
+            read.map_err(|error| failed(MonitoringCause::Accountz(excerpt(&error.to_string()))))?;
+        Ok(accountz.connection_limit())
+    }
+
+    /// Reads a document that costs a server nothing.
+    async fn body(&self, url: &Url, auth: Option<&RemoteAuth>) -> Result<Vec<u8>, MonitoringCause> {
         let body = async {
             let mut body = Vec::new();
-            let mut answer = self.get(&url, auth).await?;
+            let mut answer = self.get(url, auth).await?;
             while let Some(chunk) = next_chunk(&mut answer, body.len() as u64).await? {
                 body.extend_from_slice(&chunk);
                 if body.len() as u64 > LARGEST_VARZ {
@@ -150,10 +188,7 @@ impl MonitoringClient {
             }
             Ok(body)
         };
-        let timeout = self.settings.timeout.min(VARZ_TIMEOUT);
-        let body = within(timeout, body).await.map_err(failed)?;
-        serde_json::from_slice(&body)
-            .map_err(|error| failed(MonitoringCause::Varz(excerpt(&error.to_string()))))
+        within(self.settings.timeout.min(VARZ_TIMEOUT), body).await
     }
 
     /// Reads all connections of a server and hands each of them to `each` while the bytes arrive.

@@ -1,9 +1,12 @@
 //! Vitals: what real servers say of themselves, and what two looks at them make.
 
+use std::time::Duration;
+
 use connwarden::app;
 use connwarden::clock::Clock;
 use connwarden::config::Config;
 use connwarden::model::vitals::Churn;
+use connwarden::nats::monitoring::{MonitoringClient, MonitoringSettings};
 use connwarden::observe::sweep::{ClusterTargets, Observer};
 use connwarden::observe::users::UserMask;
 use connwarden::observe::wishes::Wishes;
@@ -65,6 +68,27 @@ async fn a_server_under_two_addresses_has_its_vitals_once() {
     let told: Vec<bool> = snapshot.coverage.servers.iter().map(|server| server.vitals.is_some()).collect();
     assert_eq!(told, [true, false]);
     assert_eq!(snapshot.closed.unwrap().servers.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_in_the_configuration_of_a_server_is_told_by_none() {
+    for line in [OLDER, NEWEST] {
+        let config =
+            "accounts { APP { users: [ { user: a, password: b } ], limits { max_connections: 50 } } }";
+        let nats = NatsServer::start(line, config).await;
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = MonitoringClient::new(MonitoringSettings {
+            connect_timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(30),
+            max_reply_bytes: 1 << 20,
+        });
+        for account in ["APP", "NOBODY"] {
+            assert_eq!(client.account_limit(&nats.monitor, None, account).await.unwrap(), None, "{line}");
+        }
+        let closed = ClosedPort::new();
+        let error = client.account_limit(&closed.url, None, "APP").await.unwrap_err().to_string();
+        assert!(error.contains("/accountz?acc=APP: cannot connect"), "{error}");
+    }
 }
 
 fn observer<'a>(monitors: impl IntoIterator<Item = &'a Url>) -> (Observer, ClusterTargets) {
