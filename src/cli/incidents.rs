@@ -366,6 +366,26 @@ mod tests {
     }
 
     #[test]
+    fn what_was_changed_around_it_is_shown_before_the_timeline() {
+        assert!(!shown(None).contains("CHANGES"));
+        let mut document = document();
+        document.changes = serde_json::from_value(json!([{
+            "id": "019b8d7a-0000-7000-8000-00000000000d", "at": "2026-11-24T08:48:00Z", "ended_at": null,
+            "kind": "deploy", "cluster": null, "application": "orders-api", "server": null,
+            "title": "orders-api \u{1b}[2J", "text": "", "url": null, "tags": [], "author": "pipeline", "source": "ci",
+            "external_id": null
+        }]))
+        .unwrap();
+        let now = "2026-11-24T09:00:00Z".parse().unwrap();
+        let text = show_as_text(&document, &[], now, None).unwrap();
+        let changes = text.split_once("\nCHANGES\n").unwrap().1.split_once("\nTIMELINE").unwrap().0;
+        insta::assert_snapshot!(changes, @r"
+        WHAT                     WHEN  KIND        APPLICATION  SERVER  CLUSTER  TOLD BY
+        orders-api \u{1b}[2J  12m ago  deployment  orders-api   -       -        pipeline (ci)
+        ");
+    }
+
+    #[test]
     fn a_list_says_when_an_incident_was_resolved() {
         let page = IncidentList { incidents: vec![document().head], next: None };
         let now = "2026-11-24T13:00:00Z".parse().unwrap();

@@ -380,8 +380,9 @@ async fn what_is_done_to_a_server_is_seen_once_also_across_a_restart_of_connward
     nats.reload("max_connections: 100").await;
     let title = "nats-1 has loaded its configuration again".to_owned();
     let reloaded = ("config_reload".to_owned(), title.clone(), "its configuration is another one".to_owned());
-    assert_eq!(look(&app).await, [reloaded.clone()]);
-    assert_eq!(look(&app).await, [reloaded.clone()]);
+    for _ in 0..2 {
+        assert_eq!(look(&app).await, std::slice::from_ref(&reloaded));
+    }
     nats.reload("max_connections: 100").await;
     let again = ("config_reload".to_owned(), title, "its configuration is the same".to_owned());
     assert_eq!(look(&app).await, [again.clone(), reloaded.clone()]);
