@@ -281,7 +281,8 @@ async fn answers_in_part_are_told_as_such_and_the_tenant_is_named() {
     let config = Config::parse(&text, "test.yml", &|_| unreachable!()).unwrap();
     let app = TestApp::beginning(now, config).await;
 
-    let evidence = app.state.engine.gather_metrics("prod", [&member(&[("server_id", "n1")], now)]).await.unwrap();
+    let evidence =
+        app.state.engine.gather_metrics("prod", [&member(&[("server_id", "n1")], now)]).await.unwrap();
     assert_eq!(evidence.servers[0].now, Some(70.0));
     let [part, yesterday, refusal, accepted] = evidence.warnings.as_slice() else { panic!("{evidence:#?}") };
     assert_eq!(part, "store-gateway-1: no answer");
