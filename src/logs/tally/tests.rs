@@ -219,3 +219,20 @@ fn tallies_of_several_sources_are_added_up() {
     none.problem("cannot read /x".to_owned());
     assert_eq!(none.evidence().unwrap_err(), "cannot read /x");
 }
+
+proptest::proptest! {
+    #[test]
+    fn any_line_is_counted_or_not_without_harm(
+        start in "(\\[[0-9]{0,3}\\] )?(2026/1[0-9]/[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{6} )?(\\[(INF|ERR|XYZ)\\] )?",
+        client in "(.{0,9} - [cwm]id:[0-9]{0,3} - (\".{0,9}\"? - )?)?",
+        rest in "\\PC*|maximum connections exceeded.*|[\u{1b}\\[0-9;m\\\\\"{}é]*",
+    ) {
+        let mut tally = tally();
+        tally.count(&format!("{start}{client}{rest}"), None, None, SignedDuration::from_hours(1));
+        tally.read("x".to_owned(), true);
+        let evidence = tally.evidence().unwrap();
+        for sample in evidence.kinds.iter().flat_map(|count| &count.samples) {
+            proptest::prop_assert!(!sample.contains(char::is_control), "{sample:?}");
+        }
+    }
+}
