@@ -92,6 +92,7 @@ async fn asking(now: Timestamp, prometheus: &[&Url], clusters: &str) -> TestApp 
 const CLUSTERS: &str = "
 - { name: prod, monitor: ['http://nats-1.invalid:8222', 'http://nats-2.invalid:8222'], match: 'cluster=\"prod\"' }
 - { name: helm, monitor: 'http://nats-0.invalid:8222', match: 'cluster=\"helm\"', metric_prefix: nats }
+- { name: other, monitor: 'http://other-1.invalid:8222', match: 'cluster=\"other\"' }
 - { name: page, monitor: 'http://page.invalid:8222', match: 'cluster=\"page\"', metric_prefix: page }
 ";
 
@@ -122,6 +123,9 @@ fn past() -> Past {
     past.says("gnatsd_varz_total_connections", &one, 0, 240, accepted);
 
     let pod = |id: &str| format!("job=\"nats\",pod=\"nats-0\",server_id=\"{id}\"");
+    // of another cluster
+    past.says("gnatsd_connz_total", &server("other-1"), 0, 240, |_| 9000.0);
+
     past.says("nats_varz_connections", &pod(NEXT_ID), 0, 59, |minute| f64::from(800 - minute as i32 * 5));
     past.says("nats_varz_connections", &pod(ID), 60, 180, |_| 500.0);
 
@@ -171,7 +175,8 @@ async fn a_prometheus_knows_what_the_servers_of_an_incident_did_before() {
     assert!(apart <= 60, "{pattern:?}");
     assert!(first.points.len() <= 120 && first.points.len() > 60);
 
-    // whatever the alert does not say, the whole job is looked at, the largest first; what is missing is missing
+    // whatever the alert does not say, the cluster's servers of the job are looked at, the largest first, and no other's;
+    // what is missing is missing
     let vague = member(&[("job", "nats"), ("cluster", "prod")], began_at);
     let evidence = engine.gather_metrics("prod", [&vague]).await.unwrap();
     let names: Vec<&str> = evidence.servers.iter().map(|server| server.server.as_str()).collect();
@@ -183,6 +188,14 @@ async fn a_prometheus_knows_what_the_servers_of_an_incident_did_before() {
     // and so it is where the labels of the alert are nobody's
     let renamed = member(&[("server_id", "eu-1"), ("job", "nats")], began_at);
     assert_eq!(engine.gather_metrics("prod", [&renamed]).await.unwrap().servers, evidence.servers);
+    // what names nobody's server may be anybody's
+    let nobody = member(&[("cluster", "page")], began_at);
+    let evidence = engine.gather_metrics("page", [&nobody]).await.unwrap();
+    assert_eq!(
+        evidence.warnings,
+        ["no series names a known server of cluster `page`, so these may be another cluster's"]
+    );
+    assert_eq!((evidence.servers.len(), evidence.servers[0].url.as_ref()), (1, None));
     app.finish().await;
 }
 
@@ -268,7 +281,8 @@ async fn answers_in_part_are_told_as_such_and_the_tenant_is_named() {
     let config = Config::parse(&text, "test.yml", &|_| unreachable!()).unwrap();
     let app = TestApp::beginning(now, config).await;
 
-    let evidence = app.state.engine.gather_metrics("prod", [&member(&[], now)]).await.unwrap();
+    let evidence =
+        app.state.engine.gather_metrics("prod", [&member(&[("server_id", "n1")], now)]).await.unwrap();
     assert_eq!(evidence.servers[0].now, Some(70.0));
     let [part, yesterday, refusal, accepted] = evidence.warnings.as_slice() else { panic!("{evidence:#?}") };
     assert_eq!(part, "store-gateway-1: no answer");
@@ -304,8 +318,8 @@ async fn who_cannot_be_asked_is_told() {
     let engine = &nobody.state.engine;
     let refused = engine.gather_metrics("prod", [&someone]).await.unwrap_err();
     assert_eq!(refused, "no Prometheus is configured (`prometheus`)");
-    let refused = engine.gather_metrics("other", [&someone]).await.unwrap_err();
-    assert_eq!(refused, "no cluster `other` is configured");
+    let refused = engine.gather_metrics("elsewhere", [&someone]).await.unwrap_err();
+    assert_eq!(refused, "no cluster `elsewhere` is configured");
     nobody.finish().await;
 
     let silent = FakeMonitor::start(|_| Answer::Silence).await;

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use url::Url;
 
 use super::scope::{Metric, Scope};
 use crate::engine::Engine;
 use crate::model::alert::CONNZ_PAGE;
+use crate::model::incident::IncidentKey;
 use crate::model::labels::Labels;
-use crate::model::mapping::{ClusterRoute, KnownServer, map_alert};
+use crate::model::mapping::{ClusterRoute, KnownServer, MappedBy, map_alert};
+use crate::model::matcher::Matchers;
 use crate::model::member::Member;
 use crate::model::pattern::{
     MOST_SHOWN, MetricsEvidence, MetricsSource, Pattern, Point, Series, ServerMetrics,
@@ -47,8 +50,20 @@ struct Question<'a> {
     scope: Scope,
     range: Range,
     began_at: Timestamp,
-    cluster: ClusterRoute,
+    cluster: String,
+    /// All clusters, to be found by their servers only.
+    routes: Vec<ClusterRoute>,
     known: Vec<KnownServer>,
+}
+
+/// Whose server a series is of, as far as its labels name one.
+enum Owner {
+    /// The cluster's own, at this address.
+    Own(Url),
+    /// Another cluster's.
+    Other,
+    /// Nobody's that is known.
+    Unknown,
 }
 
 impl Engine {
@@ -69,17 +84,27 @@ impl Engine {
             return Err("no Prometheus is configured (`prometheus`)".to_owned());
         }
         let route = self.0.routes.iter().find(|route| route.name == cluster);
-        let server_labels = route.map(|route| route.server_labels.clone()).unwrap_or_default();
+        let server_labels = route.map(|route| route.server_labels.as_slice()).unwrap_or_default();
+        let matchers = route.and_then(|route| route.matchers.as_ref());
+        let mut cluster_labels = vec!["cluster", "namespace"];
+        for matcher in matchers.into_iter().flat_map(Matchers::iter) {
+            if !cluster_labels.contains(&matcher.name()) {
+                cluster_labels.push(matcher.name());
+            }
+        }
         let members: Vec<&Member> = members.into_iter().collect();
         let now = self.0.clock.now();
         let began_at = members.iter().map(|member| member.alert.starts_at).min().unwrap_or(now).min(now);
+        let labels = members.iter().map(|member| &member.alert.labels);
+        let unmatched = |route: &ClusterRoute| ClusterRoute { matchers: None, ..route.clone() };
         let question = Question {
             prefix: &sources.metric_prefix,
-            scope: Scope::of(members.iter().map(|member| &member.alert.labels), &server_labels),
+            scope: Scope::of(labels, server_labels, &cluster_labels),
             range: around(began_at, now),
             began_at,
-            known: self.known_servers().into_iter().filter(|server| server.cluster == cluster).collect(),
-            cluster: ClusterRoute { name: cluster.to_owned(), matchers: None, server_labels },
+            cluster: cluster.to_owned(),
+            routes: self.0.routes.iter().map(unmatched).collect(),
+            known: self.known_servers(),
         };
 
         let patience = PATIENCE / u32::try_from(clients.len()).unwrap_or(u32::MAX).max(1);
@@ -122,8 +147,10 @@ impl Question<'_> {
             for way in 0..self.scope.ways() {
                 let answer = client.query_range(&self.counts(way), self.range).await;
                 let answer = answer.map_err(|error| error.to_string())?;
-                if let Some((metric, servers)) = self.best(answer.result) {
-                    return Ok::<_, String>(Some((way, metric, servers, answer.warnings)));
+                let mut warnings = answer.warnings;
+                let series = self.own(answer.result, way, &mut warnings);
+                if let Some((metric, servers)) = self.best(series) {
+                    return Ok::<_, String>(Some((way, metric, servers, warnings)));
                 }
             }
             Ok(None)
@@ -213,10 +240,12 @@ impl Question<'_> {
         let [yesterday, last_week] = &earlier;
         let (yesterday, last_week) = (then(yesterday), then(last_week));
         let earlier: Vec<Series> = earlier.into_iter().flatten().collect();
-        let mapping = map_alert(labels, std::slice::from_ref(&self.cluster), &self.known);
         ServerMetrics {
             server: excerpt(server),
-            url: mapping.server.map(|server| server.url),
+            url: match self.owner(labels) {
+                Owner::Own(url) => Some(url),
+                Owner::Other | Owner::Unknown => None,
+            },
             pattern: Pattern::of(series, &earlier),
             now: last(series),
             before: series.median_before(self.began_at),
@@ -227,6 +256,43 @@ impl Question<'_> {
             missing_share: series.missing_share(self.range.from, self.range.to),
             points: series.thinned(MOST_SHOWN),
         }
+    }
+
+    /// Whose server a series is of.
+    fn owner(&self, labels: &Labels) -> Owner {
+        let mapping = map_alert(labels, &self.routes, &self.known);
+        match (mapping.key, mapping.server) {
+            (IncidentKey::Cluster { cluster, mapped_by: MappedBy::Server, .. }, Some(server)) => {
+                if cluster == self.cluster { Owner::Own(server.url) } else { Owner::Other }
+            }
+            _ => Owner::Unknown,
+        }
+    }
+
+    /// Leaves out the series of other clusters' servers, where not the alerts themselves say whose they are: those of known
+    /// servers of this cluster, if there are any, or else those that are nobody's.
+    fn own(&self, series: Vec<RangeSeries>, way: usize, warnings: &mut Vec<String>) -> Vec<RangeSeries> {
+        if self.scope.is_narrow(way) {
+            return series;
+        }
+        let (mut own, mut unknown) = (Vec::new(), Vec::new());
+        for series in series {
+            match self.owner(&series.labels) {
+                Owner::Own(_) => own.push(series),
+                Owner::Unknown => unknown.push(series),
+                Owner::Other => {}
+            }
+        }
+        if !own.is_empty() {
+            return own;
+        }
+        if !unknown.is_empty() && self.routes.len() > 1 {
+            warnings.push(format!(
+                "no series names a known server of cluster `{}`, so these may be another cluster's",
+                self.cluster
+            ));
+        }
+        unknown
     }
 
     /// Of the metrics that count connections the one that knows the most servers; of equals the best one.

@@ -19,11 +19,19 @@ pub(super) struct Scope {
     by: Vec<String>,
     /// What the labels of the series must be, the narrowest first.
     matchers: Vec<Vec<(String, BTreeSet<String>)>>,
+    /// How many of these ways, of the narrowest, name servers.
+    narrow: usize,
 }
 
 impl Scope {
-    /// Finds series by the labels of the incident's alerts. `server_labels` name a server where `server_id` does not.
-    pub(super) fn of<'a>(members: impl IntoIterator<Item = &'a Labels>, server_labels: &[String]) -> Self {
+    /// Finds series by the labels of the incident's alerts. `server_labels` name a server where `server_id` does not;
+    /// `cluster_labels` tell its cluster from others, where the series have them: external labels of a Prometheus are
+    /// on alerts and not on its series.
+    pub(super) fn of<'a>(
+        members: impl IntoIterator<Item = &'a Labels>,
+        server_labels: &[String],
+        cluster_labels: &[&str],
+    ) -> Self {
         let members: Vec<&Labels> = members.into_iter().collect();
         let by: Vec<String> = [SERVER_ID.to_owned()]
             .into_iter()
@@ -43,23 +51,41 @@ impl Scope {
             shared(label).is_some_and(|values| values.iter().all(|value| !is_loopback_address(value)))
         };
         let label = by.iter().find(lasting).or_else(|| by.iter().find(passing));
-        let job = shared("job").map(|values| ("job".to_owned(), values));
+        let matchers_of = |label: &str| shared(label).map(|values| (label.to_owned(), values));
+        let job = matchers_of("job");
+        let servers = label.and_then(|label| matchers_of(label));
+        let is_free =
+            |name: &&&str| is_plain(name) && **name != "job" && Some(**name) != label.map(String::as_str);
+        let cluster: Vec<_> =
+            cluster_labels.iter().filter(is_free).filter_map(|name| matchers_of(name)).collect();
 
-        let mut matchers = Vec::new();
-        if let Some(label) = label {
-            let servers = shared(label).map(|values| (label.clone(), values));
-            matchers.push(servers.into_iter().chain(job.clone()).collect());
+        let mut matchers: Vec<Vec<(String, BTreeSet<String>)>> = Vec::new();
+        let mut add = |parts: Vec<(String, BTreeSet<String>)>| {
+            if !matchers.contains(&parts) {
+                matchers.push(parts);
+            }
+            matchers.len()
+        };
+        let mut narrow = 0;
+        if servers.is_some() {
+            let own = || servers.clone().into_iter().chain(job.clone());
+            add(own().chain(cluster.clone()).collect());
+            narrow = add(own().collect());
         }
-        if let Some(job) = job {
-            matchers.push(vec![job]);
-        }
-        matchers.push(Vec::new());
-        Self { by, matchers }
+        add(job.clone().into_iter().chain(cluster).collect());
+        add(job.into_iter().collect());
+        add(Vec::new());
+        Self { by, matchers, narrow }
     }
 
     /// How many ways there are to find the series, the narrowest first.
     pub(super) fn ways(&self) -> usize {
         self.matchers.len()
+    }
+
+    /// Whether a way finds the servers that the alerts name, and not all that there are.
+    pub(super) fn is_narrow(&self, way: usize) -> bool {
+        way < self.narrow
     }
 
     /// Writes the selector of a metric's series, by one of the ways.
@@ -135,7 +161,11 @@ mod tests {
 
     fn scope(members: &[&str]) -> Scope {
         let members: Vec<Labels> = members.iter().map(|text| labels(text)).collect();
-        Scope::of(&members, &["pod".to_owned(), "instance".to_owned(), "pod.name".to_owned()])
+        Scope::of(
+            &members,
+            &["pod".to_owned(), "instance".to_owned(), "pod.name".to_owned()],
+            &["cluster", "namespace", "job", "a.b"],
+        )
     }
 
     fn selectors(members: &[&str]) -> Vec<String> {
@@ -145,7 +175,7 @@ mod tests {
 
     #[test]
     fn series_are_found_by_what_lasts_and_all_alerts_have() {
-        let cases: [(&[&str], &[&str]); 9] = [
+        let cases: [(&[&str], &[&str]); 10] = [
             (
                 &["server_id=http://nats-1:8222 instance=nats-1:7777 job=nats"],
                 &[r#"m{server_id="http://nats-1:8222",job="nats"}"#, r#"m{job="nats"}"#, "m{}"],
@@ -156,12 +186,33 @@ mod tests {
             (&[&format!("server_id={ID}")], &[&format!(r#"m{{server_id="{ID}"}}"#), "m{}"]),
             (&["server_id=http://localhost:8222"], &["m{}"]),
             (&["server_id=n1 instance=i1", "instance=i2"], &[r#"m{instance=~"i1|i2"}"#, "m{}"]),
-            (&["cluster=a"], &["m{}"]),
+            (&["cluster=a"], &[r#"m{cluster="a"}"#, "m{}"]),
+            (
+                &["pod=n-0 job=nats cluster=a a.b=c namespace=x", "pod=n-0 job=nats cluster=a namespace=y"],
+                &[
+                    r#"m{pod="n-0",job="nats",cluster="a",namespace=~"x|y"}"#,
+                    r#"m{pod="n-0",job="nats"}"#,
+                    r#"m{job="nats",cluster="a",namespace=~"x|y"}"#,
+                    r#"m{job="nats"}"#,
+                    "m{}",
+                ],
+            ),
             (&[], &["m{}"]),
         ];
         for (members, expected) in cases {
             assert_eq!(selectors(members), expected, "{members:?}");
         }
+    }
+
+    #[test]
+    fn ways_that_name_servers_are_narrow() {
+        let narrow = |members: &[&str]| {
+            let scope = scope(members);
+            (0..scope.ways()).map(|way| scope.is_narrow(way)).collect::<Vec<_>>()
+        };
+        assert_eq!(narrow(&["pod=n-0 job=nats cluster=a"]), [true, true, false, false, false]);
+        assert_eq!(narrow(&["pod=n-0"]), [true, false]);
+        assert_eq!(narrow(&["job=nats"]), [false, false]);
     }
 
     #[test]
@@ -175,9 +226,9 @@ mod tests {
     fn what_a_stranger_wrote_into_a_label_stays_in_its_quotes() {
         let member: Labels = [("server_id", "a\"} or b{x=\"")].into_iter().collect();
         let other: Labels = [("server_id", "c\\|.*")].into_iter().collect();
-        let one = Scope::of([&member], &[]).selector(&Metric::Any("a|b"), 0);
+        let one = Scope::of([&member], &[], &[]).selector(&Metric::Any("a|b"), 0);
         assert_eq!(one, r#"{__name__=~"a|b",server_id="a\"} or b{x=\""}"#);
-        let both = Scope::of([&member, &other], &[]).selector(&Metric::One("m"), 0);
+        let both = Scope::of([&member, &other], &[], &[]).selector(&Metric::One("m"), 0);
         assert_eq!(both, r#"m{server_id=~"a\"\\} or b\\{x=\"|c\\\\\\|\\.\\*"}"#);
     }
 

@@ -180,6 +180,18 @@ fn what_strangers_wrote_is_neither_believed_nor_hidden() {
 }
 
 #[test]
+fn what_clients_showed_to_be_let_in_is_not_repeated() {
+    let evidence = counted(
+        "[1] 2026/11/23 08:00:00.000000 [ERR] 10.0.0.1:1 - cid:7 - authentication error - Token \"hunter2\"\n\
+         [1] 2026/11/23 08:00:00.000000 [ERR] 10.0.0.1:1 - cid:8 - Client parser ERROR, state=0, i=0: proto='\"Authorization: hunter2\"...'\n",
+    );
+    let samples: Vec<&str> = evidence.kinds.iter().map(|count| count.samples[0].as_str()).collect();
+    assert!(samples[0].ends_with("authentication error - Token \"[REDACTED]"), "{samples:?}");
+    assert!(samples[1].ends_with("Client parser ERROR, state=0, i=0: proto='[REDACTED]"), "{samples:?}");
+    assert!(!format!("{evidence:?}").contains("hunter2"));
+}
+
+#[test]
 fn tallies_of_several_sources_are_added_up() {
     let line = |minute: u32| {
         format!(
@@ -206,4 +218,21 @@ fn tallies_of_several_sources_are_added_up() {
     let mut none = tally();
     none.problem("cannot read /x".to_owned());
     assert_eq!(none.evidence().unwrap_err(), "cannot read /x");
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_line_is_counted_or_not_without_harm(
+        start in "(\\[[0-9]{0,3}\\] )?(2026/1[0-9]/[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{6} )?(\\[(INF|ERR|XYZ)\\] )?",
+        client in "(.{0,9} - [cwm]id:[0-9]{0,3} - (\".{0,9}\"? - )?)?",
+        rest in "\\PC*|maximum connections exceeded.*|[\u{1b}\\[0-9;m\\\\\"{}é]*",
+    ) {
+        let mut tally = tally();
+        tally.count(&format!("{start}{client}{rest}"), None, None, SignedDuration::from_hours(1));
+        tally.read("x".to_owned(), true);
+        let evidence = tally.evidence().unwrap();
+        for sample in evidence.kinds.iter().flat_map(|count| &count.samples) {
+            proptest::prop_assert!(!sample.contains(char::is_control), "{sample:?}");
+        }
+    }
 }
