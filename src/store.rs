@@ -5,10 +5,12 @@
 
 pub mod alerts;
 pub mod backup;
+pub mod baselines;
 pub mod check;
 pub mod diagnoses;
 pub mod entries;
 mod error;
+pub mod first_seen;
 pub mod incidents;
 pub mod jobs;
 mod lock;
