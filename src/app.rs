@@ -23,7 +23,9 @@ use crate::app::listener::Listener;
 use crate::app::tls::Certificates;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::engine::{COMPLETE, Cluster, ENRICH, Engine, IncidentRules, Settings, Sources, VERIFY};
+use crate::engine::{
+    COMPLETE, Cluster, ENRICH, Engine, IncidentRules, SampleError, Sampler, Settings, Sources, VERIFY,
+};
 use crate::http::auth::{Access, Rules};
 use crate::http::management::Readiness;
 use crate::http::webhook::BodyLimits;
@@ -128,6 +130,14 @@ impl App {
         }
         tasks.spawn(learn_now_and_then(state.engine.clone(), soft.clone()));
         tasks.spawn(reconcile_now_and_then(state.engine.clone(), reconcile_interval, soft.clone()));
+        for sampler in state.engine.clusters().filter_map(|cluster| state.engine.sampler(&cluster.name)) {
+            tasks.spawn(sample_now_and_then(
+                state.engine.clone(),
+                sampler,
+                state.clock.clone(),
+                soft.clone(),
+            ));
+        }
         let served = listener.serve(http::router(state.clone()), soft.clone());
         tasks.spawn(retain_now_and_then(state.engine.clone(), retention, soft.clone()));
         tasks.spawn(async move {
@@ -299,6 +309,28 @@ async fn reconcile_now_and_then(engine: Engine, interval: Duration, stop: Cancel
     }
 }
 
+async fn sample_now_and_then(engine: Engine, mut sampler: Sampler, clock: Clock, stop: CancellationToken) {
+    // the last bits of an id are as good as a die
+    let chance = || clock.new_id().as_u64_pair().1;
+    let mut pause = sampler.pace().first(chance());
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => return,
+        }
+        let taken = tokio::select! {
+            taken = engine.sample(&mut sampler) => taken,
+            () = stop.cancelled() => return,
+        };
+        match taken {
+            // each server that does not answer has been told of
+            Ok(_) | Err(SampleError::Blind(_)) => {}
+            Err(error) => warn!(error = &error as &dyn std::error::Error, "cannot take a sample: {error}"),
+        }
+        pause = sampler.pace().jittered(chance());
+    }
+}
+
 /// The observer that a configuration asks for.
 pub fn observer(config: &Config, users: UserMask, clock: Clock) -> Observer {
     let client = MonitoringClient::new(MonitoringSettings {
@@ -327,6 +359,7 @@ fn settings(config: &Config) -> Settings {
         rules: rules(config),
         diagnosis: config.diagnosis.clone(),
         sources,
+        sampling: config.baseline.clone(),
     }
 }
 

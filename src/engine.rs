@@ -14,6 +14,7 @@ mod observe;
 mod reconcile;
 mod retain;
 mod rules;
+mod sample;
 mod servers;
 mod verify;
 
@@ -31,6 +32,7 @@ use crate::engine::observe::WatchedCluster;
 use crate::engine::reconcile::Suspicions;
 use crate::model::diagnosis_rules::DiagnosisRules;
 use crate::model::mapping::{ClusterRoute, KnownServer};
+use crate::model::sampling::Sampling;
 use crate::observe::sweep::{ClusterTargets, Observer};
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
@@ -42,6 +44,7 @@ pub use crate::engine::intake::{IntakeError, Receipt};
 pub use crate::engine::observe::LookError;
 pub use crate::engine::reconcile::{Reconciliation, Sources};
 pub use crate::engine::rules::IncidentRules;
+pub use crate::engine::sample::{SampleError, Sampler};
 pub use crate::engine::verify::VERIFY;
 
 /// Every kind of job there is.
@@ -70,6 +73,8 @@ pub struct Settings {
     pub diagnosis: DiagnosisRules,
     /// Who is asked which alerts fire.
     pub sources: Sources,
+    /// How clusters are sampled.
+    pub sampling: Sampling,
 }
 
 /// Everything the use cases need. Cheap to clone.
@@ -85,6 +90,7 @@ struct Parts {
     rules: IncidentRules,
     diagnosis: DiagnosisRules,
     sources: Sources,
+    sampling: Sampling,
     /// What was not as it should be in the last round of reconciliation.
     suspicions: Mutex<Suspicions>,
     intake: Intake,
@@ -114,7 +120,7 @@ impl Engine {
         metrics: Metrics,
         jobs_bell: Arc<Notify>,
     ) -> Result<Self, StoreError> {
-        let Settings { clusters, rules, diagnosis, sources } = settings;
+        let Settings { clusters, rules, diagnosis, sources, sampling } = settings;
         let servers = servers::load(&store, &clusters).await?;
         let routes = clusters.iter().map(|cluster| cluster.route.clone()).collect();
         let clusters = clusters.into_iter().map(|cluster| WatchedCluster::new(cluster.targets)).collect();
@@ -127,6 +133,7 @@ impl Engine {
             rules,
             diagnosis,
             sources,
+            sampling,
             suspicions: Mutex::default(),
             intake,
             routes,

@@ -20,6 +20,7 @@ pub mod servers;
 pub mod settings;
 pub mod snapshots;
 pub mod space;
+pub mod thinning;
 pub mod writer;
 
 use std::fs::{DirBuilder, OpenOptions};
