@@ -7,6 +7,7 @@ pub mod alert;
 pub mod application;
 pub mod breakdown;
 pub mod closed;
+pub mod comparison;
 pub mod credential;
 pub mod diagnosis;
 pub mod diagnosis_rules;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
+use url::Url;
 
 use crate::engine::{Engine, LookError};
 use crate::model::breakdown::{By, Dimension};
@@ -49,7 +50,7 @@ pub struct Sampler {
     base: Option<Base>,
     last_at: Option<Timestamp>,
     /// Servers that did not let everything be seen.
-    troubled: BTreeSet<String>,
+    troubled: BTreeSet<Url>,
     noted: Noted,
     /// When a look last saw every key of a dimension; read from the store once.
     whole_looks: Option<BTreeMap<Dimension, Timestamp>>,
@@ -88,28 +89,26 @@ impl Sampler {
         &self.pace
     }
 
-    /// Says which servers no longer, or again, let everything be seen: once each time.
+    /// Says which servers no longer, or again, let everything be seen.
     fn report(&mut self, coverage: &Coverage) {
-        let troubled = coverage.servers.iter().filter(|server| server.error.is_some());
-        let mut now = BTreeSet::new();
-        for server in troubled {
-            let url = server.url.to_string();
-            if !self.troubled.contains(&url) {
-                let error = server.error.as_deref().map(excerpt).unwrap_or_default();
-                warn!(
-                    cluster = %self.cluster,
-                    nats.server = %url,
-                    "samples of cluster {} are without all of {url}: {error}",
-                    self.cluster,
-                );
-            }
-            now.insert(url);
+        let cluster = &self.cluster;
+        let (fallen, risen) = changed(&mut self.troubled, coverage);
+        for server in fallen {
+            let (url, error) = (&server.url, server.error.as_deref().map(excerpt).unwrap_or_default());
+            warn!(%cluster, nats.server = %url, "samples of cluster {cluster} are without all of {url}: {error}");
         }
-        for url in self.troubled.difference(&now) {
-            info!(cluster = %self.cluster, nats.server = %url, "samples have all of {url} again");
+        for url in risen {
+            info!(%cluster, nats.server = %url, "samples of cluster {cluster} have all of {url} again");
         }
-        self.troubled = now;
     }
+}
+
+/// Takes in which servers did not let everything be seen: those that did before, and those that do again.
+fn changed<'a>(troubled: &mut BTreeSet<Url>, coverage: &'a Coverage) -> (Vec<&'a ServerCoverage>, Vec<Url>) {
+    let now = coverage.servers.iter().filter(|server| server.error.is_some());
+    let before = std::mem::replace(troubled, now.clone().map(|server| server.url.clone()).collect());
+    let fallen = now.filter(|server| !before.contains(&server.url)).collect();
+    (fallen, before.difference(troubled).cloned().collect())
 }
 
 impl Noted {
@@ -356,4 +355,65 @@ fn application_connections(snapshot: &Snapshot, top: usize) -> BTreeMap<(String,
         *connections.entry((server, excerpt(application))).or_default() += count;
     }
     connections
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::vitals::ServerVitals;
+
+    fn server(place: u16, total: Option<u64>, error: Option<&str>) -> ServerCoverage {
+        ServerCoverage {
+            url: Url::parse(&format!("http://127.0.0.1:{place}")).unwrap(),
+            name: None,
+            server_id: None,
+            version: None,
+            seen: 0,
+            connz_total: total,
+            varz_connections: None,
+            max_connections: None,
+            vitals: None,
+            duration_ms: u64::from(place),
+            bytes: 0,
+            error: error.map(str::to_owned),
+        }
+    }
+
+    fn hot(percent: f64, cores: Option<u64>) -> ServerCoverage {
+        let vitals = ServerVitals { cpu_percent: Some(percent), cores, ..ServerVitals::default() };
+        ServerCoverage { vitals: Some(vitals), ..server(1, Some(1), None) }
+    }
+
+    #[test]
+    fn a_server_that_fails_is_told_of_once_each_time() {
+        let mut troubled = BTreeSet::new();
+        let mut told = |errors: [Option<&str>; 2]| {
+            let servers = errors.into_iter().zip(1..).map(|(error, place)| server(place, None, error));
+            let coverage = Coverage::of(servers.collect(), 0);
+            let (fallen, risen) = changed(&mut troubled, &coverage);
+            (fallen.iter().map(|server| server.duration_ms).collect::<Vec<_>>(), risen.len())
+        };
+        assert_eq!(told([None, Some("silent")]), (vec![2], 0));
+        assert_eq!(told([None, Some("refused now")]), (vec![], 0));
+        assert_eq!(told([Some("silent"), Some("silent")]), (vec![1], 0));
+        assert_eq!(told([None, None]), (vec![], 2));
+        assert_eq!(told([None, Some("silent")]), (vec![2], 0));
+    }
+
+    #[test]
+    fn what_does_not_answer_costs_nothing_and_what_does_not_come_to_an_end_is_strained() {
+        let cost_of = |servers: Vec<ServerCoverage>| {
+            let cost = cost(&Coverage::of(servers, 0));
+            (cost.longest.as_millis(), cost.strained)
+        };
+        let whole = || server(40, Some(5), None);
+        assert_eq!(cost_of(vec![whole(), server(30_000, None, Some("nobody there"))]), (40, false));
+        assert_eq!(cost_of(vec![whole(), server(30_000, Some(9), Some("timeout"))]), (40, true));
+        assert_eq!(cost_of(vec![]), (0, false));
+        for (percent, cores, strained) in
+            [(79.0, None, false), (80.0, None, true), (159.0, Some(2), false), (160.0, Some(2), true)]
+        {
+            assert_eq!(cost_of(vec![hot(percent, cores)]), (1, strained), "{percent} of {cores:?}");
+        }
+    }
 }

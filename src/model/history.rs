@@ -93,6 +93,11 @@ impl Sample {
         self.servers.iter().fold(0, |sum, server| sum.saturating_add(server.connections))
     }
 
+    /// Connections that were counted, in whatever groups.
+    pub fn counted(&self) -> u64 {
+        self.groups.values().next().map_or_else(|| self.connections(), SampledGroups::connections)
+    }
+
     /// Connections of a group: exact if it is listed, 0 if everything is listed and it is not; otherwise unknown.
     pub fn group(&self, dimension: Dimension, key: &str) -> Option<u64> {
         let groups = self.groups.get(&dimension)?;
@@ -144,8 +149,9 @@ impl SampledGroups {
     }
 }
 
-/// How many samples a history has of the last hour, and how many of the time before.
-const SAMPLES_OF_A_STRETCH: usize = 60;
+/// How many samples a history has of the last hour, and how many of the time before: one a minute, and a tenth more
+/// because they are not taken in step.
+const SAMPLES_OF_A_STRETCH: usize = 66;
 
 /// How far before the end of a history there is one sample more each: as it was yesterday, and a week ago.
 const LONG_BEFORE: [SignedDuration; 2] = [SignedDuration::from_hours(24), SignedDuration::from_hours(7 * 24)];
@@ -206,7 +212,7 @@ mod tests {
         let six_hours = ages(360, 0);
         assert!(six_hours.len() <= LONGEST_HISTORY && six_hours.is_sorted_by(|one, two| one > two));
         assert_eq!(six_hours[..3], [7 * 1440, 1440, 360]);
-        assert_eq!(six_hours[six_hours.len() - 60..], (0..60).rev().collect::<Vec<_>>());
+        assert_eq!(six_hours[six_hours.len() - 61..], (0..61).rev().collect::<Vec<_>>());
         assert!(six_hours[2..].windows(2).all(|pair| pair[0] - pair[1] <= 6));
         assert_eq!(ages(30, 0).len(), 31 + 2);
         assert_eq!(ages(360, 100)[..3], [7 * 1440, 1440, 260]);

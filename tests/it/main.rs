@@ -10,6 +10,7 @@ mod apis;
 mod architecture;
 mod backup;
 mod closed;
+mod baseline;
 mod clusters;
 mod config;
 mod containers;
