@@ -5,6 +5,7 @@
 mod backup;
 mod check_config;
 mod client;
+mod clusters;
 mod doctor;
 mod incidents;
 mod inspect;
@@ -45,6 +46,8 @@ enum Command {
     Inspect(inspect::Arguments),
     /// List and show the incidents of a running daemon, and act on them.
     Incidents(incidents::Arguments),
+    /// List the clusters of a running daemon, and say what has changed in one of them.
+    Clusters(clusters::Arguments),
     /// List what a running daemon has received, and take it in once more.
     Notifications(notifications::Arguments),
     /// Copy the database into a new file, also while the daemon runs.
@@ -89,6 +92,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Serve(arguments) => serve::run(arguments).await,
             Command::Inspect(arguments) => inspect::run(arguments).await,
             Command::Incidents(arguments) => incidents::run(arguments).await,
+            Command::Clusters(arguments) => clusters::run(arguments).await,
             Command::Notifications(arguments) => notifications::run(arguments).await,
             Command::Backup(arguments) => backup::run(arguments).await,
             Command::Doctor(arguments) => doctor::run(arguments).await,

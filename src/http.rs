@@ -79,6 +79,8 @@ fn documented_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(api::notifications::replay))
         .routes(routes!(api::clusters::list))
         .routes(routes!(api::clusters::breakdown))
+        .routes(routes!(api::history::show))
+        .routes(routes!(api::history::compare))
         .routes(routes!(management::healthy))
         .routes(routes!(management::ready))
         .routes(routes!(management::metrics))

@@ -13,8 +13,7 @@ use url::Url;
 
 use crate::engine::{Engine, LookError};
 use crate::model::breakdown::{By, Dimension};
-use crate::model::first_seen::FirstSeen;
-use crate::model::history::{History, SAMPLED, Sample, chosen};
+use crate::model::history::{SAMPLED, Sample};
 use crate::model::printable::excerpt;
 use crate::model::sampling::{LookCost, Pace};
 use crate::model::snapshot::{Coverage, ServerCoverage, Snapshot};
@@ -34,9 +33,6 @@ const NOTED_AGAIN_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
 /// How many keys are known to be noted before it is begun anew.
 const MOST_NOTED: usize = 100_000;
-
-/// How many samples of a cluster are looked through for a history.
-const MOST_TIMES: u32 = 50_000;
 
 /// The share of its processors from which on a server is hot.
 const HOT: f64 = 0.8;
@@ -229,62 +225,6 @@ impl Engine {
         sampler.base = Some(base);
         whole_looks.extend(news.iter().filter(|news| news.whole).map(|news| (news.dimension, at)));
         Ok(())
-    }
-
-    /// What samples remember of a cluster from `from` to `to`: about every one of the last hour, fewer of the time
-    /// before, and those of a day and of a week before `to`, whatever `from` is. Never more than
-    /// [`LONGEST_HISTORY`](crate::model::history::LONGEST_HISTORY).
-    ///
-    /// # Errors
-    ///
-    /// The store cannot be read.
-    #[tracing::instrument(name = "engine.samples.history", level = "debug", skip_all, fields(%cluster))]
-    pub async fn history(
-        &self,
-        cluster: &str,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<History, StoreError> {
-        let week = SignedDuration::from_hours(8 * 24);
-        let earliest = from.min(to.saturating_sub(week).unwrap_or(Timestamp::MIN));
-        let stored = {
-            let mut conn = self.0.store.read().await?;
-            let times = store::baselines::list_times(&mut conn, cluster, earliest, to, MOST_TIMES).await?;
-            let at: Vec<Timestamp> = times.iter().map(|time| time.at).collect();
-            let wanted: Vec<_> = chosen(&at, from, to).into_iter().map(|place| times[place]).collect();
-            store::baselines::list(&mut conn, &wanted).await?
-        };
-        // many documents take a while, and others have their turn
-        let unpacked = tokio::task::spawn_blocking(move || stored.unpack()).await;
-        let samples = unpacked.expect("unpacking does not panic and is not aborted")?;
-        Ok(History { samples })
-    }
-
-    /// Finds when keys of a dimension were first seen in a cluster; those that never were are left out.
-    ///
-    /// # Errors
-    ///
-    /// The store cannot be read.
-    pub async fn first_seen(
-        &self,
-        cluster: &str,
-        dimension: Dimension,
-        keys: &[&str],
-    ) -> Result<BTreeMap<String, FirstSeen>, StoreError> {
-        store::first_seen::find(&mut *self.0.store.read().await?, cluster, dimension, keys).await
-    }
-
-    /// Looks at a cluster now, unless that was done in the last seconds, and makes a sample of what is seen; it is not
-    /// kept.
-    ///
-    /// # Errors
-    ///
-    /// No such cluster is configured, or the look was cut short.
-    pub async fn sample_now(&self, cluster: &str) -> Result<Sample, LookError> {
-        let recent = SignedDuration::from_secs(5);
-        let since = self.0.clock.now().saturating_sub(recent).unwrap_or(Timestamp::MIN);
-        let snapshot = self.look_since(cluster, &Wishes::default(), since).await?;
-        Ok(Sample::of(&snapshot, self.0.sampling.top))
     }
 }
 

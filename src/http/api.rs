@@ -2,6 +2,7 @@
 
 pub mod clusters;
 pub mod documents;
+pub mod history;
 pub mod incidents;
 pub mod notifications;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::model::breakdown::{Breakdown, Dimension};
 use crate::model::snapshot::{ServerCoverage, Snapshot};
@@ -20,7 +21,7 @@ pub struct History {
 }
 
 /// A cluster at one instant, compact.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Sample {
     /// When it was taken.
     pub at: Timestamp,
@@ -29,11 +30,12 @@ pub struct Sample {
     /// Each server that answered.
     pub servers: Vec<ServerSample>,
     /// The largest groups by dimension, exact, with what is not listed folded into `other`.
+    #[schema(value_type = BTreeMap<String, SampledGroups>)]
     pub groups: BTreeMap<Dimension, SampledGroups>,
 }
 
 /// A server at one instant, compact.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ServerSample {
     /// The server's name.
     pub server: String,
@@ -52,7 +54,7 @@ pub struct ServerSample {
 }
 
 /// The groups of one dimension at one instant.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SampledGroups {
     /// Connections by key, the largest groups; the key of those without a value is the dimension's placeholder.
     pub groups: BTreeMap<String, u64>,

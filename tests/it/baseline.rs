@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use crate::harness::daemon::{Daemon, run};
 use crate::harness::eventually;
 use crate::harness::fake::{Answer, ClosedPort, FakeMonitor};
 use crate::harness::fixture;
@@ -64,6 +65,37 @@ async fn samples_say_what_a_cluster_was_like_and_when_each_application_came() {
     );
     assert_eq!(seen(Dimension::Library, &["leak 9.9"]).await[0].1, second);
     assert_eq!(seen(Dimension::Ip, &["127.0.0.7"]).await[0].2, Some(first));
+
+    let changes = async |query: &str| {
+        let answer = app.get(&format!("/api/v1/clusters/nats/comparison{query}")).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.json()
+    };
+    // no threshold is configured: the lowest level is what is normal
+    let now = changes("").await;
+    assert_eq!((&now["healthy"], &now["from"]), (&json!("lowest_level"), &json!(START)));
+    assert_eq!(now["total"], json!({ "before": 5, "after": 9 }));
+    assert_eq!(
+        now["by"]["application"],
+        json!({ "deltas": [{ "key": "leaky", "before": 0, "after": 4, "kind": "new" }], "unchanged": 2,
+                "other": { "before": 5, "after": 5 } })
+    );
+    assert_eq!(
+        now["by"]["account"]["deltas"][0],
+        json!({ "key": "APP", "before": 5, "after": 9, "kind": "grown" })
+    );
+    assert_eq!(now["servers"][0], json!({ "key": "nats-1", "before": 5, "after": 9, "kind": "grown" }));
+    assert_eq!(
+        now["first_seen"]["ip"]["127.0.0.7"],
+        json!({ "at": second.to_string(), "not_seen_at": START })
+    );
+    assert_eq!(changes("?threshold=6").await["healthy"], "below_threshold");
+    let stored = changes(&format!("?from={START}&to={second}&top=0")).await;
+    assert_eq!((&stored["healthy"], &stored["to"]), (&Value::Null, &json!(second.to_string())));
+    assert_eq!(stored["by"]["application"]["other"], json!({ "before": 5, "after": 9 }));
+    let shown = app.get("/api/v1/clusters/nats/history?top=1").await.json();
+    assert_eq!(shown["samples"].as_array().unwrap().len(), 2);
+    assert_eq!(shown["samples"][1]["groups"]["application"], json!({ "groups": { "leaky": 4 }, "other": 5 }),);
 
     let metrics = app.get("/metrics").await.text;
     for line in [
@@ -189,6 +221,58 @@ async fn metrics_name_the_largest_applications_only_and_drop_what_is_gone() {
     metrics.sampling.applications("nats", BTreeMap::from([(("s".to_owned(), "new".to_owned()), 7)]));
     assert_eq!(shown(&metrics.render()), [r#"application="new"} 7"#], "what is gone is taken away");
     app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_compared_is_refused_with_its_reason_and_without_a_look() {
+    let fake = monitor(fixture("nats/2.15.1/connz-open-auth.json")).await;
+    let app = TestApp::watching([&fake.url]).await;
+    let cases = [
+        ("elsewhere/history", 404, "no cluster `elsewhere` is configured"),
+        ("elsewhere/comparison", 404, "no cluster `elsewhere` is configured"),
+        ("nats/history?from=yesterday", 400, "from: "),
+        ("nats/history?from=2026-11-24T10:00:00Z", 400, "`to` is before `from`"),
+        ("nats/comparison?from=2026-11-24T10:00:00Z&to=2026-11-24T09:00:00Z", 400, "`to` is before `from`"),
+        (
+            "nats/comparison?from=2026-11-24T08:00:00Z",
+            404,
+            "no sample of cluster `nats` from 2026-11-24T08:00:00Z",
+        ),
+        ("nats/comparison", 404, "no complete sample of cluster `nats` in the week before"),
+        ("nats/comparison?since=1h", 400, "unknown field `since`"),
+    ];
+    for (path, status, expected) in cases {
+        let detail = app.get(&format!("/api/v1/clusters/{path}")).await.problem(status);
+        assert!(detail.contains(expected), "{path}: {detail}");
+    }
+    assert_eq!(fake.requests(), [""; 0], "NATS was asked in vain");
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daemon_samples_by_itself_and_the_command_line_says_what_has_changed() {
+    let nats = NatsServer::start_named("nats-1", NEWEST, ACCOUNTS).await;
+    let swarm = open(&nats, &[("orders", 3)]).await;
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::watching(directory.path(), [&nats.monitor]).await;
+    eventually("the first sample", async || {
+        let metrics = daemon.client.get(daemon.at("metrics")).send().await.ok()?.text().await.ok()?;
+        metrics.contains(r#"connwarden_samples_total{cluster="nats",result="complete"} 1"#).then_some(())
+    })
+    .await;
+    swarm.add(vec![client(&nats, "leaky"); 4]).await.unwrap();
+    eventually("seven connections", async || (nats.connections().await == 7).then_some(())).await;
+    let arguments = ["clusters", "compare", "nats", "--server", daemon.url.as_str()];
+    let (code, output, errors) = run(&arguments).await;
+    assert_eq!((code, errors.as_str()), (0, ""), "{output}");
+    let lines: Vec<&str> = output.lines().collect();
+    assert_eq!(lines[2], "3 connections before, 7 after (+4)", "{output}");
+    assert!(
+        lines.iter().any(|line| line.split_whitespace().eq(["leaky", "0", "4", "+4", "new"])),
+        "{output}"
+    );
+    let (code, output, _) = run(&["clusters", "list", "--server", daemon.url.as_str()]).await;
+    assert!(code == 0 && output.contains("nats-1"), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
