@@ -69,6 +69,12 @@ impl NatsServer {
         varz["connections"].as_u64().unwrap()
     }
 
+    /// The id of its process.
+    #[allow(dead_code, reason = "only the benchmarks measure it")]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Ends it, without a chance to say good-bye.
     pub fn kill(&mut self) {
         self.process.kill();
