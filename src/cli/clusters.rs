@@ -126,7 +126,7 @@ fn as_tables(document: &ComparisonDocument, width: usize) -> String {
     }
     for (dimension, changes) in &comparison.by {
         let first_seen = document.first_seen.get(dimension);
-        let _ = write!(text, "\n");
+        text.push('\n');
         if changes.deltas.is_empty() {
             let _ = writeln!(text, "{}: nothing has changed", dimension.title());
             continue;

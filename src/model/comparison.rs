@@ -289,7 +289,6 @@ fn foot(
         }
         (looked, lowest) = (longer, lower);
     }
-    let mut looked = looked;
     looked.rfind(|place| is_foot(level(*place), lowest, peak)).unwrap_or(last)
 }
 

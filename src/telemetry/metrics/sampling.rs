@@ -28,12 +28,15 @@ pub struct SampleFigures<'a> {
     pub pause: Duration,
 }
 
+/// Servers and applications.
+type Shown = BTreeSet<(String, String)>;
+
 /// The metrics of the samples. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct SamplingMetrics {
     applications: Family<ApplicationLabels, Gauge>,
     /// What is shown of each cluster, so that what is gone can be taken away.
-    shown: Arc<Mutex<BTreeMap<String, BTreeSet<(String, String)>>>>,
+    shown: Arc<Mutex<BTreeMap<String, Shown>>>,
     samples: Family<SampleLabels, Counter>,
     duration: Family<ClusterLabels, Histogram>,
     interval: Family<ClusterLabels, Gauge<f64, AtomicU64>>,
