@@ -52,8 +52,8 @@ pub enum CompareError {
         /// When one was looked for.
         at: Timestamp,
     },
-    /// There is no complete sample of the last week.
-    #[error("there is no complete sample of cluster `{0}` in the week before: nothing says what is normal")]
+    /// There is no sample of the last week.
+    #[error("there is no sample of cluster `{0}` in the week before: nothing says what is normal")]
     NothingNormal(String),
     /// The end is before the beginning.
     #[error("`to` is before `from`")]

@@ -221,16 +221,19 @@ const RISE: SignedDuration = SignedDuration::from_hours(1);
 ///
 /// With a threshold, samples clearly below it are looked through from the last one back as long as they go down; what
 /// is a tenth of the rise or less above the lowest is its foot. Otherwise it is the last at about the lowest level that
-/// is remembered. Incomplete samples say nothing: what is missing looks like a low level.
+/// is remembered.
+///
+/// Levels are those of the servers that the last sample has. A sample that should have one of them and does not says
+/// nothing: what is missing looks like a low level. Servers that have not answered for long are in nobody's way.
 pub fn last_healthy<'a>(history: &'a History, problem: &Problem<'_>) -> Option<Healthy<'a>> {
-    let samples: Vec<&Sample> = history
-        .samples
-        .iter()
-        .filter(|sample| {
-            sample.complete && sample.at <= problem.noticed_at && problem.level(sample).is_some()
-        })
-        .collect();
-    let level = |place: usize| problem.level(samples[place]).unwrap_or(0);
+    let until_then = history.samples.iter().filter(|sample| sample.at <= problem.noticed_at);
+    let servers: BTreeSet<&str> = match problem.server {
+        Some(server) => BTreeSet::from([server]),
+        None => until_then.clone().last()?.servers.iter().map(|it| it.server.as_str()).collect(),
+    };
+    let levels = until_then.filter_map(|sample| Some((sample, level_of(sample, &servers)?)));
+    let (samples, levels): (Vec<&Sample>, Vec<u64>) = levels.unzip();
+    let level = |place: usize| levels[place];
     let last = samples.len().checked_sub(1)?;
     if let Some(end) = samples.iter().rposition(|sample| problem.is_clearly_below(sample)) {
         let begin = samples[..end]
@@ -248,15 +251,16 @@ pub fn last_healthy<'a>(history: &'a History, problem: &Problem<'_>) -> Option<H
     Some(Healthy { sample: samples[place], reason: HealthyReason::LowestLevel })
 }
 
-impl Problem<'_> {
-    /// The connections that the problem is about; `None` if the sample does not have its server.
-    fn level(&self, sample: &Sample) -> Option<u64> {
-        match self.server {
-            None => Some(sample.connections()),
-            Some(name) => sample.servers.iter().find(|server| server.server == name).map(|it| it.connections),
-        }
-    }
+/// The connections of some servers; `None` if the sample should have one of them and does not. One that a complete
+/// sample does not have was not there.
+fn level_of(sample: &Sample, servers: &BTreeSet<&str>) -> Option<u64> {
+    let wanted = sample.servers.iter().filter(|it| servers.contains(it.server.as_str()));
+    let (count, level) =
+        wanted.fold((0, 0_u64), |(count, sum), it| (count + 1, sum.saturating_add(it.connections)));
+    (count > 0 && (sample.complete || count >= servers.len())).then_some(level)
+}
 
+impl Problem<'_> {
     fn is_clearly_below(&self, sample: &Sample) -> bool {
         let Some(threshold) = self.threshold else { return false };
         let mut watched = sample.servers.iter().filter(|it| self.server.is_none_or(|name| it.server == name));

@@ -238,7 +238,7 @@ async fn what_cannot_be_compared_is_refused_with_its_reason_and_without_a_look()
             404,
             "no sample of cluster `nats` from 2026-11-24T08:00:00Z",
         ),
-        ("nats/comparison", 404, "no complete sample of cluster `nats` in the week before"),
+        ("nats/comparison", 404, "no sample of cluster `nats` in the week before"),
         ("nats/comparison?since=1h", 400, "unknown field `since`"),
     ];
     for (path, status, expected) in cases {
@@ -432,4 +432,32 @@ async fn open(nats: &NatsServer, applications: &[(&str, usize)]) -> Swarm {
 async fn monitor(page: String) -> FakeMonitor {
     let varz = fixture("nats/2.15.1/varz.json");
     FakeMonitor::start(move |path| Answer::json(if path == "/varz" { &varz } else { &page })).await
+}
+
+#[test]
+fn settings_of_the_baseline_are_checked() {
+    let parse = |text: &str| Config::parse(&format!("baseline: {{{text}}}"), "c.yml", &|_| unreachable!());
+    let config =
+        parse("enabled: false, interval: 10s, keep: 90d, top: 2000, metric_applications: 0").unwrap();
+    let day = Duration::from_secs(86_400);
+    let expected = Sampling {
+        enabled: false,
+        interval: Duration::from_secs(10),
+        keep: day * 90,
+        top: 2000,
+        metric_applications: 0,
+    };
+    assert_eq!(config.baseline, expected);
+    for (text, expected) in [
+        ("enabled: yes", "baseline.enabled: expected `true` or `false`, found `yes`"),
+        ("interval: 9s", "baseline.interval: must be at least 10s, found `9s`"),
+        ("interval: 2h", "baseline.interval: "),
+        ("keep: 1d", "baseline.keep: must be at least 172800s, found `1d`"),
+        ("top: 9", "baseline.top: expected a whole number from 10 to 2000, found `9`"),
+        ("top: +50", "baseline.top: expected a whole number from 10 to 2000, found `+50`"),
+        ("metric_applications: 1001", "expected a whole number from 0 to 1000, found `1001`"),
+    ] {
+        let problems = parse(text).unwrap_err().to_string();
+        assert!(problems.contains(expected), "{text}: {problems}");
+    }
 }

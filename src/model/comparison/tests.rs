@@ -208,11 +208,30 @@ fn every_server_is_compared_with_the_threshold_and_the_one_in_question_alone_whe
 }
 
 #[test]
-fn incomplete_samples_and_no_samples_say_nothing() {
+fn a_sample_without_a_server_that_is_there_again_says_nothing_and_no_samples_say_nothing() {
     let mut cut = history(flat(800, 10).chain(flat(20, 3)).chain(flat(2000, 5)));
-    cut.samples[10..13].iter_mut().for_each(|sample| sample.complete = false);
+    for (place, sample) in cut.samples.iter_mut().enumerate() {
+        let connections = sample.servers[0].connections;
+        sample.complete = !(10..13).contains(&place);
+        let both = [("n1", 10), ("n2", connections - 10)];
+        sample.servers = self::sample(&both[..if sample.complete { 2 } else { 1 }], groups(&[], 0)).servers;
+    }
     assert_eq!(found(&cut, &problem(Some(1000))), Some((8, 800, BelowThreshold)));
+    assert_eq!(found(&cut, &problem(None)), Some((8, 800, LowestLevel)));
     assert_eq!(found(&History::default(), &problem(Some(1000))), None);
+}
+
+#[test]
+fn a_server_that_has_not_answered_for_long_and_one_that_is_new_are_in_nobodys_way() {
+    let mut dead = history(flat(800, 60).chain(flat(2000, 10)));
+    dead.samples.iter_mut().for_each(|sample| sample.complete = false);
+    assert_eq!(found(&dead, &problem(Some(1000))), Some((10, 800, BelowThreshold)));
+
+    let mut grown = history(flat(800, 60).chain(flat(2000, 10)));
+    for sample in &mut grown.samples[55..] {
+        sample.servers.extend(self::sample(&[("n2", 5)], groups(&[], 0)).servers);
+    }
+    assert_eq!(found(&grown, &problem(Some(1000))), Some((10, 805, BelowThreshold)));
 }
 
 proptest! {
