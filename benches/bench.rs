@@ -5,6 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark may fail loudly")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark asks the machine for the time")]
 
+#[path = "bench/baseline.rs"]
+mod baseline;
 #[path = "bench/daemon.rs"]
 mod daemon;
 #[path = "bench/intake.rs"]
@@ -39,6 +41,7 @@ fn main() {
         ["--parse", rounds] => parse::rounds(rounds),
         // a part that is wanted alone
         ["--intake", ..] => runtime.block_on(async { intake::measure(&mut Report::default()).await }),
+        ["--baseline", ..] => runtime.block_on(async { baseline::measure(&mut Report::default()).await }),
         _ => {
             let mut report = Report::default();
             runtime.block_on(async {
@@ -47,6 +50,7 @@ fn main() {
                 memory::measure(&mut report).await;
                 sweep::measure(&mut report).await;
                 intake::measure(&mut report).await;
+                baseline::measure(&mut report).await;
             });
             report.write();
         }

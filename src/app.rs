@@ -26,7 +26,8 @@ use crate::app::tls::Certificates;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::engine::{
-    COMPLETE, Cluster, ENRICH, Engine, EvidenceSources, IncidentRules, LogReader, Settings, Sources, VERIFY,
+    COMPLETE, Cluster, ENRICH, Engine, EvidenceSources, IncidentRules, LogReader, SampleError, Sampler,
+    Settings, Sources, VERIFY,
 };
 use crate::http::auth::{Access, Rules};
 use crate::http::management::Readiness;
@@ -144,6 +145,14 @@ impl App {
         tasks.spawn(reconcile_now_and_then(state.engine.clone(), reconcile_interval, soft.clone()));
         if let Some(file) = owners_file {
             tasks.spawn(file.watch(state.engine.clone(), soft.clone()));
+        }
+        for sampler in state.engine.clusters().filter_map(|cluster| state.engine.sampler(&cluster.name)) {
+            tasks.spawn(sample_now_and_then(
+                state.engine.clone(),
+                sampler,
+                state.clock.clone(),
+                soft.clone(),
+            ));
         }
         let served = listener.serve(http::router(state.clone()), soft.clone());
         tasks.spawn(retain_now_and_then(state.engine.clone(), retention, soft.clone()));
@@ -318,6 +327,28 @@ async fn reconcile_now_and_then(engine: Engine, interval: Duration, stop: Cancel
     }
 }
 
+async fn sample_now_and_then(engine: Engine, mut sampler: Sampler, clock: Clock, stop: CancellationToken) {
+    // the last bits of an id are as good as a die
+    let chance = || clock.new_id().as_u64_pair().1;
+    let mut pause = sampler.pace().first(chance());
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => return,
+        }
+        let taken = tokio::select! {
+            taken = engine.sample(&mut sampler) => taken,
+            () = stop.cancelled() => return,
+        };
+        match taken {
+            // each server that does not answer has been told of
+            Ok(_) | Err(SampleError::Blind(_)) => {}
+            Err(error) => warn!(error = &error as &dyn std::error::Error, "cannot take a sample: {error}"),
+        }
+        pause = sampler.pace().jittered(chance());
+    }
+}
+
 /// The observer that a configuration asks for.
 pub fn observer(config: &Config, users: UserMask, clock: Clock) -> Observer {
     let client = MonitoringClient::new(MonitoringSettings {
@@ -353,6 +384,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         sources,
         owners: owners.unwrap_or_default(),
         reverse_dns: reverse_dns(&config.reverse_dns),
+        sampling: config.baseline.clone(),
     })
 }
 

@@ -6,6 +6,7 @@ mod backup;
 mod changes;
 mod check_config;
 mod client;
+mod clusters;
 mod doctor;
 mod incidents;
 mod inspect;
@@ -48,6 +49,8 @@ enum Command {
     Incidents(incidents::Arguments),
     /// List what was changed around incidents, and tell a running daemon of a change.
     Changes(changes::Arguments),
+    /// List the clusters of a running daemon, and say what has changed in one of them.
+    Clusters(clusters::Arguments),
     /// List what a running daemon has received, and take it in once more.
     Notifications(notifications::Arguments),
     /// Copy the database into a new file, also while the daemon runs.
@@ -93,6 +96,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Inspect(arguments) => inspect::run(arguments).await,
             Command::Incidents(arguments) => incidents::run(arguments).await,
             Command::Changes(arguments) => changes::run(arguments).await,
+            Command::Clusters(arguments) => clusters::run(arguments).await,
             Command::Notifications(arguments) => notifications::run(arguments).await,
             Command::Backup(arguments) => backup::run(arguments).await,
             Command::Doctor(arguments) => doctor::run(arguments).await,

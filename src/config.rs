@@ -6,6 +6,7 @@
 
 mod access;
 mod auth;
+mod baseline;
 mod cluster;
 mod diagnosis;
 mod document;
@@ -37,6 +38,7 @@ use crate::model::application::{ApplicationRule, ApplicationRules, InstancePart}
 use crate::model::diagnosis_rules::DiagnosisRules;
 use crate::model::endpoint::Endpoint;
 use crate::model::retention::Retention;
+use crate::model::sampling::Sampling;
 
 pub use access::{Access, RateLimit, Tls, TlsVersion};
 pub use cluster::{Cluster, parse_monitor_url, parse_typed_monitor_url};
@@ -104,6 +106,11 @@ pub const KEYS: &[&str] = &[
     "retention.changes.age",
     "retention.changes.count",
     "incidents.reconcile_interval",
+    "baseline.enabled",
+    "baseline.interval",
+    "baseline.keep",
+    "baseline.top",
+    "baseline.metric_applications",
     "applications.strip",
     "applications.rules[].pattern",
     "applications.rules[].application",
@@ -176,6 +183,8 @@ pub struct Config {
     pub diagnosis: DiagnosisRules,
     /// How long what is over is kept.
     pub retention: Retention,
+    /// How clusters are sampled, to have something to compare with.
+    pub baseline: Sampling,
     /// How client names become applications.
     pub applications: ApplicationRules,
     /// What is watched.
@@ -252,6 +261,7 @@ impl Config {
             config.incidents = Incidents::read(&root.section("incidents"));
             config.diagnosis = diagnosis::read(&root.section("diagnosis"));
             config.retention = retention::read(&root.section("retention"));
+            config.baseline = baseline::read(&root.section("baseline"));
             config.applications = read_applications(&root.section("applications"));
             (config.clusters, config.warnings) = cluster::read_all(&root, read_secret);
             config.alertmanagers = endpoint::read_all(&root, &endpoint::ALERTMANAGERS, read_secret);

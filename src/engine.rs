@@ -11,12 +11,14 @@ mod diagnose;
 mod enrich;
 mod gather;
 mod group_commit;
+mod history;
 mod intake;
 mod names;
 mod observe;
 mod reconcile;
 mod retain;
 mod rules;
+mod sample;
 mod server_runs;
 mod servers;
 mod verify;
@@ -36,6 +38,7 @@ use crate::engine::reconcile::Suspicions;
 use crate::model::diagnosis_rules::DiagnosisRules;
 use crate::model::mapping::{ClusterRoute, KnownServer};
 use crate::model::owner::Owners;
+use crate::model::sampling::Sampling;
 use crate::observe::sweep::{ClusterTargets, Observer};
 use crate::outgoing::reverse_dns::ReverseDns;
 use crate::store::{Store, StoreError};
@@ -46,10 +49,12 @@ pub use crate::engine::changes::{ChangeError, Recorded};
 pub use crate::engine::complete::COMPLETE;
 pub use crate::engine::enrich::ENRICH;
 pub use crate::engine::gather::{EvidenceSources, LogReader};
+pub use crate::engine::history::{CompareError, Compared, ComparisonWish};
 pub use crate::engine::intake::{IntakeError, Receipt};
 pub use crate::engine::observe::LookError;
 pub use crate::engine::reconcile::{Reconciliation, Sources};
 pub use crate::engine::rules::IncidentRules;
+pub use crate::engine::sample::{SampleError, Sampler};
 pub use crate::engine::verify::VERIFY;
 
 /// Every kind of job there is.
@@ -84,6 +89,8 @@ pub struct Settings {
     pub owners: Owners,
     /// Who gives names to addresses, if anybody does.
     pub reverse_dns: Option<ReverseDns>,
+    /// How clusters are sampled.
+    pub sampling: Sampling,
 }
 
 /// Everything the use cases need. Cheap to clone.
@@ -103,6 +110,7 @@ struct Parts {
     reverse_dns: Option<ReverseDns>,
     /// Who knows of each cluster beside its servers, by the cluster's name.
     evidence: HashMap<String, EvidenceSources>,
+    sampling: Sampling,
     /// What was not as it should be in the last round of reconciliation.
     suspicions: Mutex<Suspicions>,
     intake: Intake,
@@ -132,7 +140,7 @@ impl Engine {
         metrics: Metrics,
         jobs_bell: Arc<Notify>,
     ) -> Result<Self, StoreError> {
-        let Settings { clusters, rules, diagnosis, sources, owners, reverse_dns } = settings;
+        let Settings { clusters, rules, diagnosis, sources, owners, reverse_dns, sampling } = settings;
         let servers = servers::load(&store, &clusters).await?;
         let evidence =
             clusters.iter().map(|cluster| (cluster.route.name.clone(), cluster.evidence.clone())).collect();
@@ -150,6 +158,7 @@ impl Engine {
             owners: RwLock::new(Arc::new(owners)),
             reverse_dns,
             evidence,
+            sampling,
             suspicions: Mutex::default(),
             intake,
             routes,

@@ -82,6 +82,8 @@ fn documented_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(api::changes::list, api::changes::add))
         .routes(routes!(api::clusters::list))
         .routes(routes!(api::clusters::breakdown))
+        .routes(routes!(api::history::show))
+        .routes(routes!(api::history::compare))
         .routes(routes!(management::healthy))
         .routes(routes!(management::ready))
         .routes(routes!(management::metrics))

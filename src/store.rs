@@ -5,11 +5,13 @@
 
 pub mod alerts;
 pub mod backup;
+pub mod baselines;
 pub mod changes;
 pub mod check;
 pub mod diagnoses;
 pub mod entries;
 mod error;
+pub mod first_seen;
 pub mod incidents;
 pub mod jobs;
 mod lock;
@@ -21,6 +23,7 @@ pub mod servers;
 pub mod settings;
 pub mod snapshots;
 pub mod space;
+pub mod thinning;
 pub mod writer;
 
 use std::fs::{DirBuilder, OpenOptions};

@@ -140,6 +140,11 @@ pub(super) fn count(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Reads a truth value.
+pub(super) fn truth(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| format!("expected `true` or `false`, found {}", quoted(text)))
+}
+
 /// Reads an address to listen on; host names are not resolved.
 pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {

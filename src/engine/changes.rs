@@ -57,7 +57,7 @@ impl Engine {
         let now = self.0.clock.now();
         report.check(now)?;
         if let Some(cluster) = &report.cluster {
-            self.check_cluster(cluster)?;
+            self.accept_cluster(cluster)?;
         }
         let digest = digest_of(&report);
         let mut tx = self.0.store.write().await?;
@@ -92,7 +92,7 @@ impl Engine {
         Ok((change, recorded))
     }
 
-    fn check_cluster(&self, cluster: &str) -> Result<(), InvalidChange> {
+    fn accept_cluster(&self, cluster: &str) -> Result<(), InvalidChange> {
         let names: Vec<&str> = self.clusters().map(|targets| targets.name.as_str()).collect();
         if names.contains(&cluster) {
             return Ok(());

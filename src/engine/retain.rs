@@ -34,7 +34,7 @@ impl Engine {
     ) -> Result<Deleted, StoreError> {
         let now = self.0.clock.now();
         let mut deleted = Deleted::new();
-        for kind in [Kind::Incidents, Kind::Snapshots, Kind::Notifications, Kind::Changes] {
+        for kind in Kind::ALL {
             let mut next = Some(0);
             while let (Some(after), false) = (next, stop.is_cancelled()) {
                 let bite = self.bite(kind, retention, now, after).await?;
@@ -79,6 +79,11 @@ impl Engine {
                 let limits = self.limits(retention.changes, now);
                 store::retention::bite_of_changes(&mut tx, &limits).await?
             }
+            Kind::Baselines => {
+                let before = earlier(now, self.0.sampling.keep);
+                store::thinning::bite_of_baselines(&mut tx, now, before).await?
+            }
+            Kind::FirstSeen => store::thinning::bite_of_first_seen(&mut tx, now).await?,
         };
         store::commit(tx).await?;
         Ok(bite)
@@ -101,13 +106,26 @@ impl Engine {
     }
 }
 
-/// What goes by an age and a number of its own.
+/// What goes by rules of its own.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Incidents,
     Snapshots,
     Notifications,
     Changes,
+    Baselines,
+    FirstSeen,
+}
+
+impl Kind {
+    const ALL: [Self; 6] = [
+        Self::Incidents,
+        Self::Snapshots,
+        Self::Notifications,
+        Self::Changes,
+        Self::Baselines,
+        Self::FirstSeen,
+    ];
 }
 
 fn earlier(now: Timestamp, by: Duration) -> Timestamp {

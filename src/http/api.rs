@@ -3,6 +3,7 @@
 pub mod changes;
 pub mod clusters;
 pub mod documents;
+pub mod history;
 pub mod incidents;
 pub mod notifications;
 

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::engine::{ActError, ChangeError, IntakeError, LookError};
+use crate::engine::{ActError, ChangeError, CompareError, IntakeError, LookError};
 use crate::model::breakdown::InvalidBy;
 use crate::model::change::InvalidChange;
 use crate::model::ids::{IncidentId, NotificationId, SnapshotId};
@@ -56,6 +56,9 @@ pub enum ApiError {
     /// A cluster could not be looked at.
     #[error(transparent)]
     Look(#[from] LookError),
+    /// Nothing can be compared.
+    #[error(transparent)]
+    Compare(CompareError),
     /// The store failed.
     #[error("internal error")]
     Store(#[from] StoreError),
@@ -98,6 +101,16 @@ impl From<ChangeError> for ApiError {
     }
 }
 
+impl From<CompareError> for ApiError {
+    fn from(error: CompareError) -> Self {
+        match error {
+            CompareError::Store(error) => Self::Store(error),
+            CompareError::Look(error) => Self::Look(error),
+            error => Self::Compare(error),
+        }
+    }
+}
+
 impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
@@ -108,14 +121,23 @@ impl ApiError {
             | Self::Act(
                 ActError::UnknownIncident(_) | ActError::UnknownNotification(_) | ActError::UnknownCluster(_),
             )
-            | Self::Look(LookError::UnknownCluster(_)) => StatusCode::NOT_FOUND,
+            | Self::Look(LookError::UnknownCluster(_))
+            | Self::Compare(CompareError::NoSample { .. } | CompareError::NothingNormal(_)) => {
+                StatusCode::NOT_FOUND
+            }
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Act(ActError::Transition(_) | ActError::InTheWay { .. }) => StatusCode::CONFLICT,
             Self::Act(ActError::Unreadable(_) | ActError::Store(_)) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::BadRequest(_) | Self::By(_) | Self::Change(_) | Self::Act(ActError::Text(_)) => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::BadRequest(_)
+            | Self::By(_)
+            | Self::Change(_)
+            | Self::Act(ActError::Text(_))
+            | Self::Compare(CompareError::Backwards) => StatusCode::BAD_REQUEST,
             Self::Look(LookError::CutShort(_)) => StatusCode::SERVICE_UNAVAILABLE,
+            // these two have become errors of their own
+            Self::Compare(CompareError::Look(_) | CompareError::Store(_)) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
             Self::Store(error) if error.is_temporary() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(_) | Self::Page(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Access(error) => error.status(),

@@ -39,6 +39,15 @@ pub struct Bite {
 }
 
 impl Bite {
+    /// Rows of one table; if there were any, there may be more.
+    pub(super) fn of(table: &'static str, rows: u64) -> Self {
+        let mut bite = Self::default();
+        if bite.add(table, rows) > 0 {
+            bite.next = Some(0);
+        }
+        bite
+    }
+
     fn add(&mut self, table: &'static str, rows: u64) -> i64 {
         if rows > 0 {
             self.deleted.push((table, rows));
@@ -296,7 +305,11 @@ async fn select(
 }
 
 /// Deletes by a list of keys; how many rows went.
-async fn delete(conn: &mut Conn, statement: &'static str, keys: &[i64]) -> Result<u64, StoreError> {
+pub(super) async fn delete(
+    conn: &mut Conn,
+    statement: &'static str,
+    keys: &[i64],
+) -> Result<u64, StoreError> {
     if keys.is_empty() {
         return Ok(0);
     }

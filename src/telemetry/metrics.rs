@@ -2,6 +2,7 @@
 
 mod figures;
 mod labels;
+mod sampling;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -21,7 +22,10 @@ use crate::telemetry::metrics::labels::{
 };
 
 pub use crate::telemetry::metrics::figures::{JobFigures, LookFigures, StoreFigures};
-pub use crate::telemetry::metrics::labels::{AuthResult, IntakeResult, JobResult, ReconcileResult};
+pub use crate::telemetry::metrics::labels::{
+    AuthResult, IntakeResult, JobResult, ReconcileResult, SampleResult,
+};
+pub use crate::telemetry::metrics::sampling::{SampleFigures, SamplingMetrics};
 
 /// Every metric of the process. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -47,6 +51,8 @@ pub struct Metrics {
     store_up: Gauge,
     http_auth: Family<AuthLabels, Counter>,
     tls_certificate_refused: Gauge,
+    /// Those of the samples.
+    pub sampling: SamplingMetrics,
 }
 
 impl Default for Metrics {
@@ -190,6 +196,7 @@ impl Metrics {
             "Whether the certificate files cannot be used as they are, so that what they held before is served",
             tls_certificate_refused.clone(),
         );
+        let sampling = SamplingMetrics::register(&mut registry);
         for result in AuthResult::ALL {
             let _ = http_auth.get_or_create(&AuthLabels { result });
         }
@@ -228,6 +235,7 @@ impl Metrics {
             store_up,
             http_auth,
             tls_certificate_refused,
+            sampling,
         }
     }
 

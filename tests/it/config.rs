@@ -120,6 +120,13 @@ fn an_empty_file_means_all_defaults() {
                 count: 10000,
             },
         },
+        baseline: Sampling {
+            enabled: true,
+            interval: 60s,
+            keep: 2592000s,
+            top: 500,
+            metric_applications: 20,
+        },
         applications: ApplicationRules {
             rules: [],
             strip: {
@@ -264,7 +271,7 @@ fn wrong_types_are_problems() {
     8 problems in connwarden.yml
     ");
     assert_snapshot!(problems("wrong-root"), @"
-    connwarden.yml:1:1: expected a mapping of `web`, `storage`, `log`, `observe`, `incidents`, `diagnosis`, `retention`, `applications`, `clusters`, `alertmanagers`, `prometheus`, found a list
+    connwarden.yml:1:1: expected a mapping of `web`, `storage`, `log`, `observe`, `incidents`, `diagnosis`, `retention`, `baseline`, `applications`, `clusters`, `alertmanagers`, `prometheus`, found a list
     1 problem in connwarden.yml
     ");
 }

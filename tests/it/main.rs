@@ -9,6 +9,7 @@ mod acts;
 mod apis;
 mod architecture;
 mod backup;
+mod baseline;
 mod changes;
 mod closed;
 mod clusters;

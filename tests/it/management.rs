@@ -80,6 +80,8 @@ async fn metrics_are_open_metrics_with_help_and_bounded_labels() {
         app.run_jobs().await;
         app.advance(std::time::Duration::from_secs(600));
     }
+    let mut sampler = app.state.engine.sampler("nats").unwrap();
+    app.state.engine.sample(&mut sampler).await.expect_err("nobody answers a sampler either");
     let (status, headers, text) = ask(&app.state, Method::GET, "/metrics").await;
     assert_eq!(status, 200);
     assert_eq!(headers["content-type"], "application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -100,6 +102,9 @@ async fn metrics_are_open_metrics_with_help_and_bounded_labels() {
         "connwarden_queued_jobs",
         "connwarden_reconciliations",
         "connwarden_repeated_notifications",
+        "connwarden_sample_duration_seconds",
+        "connwarden_sample_interval_seconds",
+        "connwarden_samples",
         "connwarden_store_up",
         "connwarden_store_write_seconds",
         "connwarden_sweep_duration_seconds",
@@ -118,8 +123,8 @@ async fn metrics_are_open_metrics_with_help_and_bounded_labels() {
         "connwarden_notifications_total{result=\"accepted\"} 2",
         "connwarden_notifications_total{result=\"hopeless\"} 0",
         "connwarden_jobs_total{kind=\"enrich\",result=\"done\"} 5",
-        "connwarden_sweeps_total{cluster=\"nats\",complete=\"false\"} 5",
-        "connwarden_sweep_duration_seconds_count{cluster=\"nats\"} 5",
+        "connwarden_sweeps_total{cluster=\"nats\",complete=\"false\"} 6",
+        "connwarden_sweep_duration_seconds_count{cluster=\"nats\"} 6",
         "connwarden_intake_queue_length 0",
         "connwarden_intake_batch_deliveries_count 2",
         "connwarden_store_write_seconds_count 2",

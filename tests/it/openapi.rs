@@ -31,6 +31,8 @@ async fn every_route_is_in_the_document_and_every_path_of_the_document_is_there(
     POST /api/v1/changes
     GET /api/v1/clusters
     GET /api/v1/clusters/{name}/breakdown
+    GET /api/v1/clusters/{name}/comparison
+    GET /api/v1/clusters/{name}/history
     GET /api/v1/incidents
     POST /api/v1/incidents
     GET /api/v1/incidents/{id}

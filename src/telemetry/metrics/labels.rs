@@ -39,6 +39,23 @@ pub enum JobResult {
     Retried,
 }
 
+/// What a sample holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SampleResult {
+    /// Every server in full.
+    Complete,
+    /// A part of the cluster.
+    Partial,
+    /// No server let anything be seen: there is none.
+    Blind,
+    /// It could not be taken, or not be kept.
+    Failed,
+}
+
+impl SampleResult {
+    pub(super) const ALL: [Self; 4] = [Self::Complete, Self::Partial, Self::Blind, Self::Failed];
+}
+
 /// Who sent a request, or why they were not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AuthResult {
@@ -118,6 +135,18 @@ impl EncodeLabelValue for ReconcileResult {
     }
 }
 
+impl EncodeLabelValue for SampleResult {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Complete => "complete",
+            Self::Partial => "partial",
+            Self::Blind => "blind",
+            Self::Failed => "failed",
+        };
+        name.encode(encoder)
+    }
+}
+
 impl EncodeLabelValue for JobResult {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
         let name = match self {
@@ -155,8 +184,21 @@ pub(super) struct TableLabels {
 }
 
 /// The tables of which rows are deleted.
-pub(super) const RETAINED: [&str; 8] =
-    ["alerts", "breakdowns", "changes", "entries", "incidents", "jobs", "notifications", "snapshots"];
+pub(super) const RETAINED: [&str; 13] = [
+    "alerts",
+    "baselines",
+    "breakdowns",
+    "changes",
+    "culprits",
+    "diagnoses",
+    "entries",
+    "findings",
+    "first_seen",
+    "incidents",
+    "jobs",
+    "notifications",
+    "snapshots",
+];
 
 /// Clusters are named by the configuration: there are as many as somebody wrote down.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -168,6 +210,21 @@ pub(super) struct ClusterLabels {
 pub(super) struct SweepLabels {
     pub(super) cluster: String,
     pub(super) complete: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct SampleLabels {
+    pub(super) cluster: String,
+    pub(super) result: SampleResult,
+}
+
+/// The one exception: servers and applications have names of strangers, but only the largest are shown, and what is no
+/// longer there is taken away.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ApplicationLabels {
+    pub(super) cluster: String,
+    pub(super) server: String,
+    pub(super) application: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

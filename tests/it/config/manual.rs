@@ -38,15 +38,15 @@ fn what_the_example_comments_out_would_work() {
     connwarden.yml:47:24: web.credentials[1].basic_auth.password_file: both `password` and `password_file` are given
     connwarden.yml:53:19: web.credentials[2].client_certificate.dns_name: both `common_name` and `dns_name` are given
     connwarden.yml:60:22: web.credentials[3].hmac.secret_file: both `secret` and `secret_file` are given
-    connwarden.yml:174:7: clusters[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:176:22: clusters[0].basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:179:24: clusters[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
-    connwarden.yml:189:7: alertmanagers[1].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:191:22: alertmanagers[1].basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:194:24: alertmanagers[1].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
-    connwarden.yml:200:7: prometheus[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:202:22: prometheus[0].basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:204:24: prometheus[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:186:7: clusters[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:188:22: clusters[0].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:191:24: clusters[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:201:7: alertmanagers[1].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:203:22: alertmanagers[1].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:206:24: alertmanagers[1].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:212:7: prometheus[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:214:22: prometheus[0].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:216:24: prometheus[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
     13 problems in connwarden.yml
     "
     );

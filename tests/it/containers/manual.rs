@@ -46,6 +46,8 @@ async fn every_metric_of_the_alerts_about_connwarden_itself_is_there() {
         app.run_jobs().await;
         app.advance(std::time::Duration::from_secs(600));
     }
+    let mut sampler = app.state.engine.sampler("nats").unwrap();
+    app.state.engine.sample(&mut sampler).await.expect_err("nobody is there");
     let metrics = metrics + &app.get("/metrics").await.text;
     let rules = read(SELF_RULES);
     let names: BTreeSet<&str> = rules

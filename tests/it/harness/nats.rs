@@ -85,6 +85,12 @@ impl NatsServer {
         self.process.hang_up();
     }
 
+    /// The id of its process.
+    #[allow(dead_code, reason = "only the benchmarks measure it")]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Ends it, without a chance to say good-bye.
     pub fn kill(&mut self) {
         self.process.kill();
