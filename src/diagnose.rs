@@ -5,16 +5,23 @@
 
 mod attribution;
 mod case;
+mod connection_limit;
 mod culprits;
 mod findings;
 mod growth;
 mod instances;
 #[cfg(test)]
 mod scene;
+mod servers;
+#[cfg(test)]
+mod staged;
+mod steps;
 mod storm;
 #[cfg(test)]
 mod tests;
 mod text;
+mod version;
+mod words;
 
 use crate::diagnose::case::Case;
 use crate::diagnose::text::minutes_ago;
@@ -34,7 +41,7 @@ pub fn diagnose(evidence: &Evidence, rules: &DiagnosisRules) -> Diagnosis {
         headline: headline_of(&case, &findings, &culprits),
         findings,
         culprits,
-        steps: Vec::new(),
+        steps: steps::steps(evidence, rules),
         recommendations: Vec::new(),
     }
 }
