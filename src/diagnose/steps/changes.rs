@@ -210,3 +210,6 @@ fn reference<'a>(notes: &mut Notes, evidence: &'a Evidence) -> Option<&'a Sample
     }
     found
 }
+
+#[cfg(test)]
+mod tests;

@@ -215,3 +215,6 @@ fn weight(kind: LogKind) -> Weight {
         LogKind::Reload | LogKind::Start | LogKind::Stop | LogKind::LameDuck => Weight::News,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -229,3 +229,6 @@ fn start_times(notes: &mut Notes, evidence: &Evidence, rules: &DiagnosisRules) {
         notes.remark(text);
     }
 }
+
+#[cfg(test)]
+mod tests;
