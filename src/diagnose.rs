@@ -10,6 +10,7 @@ mod culprits;
 mod findings;
 mod growth;
 mod instances;
+mod recommendations;
 #[cfg(test)]
 mod scene;
 mod servers;
@@ -36,13 +37,14 @@ pub fn diagnose(evidence: &Evidence, rules: &DiagnosisRules) -> Diagnosis {
     let case = Case::new(evidence, rules);
     let findings = findings::findings(&case);
     let culprits = culprits::culprits(&case, &findings);
+    let recommendations = recommendations::recommendations(evidence, &findings, &culprits, rules);
     Diagnosis {
         made_at: evidence.at,
         headline: headline_of(&case, &findings, &culprits),
         findings,
         culprits,
         steps: steps::steps(evidence, rules),
-        recommendations: Vec::new(),
+        recommendations,
     }
 }
 

@@ -136,7 +136,9 @@ fn account(ground: &Ground<'_>, by_account: bool) -> Option<Recommendation> {
         });
         near.or(refusing.filter(|_| by_account))
     };
-    if ground.has(&[FindingKind::NearAccountLimit]) || (by_account && ground.has(&[FindingKind::RefusedAtLimit])) {
+    if ground.has(&[FindingKind::NearAccountLimit])
+        || (by_account && ground.has(&[FindingKind::RefusedAtLimit]))
+    {
         let key = full()?;
         let group = accounts.groups.iter().filter(is_account).find(|group| group.key == key)?;
         return Some(room_in_account(ground, group));

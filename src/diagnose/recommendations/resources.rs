@@ -40,9 +40,9 @@ pub(super) fn recommend(ground: &Ground<'_>, recommendations: &mut Vec<Recommend
             }
         }
         let memory = vitals.memory_bytes.zip(vitals.memory_limit_bytes.filter(|limit| *limit > 0));
-        if let Some((memory, limit)) = memory.filter(|(memory, limit)| {
-            *memory as f64 / *limit as f64 >= ground.rules.memory_share
-        }) {
+        if let Some((memory, limit)) =
+            memory.filter(|(memory, limit)| *memory as f64 / *limit as f64 >= ground.rules.memory_share)
+        {
             let (each, _) = server.bytes_per_connection();
             let mebibytes = half_more(memory.max(limit) / MEBIBYTE + 1);
             let more = (mebibytes * MEBIBYTE).saturating_sub(memory) / each.max(1);

@@ -42,7 +42,8 @@ pub(super) fn recommend(ground: &Ground<'_>, recommendations: &mut Vec<Recommend
 
 /// Dead connections that linger.
 fn dead(ground: &Ground<'_>) -> Option<Recommendation> {
-    let kinds = [FindingKind::Leak, FindingKind::IdleHoard, FindingKind::NearLimit, FindingKind::RefusedAtLimit];
+    let kinds =
+        [FindingKind::Leak, FindingKind::IdleHoard, FindingKind::NearLimit, FindingKind::RefusedAtLimit];
     let stale = ground.closed_for("Stale Connection");
     if !ground.has(&kinds) || stale < MANY {
         return None;
@@ -158,10 +159,10 @@ fn herd(ground: &Ground<'_>) -> Option<Recommendation> {
     let needed = Duration::from_secs(largest / COMERS_PER_SECOND);
     let duration = needed.clamp(USUAL_LAME_DUCK, LONGEST_LAME_DUCK);
     let minutes = duration.as_secs().div_ceil(60);
-    let who = finding.subject.as_ref().map_or_else(
-        || "servers".to_owned(),
-        |subject| crate::model::printable::excerpt(&subject.key),
-    );
+    let who = finding
+        .subject
+        .as_ref()
+        .map_or_else(|| "servers".to_owned(), |subject| crate::model::printable::excerpt(&subject.key));
     Some(recommendation(
         MitigationStep::Tuning,
         format!("Shut {who} down in lame duck mode, over {minutes}m"),
@@ -173,7 +174,10 @@ fn herd(ground: &Ground<'_>) -> Option<Recommendation> {
             with_commas(minutes * 60 + 60)
         ),
         vec![
-            snippet(SERVER_CONFIGURATION, format!("lame_duck_duration: \"{minutes}m\"\nlame_duck_grace_period: \"10s\"")),
+            snippet(
+                SERVER_CONFIGURATION,
+                format!("lame_duck_duration: \"{minutes}m\"\nlame_duck_grace_period: \"10s\""),
+            ),
             snippet(
                 SHELL,
                 "# instead of stopping the server, on its host\nnats-server --signal ldm=\"$(pidof -s nats-server)\"",
