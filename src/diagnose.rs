@@ -24,6 +24,9 @@ mod text;
 mod version;
 mod words;
 
+pub use crate::diagnose::recommendations::recommendations;
+pub use crate::diagnose::steps::steps;
+
 use crate::diagnose::case::Case;
 use crate::diagnose::text::minutes_ago;
 use crate::model::diagnosis::{Culprit, Diagnosis, Finding, FindingKind};
@@ -37,13 +40,13 @@ pub fn diagnose(evidence: &Evidence, rules: &DiagnosisRules) -> Diagnosis {
     let case = Case::new(evidence, rules);
     let findings = findings::findings(&case);
     let culprits = culprits::culprits(&case, &findings);
-    let recommendations = recommendations::recommendations(evidence, &findings, &culprits, rules);
+    let recommendations = recommendations(evidence, &findings, &culprits, rules);
     Diagnosis {
         made_at: evidence.at,
         headline: headline_of(&case, &findings, &culprits),
         findings,
         culprits,
-        steps: steps::steps(evidence, rules),
+        steps: steps(evidence, rules),
         recommendations,
     }
 }
