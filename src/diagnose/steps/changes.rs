@@ -14,7 +14,7 @@ use crate::model::breakdown::{Dimension, Group};
 use crate::model::change::Change;
 use crate::model::diagnosis::{Fact, Step, StepName};
 use crate::model::diagnosis_rules::DiagnosisRules;
-use crate::model::evidence::Evidence;
+use crate::model::evidence::{Evidence, Looked};
 use crate::model::history::Sample;
 use crate::model::printable::{excerpt, with_commas};
 
@@ -74,8 +74,8 @@ fn against_the_alert(at: Timestamp, evidence: &Evidence) -> String {
 /// Changes that connwarden was told of, or has seen happen.
 fn told(notes: &mut Notes, evidence: &Evidence) {
     let changes = match &evidence.changes {
-        crate::model::evidence::Looked::Seen(changes) => changes,
-        crate::model::evidence::Looked::Unseen(why) => {
+        Looked::Seen(changes) => changes,
+        Looked::Unseen(why) => {
             notes.unseen("what was deployed", why);
             return;
         }
@@ -130,7 +130,7 @@ fn of_servers(notes: &mut Notes, evidence: &Evidence) {
         (between(started, loaded) > BY_THE_START).then_some(loaded)
     };
     for (what, at) in
-        [("started", alike(&servers, started)), ("loaded its configuration again", alike(&servers, reloaded))]
+        [("started", alike(&servers, started)), ("loaded the configuration again", alike(&servers, reloaded))]
     {
         for (at, names) in at {
             notes.looked();
@@ -192,18 +192,16 @@ fn among_clients(notes: &mut Notes, evidence: &Evidence, rules: &DiagnosisRules)
 /// The complete sample to compare with: the last one from before the time that counts as shortly before, else the oldest.
 fn reference<'a>(notes: &mut Notes, evidence: &'a Evidence) -> Option<&'a Sample> {
     let samples = match &evidence.history {
-        crate::model::evidence::Looked::Seen(history) => &history.samples,
-        crate::model::evidence::Looked::Unseen(why) => {
+        Looked::Seen(history) => &history.samples,
+        Looked::Unseen(why) => {
             notes.unseen("who is new among the clients", why);
             return None;
         }
     };
     let complete = || samples.iter().filter(|sample| sample.complete && sample.at < evidence.opened_at);
     let recent = |sample: &&Sample| between(sample.at, evidence.opened_at) <= RECENT;
-    let before = complete()
-        .filter(|sample| between(sample.at, evidence.opened_at) >= SHORTLY_BEFORE)
-        .filter(recent)
-        .next_back();
+    let is_before = |sample: &&Sample| between(sample.at, evidence.opened_at) >= SHORTLY_BEFORE;
+    let before = complete().rfind(|sample| is_before(sample) && recent(sample));
     let found = before.or_else(|| complete().find(recent));
     if found.is_none() {
         notes.unseen("who is new among the clients", "there is no complete sample from before the alert");

@@ -6,7 +6,6 @@ use crate::diagnose::staged::{
 };
 use crate::model::change::ChangeKind;
 use crate::model::diagnosis::StepStatus::{Finding, Ok, Skipped};
-use crate::model::evidence::Looked;
 use crate::model::ids::ChangeId;
 use crate::model::vitals::ServerVitals;
 
@@ -77,7 +76,7 @@ fn servers_that_started_or_reloaded_shortly_before_the_alert_are_found() {
     assert_says(
         &reloaded(60),
         Finding,
-        "all 2 servers loaded its configuration again at 14:54 UTC, 60s before",
+        "all 2 servers loaded the configuration again at 14:54 UTC, 60s before",
     );
     assert_eq!(reloaded(7_201).status, Ok);
 }
