@@ -5,16 +5,27 @@
 
 mod attribution;
 mod case;
+mod connection_limit;
 mod culprits;
 mod findings;
 mod growth;
 mod instances;
+mod recommendations;
 #[cfg(test)]
 mod scene;
+mod servers;
+#[cfg(test)]
+mod staged;
+mod steps;
 mod storm;
 #[cfg(test)]
 mod tests;
 mod text;
+mod version;
+mod words;
+
+pub use crate::diagnose::recommendations::recommendations;
+pub use crate::diagnose::steps::steps;
 
 use crate::diagnose::case::Case;
 use crate::diagnose::text::minutes_ago;
@@ -29,13 +40,14 @@ pub fn diagnose(evidence: &Evidence, rules: &DiagnosisRules) -> Diagnosis {
     let case = Case::new(evidence, rules);
     let findings = findings::findings(&case);
     let culprits = culprits::culprits(&case, &findings);
+    let recommendations = recommendations(evidence, &findings, &culprits, rules);
     Diagnosis {
         made_at: evidence.at,
         headline: headline_of(&case, &findings, &culprits),
         findings,
         culprits,
-        steps: Vec::new(),
-        recommendations: Vec::new(),
+        steps: steps(evidence, rules),
+        recommendations,
     }
 }
 

@@ -153,6 +153,11 @@ impl Scene {
                 Looked::Seen(History { samples })
             },
             first_seen: BTreeMap::new(),
+            earlier_vitals: BTreeMap::new(),
+            changes: Looked::Unseen("no changes".to_owned()),
+            metrics: Looked::Unseen("no metrics".to_owned()),
+            logs: Looked::Unseen("no logs".to_owned()),
+            metric_prefix: "gnatsd".to_owned(),
         }
     }
 

@@ -31,6 +31,11 @@ impl Engine {
             churn: Vec::new(),
             history: Looked::Unseen("no samples are kept yet".to_owned()),
             first_seen: BTreeMap::new(),
+            earlier_vitals: BTreeMap::new(),
+            changes: Looked::Unseen("changes are not kept yet".to_owned()),
+            metrics: Looked::Unseen("Prometheus is not asked yet".to_owned()),
+            logs: Looked::Unseen("logs are not read yet".to_owned()),
+            metric_prefix: "gnatsd".to_owned(),
         }
     }
 }

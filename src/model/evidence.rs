@@ -7,11 +7,14 @@ use jiff::Timestamp;
 
 use crate::model::application::ApplicationRules;
 use crate::model::breakdown::Dimension;
+use crate::model::change::Change;
 use crate::model::history::History;
+use crate::model::log_evidence::LogEvidence;
 use crate::model::member::Member;
+use crate::model::pattern::MetricsEvidence;
 use crate::model::snapshot::Snapshot;
 use crate::model::threshold::Threshold;
-use crate::model::vitals::Churn;
+use crate::model::vitals::{Churn, ServerVitals};
 
 /// What was looked at, or why it could not be.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +31,14 @@ impl<T> Looked<T> {
         match self {
             Self::Seen(seen) => Some(seen),
             Self::Unseen(_) => None,
+        }
+    }
+
+    /// Why nothing was seen, if nothing was.
+    pub fn unseen(&self) -> Option<&str> {
+        match self {
+            Self::Seen(_) => None,
+            Self::Unseen(why) => Some(why),
         }
     }
 }
@@ -53,10 +64,20 @@ pub struct Evidence {
     pub snapshot: Arc<Snapshot>,
     /// What became of each server's connections lately.
     pub churn: Vec<Churn>,
+    /// What each server said of itself some time before, by its name; those that were not asked twice are missing.
+    pub earlier_vitals: BTreeMap<String, ServerVitals>,
     /// What the cluster was like before.
     pub history: Looked<History>,
     /// When groups were first seen in the cluster, as far as that is known.
     pub first_seen: BTreeMap<(Dimension, String), Timestamp>,
+    /// What was deployed, reloaded or restarted lately, as far as anybody told.
+    pub changes: Looked<Vec<Change>>,
+    /// What Prometheus knows of the servers' connections.
+    pub metrics: Looked<MetricsEvidence>,
+    /// What the servers' logs say.
+    pub logs: Looked<LogEvidence>,
+    /// What the names of the cluster's metrics begin with: `gnatsd` in `gnatsd_varz_connections`.
+    pub metric_prefix: String,
 }
 
 /// An alert of the incident.

@@ -36,6 +36,7 @@ mod observation_faults;
 mod openapi;
 mod owners;
 mod properties;
+mod recommendations;
 mod reconcile;
 mod recovery;
 mod retention;
