@@ -22,6 +22,7 @@ mod sample;
 mod server_runs;
 mod servers;
 mod verify;
+mod vitals;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, RwLock};
@@ -35,6 +36,7 @@ use crate::clock::Clock;
 use crate::engine::group_commit::Intake;
 use crate::engine::observe::WatchedCluster;
 use crate::engine::reconcile::Suspicions;
+use crate::engine::vitals::EarlierVitals;
 use crate::model::diagnosis_rules::DiagnosisRules;
 use crate::model::mapping::{ClusterRoute, KnownServer};
 use crate::model::owner::Owners;
@@ -113,6 +115,8 @@ struct Parts {
     sampling: Sampling,
     /// What was not as it should be in the last round of reconciliation.
     suspicions: Mutex<Suspicions>,
+    /// What each server said of itself a moment ago.
+    earlier_vitals: EarlierVitals,
     intake: Intake,
     routes: Vec<ClusterRoute>,
     clusters: Vec<WatchedCluster>,
@@ -160,6 +164,7 @@ impl Engine {
             evidence,
             sampling,
             suspicions: Mutex::default(),
+            earlier_vitals: EarlierVitals::default(),
             intake,
             routes,
             clusters,

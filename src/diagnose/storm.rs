@@ -169,7 +169,7 @@ fn stormers(evidence: &Evidence) -> Vec<Stormer> {
     for stormer in &mut stormers {
         stormer.share = share(stormer.closed, whole);
     }
-    stormers.sort_by(|one, two| two.closed.cmp(&one.closed));
+    stormers.sort_by_key(|stormer| std::cmp::Reverse(stormer.closed));
     stormers.retain(|stormer| stormer.share >= 0.2);
     let together: f64 = stormers.iter().map(|stormer| stormer.share).sum();
     if together < BEHIND_IT { Vec::new() } else { stormers }

@@ -3,39 +3,134 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
+
 use crate::engine::Engine;
 use crate::engine::verify::Members;
+use crate::engine::vitals::SECOND_LOOK;
+use crate::model::breakdown::Dimension;
 use crate::model::evidence::{AlertEvidence, Evidence, Looked};
+use crate::model::history::History;
 use crate::model::incident::Incident;
 use crate::model::snapshot::Snapshot;
+use crate::model::vitals::{Churn, ServerVitals};
+use crate::store::StoreError;
+
+/// How far back samples are asked for: what is further back stands for itself at the same time of an earlier day.
+const HISTORY: SignedDuration = SignedDuration::from_hours(24);
+
+/// Of how many groups of a dimension it is asked when they were first seen.
+const FIRST_SEEN: usize = 50;
 
 impl Engine {
     /// Puts together what there is to know about an incident whose cluster was just looked at. Takes a bounded time: who
     /// does not answer is missing, with the reason.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
     pub(super) async fn gather(
         &self,
         incident: &Incident,
         members: &Members,
         snapshot: Arc<Snapshot>,
-    ) -> Evidence {
+    ) -> Result<Evidence, StoreError> {
+        let cluster = &snapshot.cluster;
+        let versions = snapshot.coverage.servers.iter().filter_map(|server| server.version.as_deref());
+        let (history, metrics, logs, (churn, earlier_vitals)) = tokio::join!(
+            self.history_before(&snapshot),
+            self.gather_metrics(cluster, members.values()),
+            self.gather_logs(cluster, members.values(), versions),
+            self.churn(&snapshot),
+        );
+        let changes = self.changes_around(&mut *self.0.store.read().await?, incident).await?;
         let alerts = members.values().map(|member| AlertEvidence {
             member: member.clone(),
             threshold: self.0.rules.threshold(&incident.key, member),
         });
-        Evidence {
+        Ok(Evidence {
             at: self.0.clock.now(),
             opened_at: incident.opened_at,
             alerts: alerts.collect(),
             applications: self.0.observer.applications().clone(),
+            churn,
+            earlier_vitals,
+            history: history?,
+            first_seen: self.first_seen_of(&snapshot).await?,
+            changes: Looked::Seen(changes),
+            metrics: metrics.into(),
+            logs: logs.into(),
+            metric_prefix: self.metric_prefix(cluster),
             snapshot,
-            churn: Vec::new(),
-            history: Looked::Unseen("no samples are kept yet".to_owned()),
-            first_seen: BTreeMap::new(),
-            earlier_vitals: BTreeMap::new(),
-            changes: Looked::Unseen("changes are not kept yet".to_owned()),
-            metrics: Looked::Unseen("Prometheus is not asked yet".to_owned()),
-            logs: Looked::Unseen("logs are not read yet".to_owned()),
-            metric_prefix: "gnatsd".to_owned(),
+        })
+    }
+
+    /// What the cluster was like before a look.
+    async fn history_before(&self, snapshot: &Snapshot) -> Result<Looked<History>, StoreError> {
+        if self.sampler(&snapshot.cluster).is_none() {
+            return Ok(Looked::Unseen("no samples are taken (`baseline.enabled`)".to_owned()));
         }
+        let from = snapshot.taken_at.saturating_sub(HISTORY).unwrap_or(Timestamp::MIN);
+        let history = self.history(&snapshot.cluster, from, snapshot.taken_at).await?;
+        if history.samples.is_empty() {
+            return Ok(Looked::Unseen("no sample of the time before was taken yet".to_owned()));
+        }
+        Ok(Looked::Seen(history))
+    }
+
+    /// When the largest groups of a look were first seen, as far as that is known.
+    async fn first_seen_of(
+        &self,
+        snapshot: &Snapshot,
+    ) -> Result<BTreeMap<(Dimension, String), Timestamp>, StoreError> {
+        let mut first_seen = BTreeMap::new();
+        for dimension in [Dimension::Application, Dimension::Ip] {
+            let Some(breakdown) = snapshot.breakdowns.get(&dimension.into()) else { continue };
+            let groups = breakdown.groups.iter().filter(|group| !group.absent).take(FIRST_SEEN);
+            let keys: Vec<&str> = groups.map(|group| group.key.as_str()).collect();
+            // what was there at the first look may have been there for ever
+            let found = self.first_seen(&snapshot.cluster, dimension, &keys).await?.into_iter();
+            let known = found.filter(|(_, seen)| seen.not_seen_at.is_some());
+            first_seen.extend(known.map(|(key, seen)| ((dimension, key), seen.at)));
+        }
+        Ok(first_seen)
+    }
+
+    /// What became of the connections of each server since it was last asked, and what it said then. Where nobody asked
+    /// before, it is asked once more.
+    async fn churn(&self, snapshot: &Snapshot) -> (Vec<Churn>, BTreeMap<String, ServerVitals>) {
+        let said: BTreeMap<&str, &ServerVitals> = snapshot
+            .coverage
+            .servers
+            .iter()
+            .filter_map(|server| Some((server.display_name(), server.vitals.as_ref()?)))
+            .collect();
+        let earlier = self.0.earlier_vitals.before(snapshot);
+        if earlier.is_empty() && !said.is_empty() {
+            let later = self.look_once_more(&snapshot.cluster).await;
+            let churn =
+                said.iter().filter_map(|(name, vitals)| Churn::between(name, vitals, later.get(*name)?));
+            return (churn.collect(), earlier);
+        }
+        let churn = earlier
+            .iter()
+            .filter_map(|(name, before)| Churn::between(name, before, said.get(name.as_str())?));
+        (churn.collect(), earlier)
+    }
+
+    async fn look_once_more(&self, cluster: &str) -> BTreeMap<String, ServerVitals> {
+        let Some(watched) = self.0.clusters.iter().find(|watched| watched.targets.name == cluster) else {
+            return BTreeMap::new();
+        };
+        tokio::time::sleep(SECOND_LOOK).await;
+        let answers = self.0.observer.vitals(&watched.targets).await;
+        answers.into_iter().filter_map(|(name, vitals)| Some((name, vitals.ok()?))).collect()
+    }
+
+    fn metric_prefix(&self, cluster: &str) -> String {
+        self.0
+            .evidence
+            .get(cluster)
+            .map_or_else(|| "gnatsd".to_owned(), |sources| sources.metric_prefix.clone())
     }
 }

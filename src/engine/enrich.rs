@@ -114,7 +114,7 @@ impl Engine {
             (store::incidents::find(&mut conn, id).await?, store::alerts::list(&mut conn, id).await?)
         };
         let Some(incident) = incident else { return Ok(None) };
-        let evidence = self.gather(&incident, &members, snapshot).await;
+        let evidence = self.gather(&incident, &members, snapshot).await?;
         Ok(Some(diagnose(&evidence, &self.0.diagnosis)))
     }
 

@@ -198,6 +198,7 @@ impl Engine {
             total: coverage.total,
             complete: coverage.complete,
         });
+        self.0.earlier_vitals.remember(&snapshot);
         self.learn_from(&targets.name, coverage).await;
         snapshot
     }
