@@ -229,7 +229,7 @@ pub fn last_healthy<'a>(history: &'a History, problem: &Problem<'_>) -> Option<H
     let until_then = history.samples.iter().filter(|sample| sample.at <= problem.noticed_at);
     let servers: BTreeSet<&str> = match problem.server {
         Some(server) => BTreeSet::from([server]),
-        None => until_then.clone().last()?.servers.iter().map(|it| it.server.as_str()).collect(),
+        None => until_then.clone().next_back()?.servers.iter().map(|it| it.server.as_str()).collect(),
     };
     let levels = until_then.filter_map(|sample| Some((sample, level_of(sample, &servers)?)));
     let (samples, levels): (Vec<&Sample>, Vec<u64>) = levels.unzip();
