@@ -11,7 +11,7 @@ use crate::cli::table::{Column, draw, table_width, terminal};
 use crate::cli::{PARTIAL, print};
 use crate::http::api::documents::ClusterList;
 use crate::http::api::history::ComparisonDocument;
-use crate::model::comparison::{Change, Changes, Delta, DeltaKind, HealthyReason};
+use crate::model::comparison::{BeforeAfter, Changes, Delta, DeltaKind, HealthyReason};
 use crate::model::first_seen::FirstSeen;
 use crate::model::printable::with_commas;
 
@@ -142,7 +142,7 @@ fn as_tables(document: &ComparisonDocument, width: usize) -> String {
     text
 }
 
-fn total(total: Change) -> String {
+fn total(total: BeforeAfter) -> String {
     let (before, after) = (with_commas(total.before), with_commas(total.after));
     format!("{before} connections before, {after} after ({})", signed(total.before, total.after))
 }
@@ -223,7 +223,7 @@ mod tests {
                 delta("orders", Some(40), Some(0), DeltaKind::Gone),
             ],
             unchanged: 4,
-            other: Change { before: 1760, after: 1760 },
+            other: BeforeAfter { before: 1760, after: 1760 },
         };
         let [from, to] = ["2026-11-24T02:50:12Z", "2026-11-24T09:30:00Z"].map(|at| at.parse().unwrap());
         let seen = |not_seen_at| FirstSeen { at: "2026-11-24T02:51:12Z".parse().unwrap(), not_seen_at };
@@ -234,7 +234,7 @@ mod tests {
                 from,
                 to,
                 complete: false,
-                total: Change { before: 1800, after: 3272 },
+                total: BeforeAfter { before: 1800, after: 3272 },
                 servers: vec![delta("nats-1", Some(1800), Some(3272), DeltaKind::Grown)],
                 by: BTreeMap::from([
                     (Dimension::Application, applications),

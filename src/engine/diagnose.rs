@@ -7,7 +7,6 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::engine::Engine;
 use crate::engine::verify::Members;
-use crate::engine::vitals::SECOND_LOOK;
 use crate::model::breakdown::Dimension;
 use crate::model::evidence::{AlertEvidence, Evidence, Looked};
 use crate::model::history::History;
@@ -37,11 +36,11 @@ impl Engine {
     ) -> Result<Evidence, StoreError> {
         let cluster = &snapshot.cluster;
         let versions = snapshot.coverage.servers.iter().filter_map(|server| server.version.as_deref());
-        let (history, metrics, logs, (churn, earlier_vitals)) = tokio::join!(
+        let (churn, earlier_vitals) = self.churn(&snapshot);
+        let (history, metrics, logs) = tokio::join!(
             self.history_before(&snapshot),
             self.gather_metrics(cluster, members.values()),
             self.gather_logs(cluster, members.values(), versions),
-            self.churn(&snapshot),
         );
         let changes = self.changes_around(&mut *self.0.store.read().await?, incident).await?;
         let alerts = members.values().map(|member| AlertEvidence {
@@ -96,9 +95,8 @@ impl Engine {
         Ok(first_seen)
     }
 
-    /// What became of the connections of each server since it was last asked, and what it said then. Where nobody asked
-    /// before, it is asked once more.
-    async fn churn(&self, snapshot: &Snapshot) -> (Vec<Churn>, BTreeMap<String, ServerVitals>) {
+    /// What became of the connections of each server since it was last asked, and what it said then.
+    fn churn(&self, snapshot: &Snapshot) -> (Vec<Churn>, BTreeMap<String, ServerVitals>) {
         let said: BTreeMap<&str, &ServerVitals> = snapshot
             .coverage
             .servers
@@ -106,25 +104,10 @@ impl Engine {
             .filter_map(|server| Some((server.display_name(), server.vitals.as_ref()?)))
             .collect();
         let earlier = self.0.earlier_vitals.before(snapshot);
-        if earlier.is_empty() && !said.is_empty() {
-            let later = self.look_once_more(&snapshot.cluster).await;
-            let churn =
-                said.iter().filter_map(|(name, vitals)| Churn::between(name, vitals, later.get(*name)?));
-            return (churn.collect(), earlier);
-        }
         let churn = earlier
             .iter()
             .filter_map(|(name, before)| Churn::between(name, before, said.get(name.as_str())?));
         (churn.collect(), earlier)
-    }
-
-    async fn look_once_more(&self, cluster: &str) -> BTreeMap<String, ServerVitals> {
-        let Some(watched) = self.0.clusters.iter().find(|watched| watched.targets.name == cluster) else {
-            return BTreeMap::new();
-        };
-        tokio::time::sleep(SECOND_LOOK).await;
-        let answers = self.0.observer.vitals(&watched.targets).await;
-        answers.into_iter().filter_map(|(name, vitals)| Some((name, vitals.ok()?))).collect()
     }
 
     fn metric_prefix(&self, cluster: &str) -> String {

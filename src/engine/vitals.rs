@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use jiff::SignedDuration;
 
@@ -14,9 +13,6 @@ const LEAST_APART: SignedDuration = SignedDuration::from_secs(1);
 
 /// How many servers are remembered.
 const MOST_SERVERS: usize = 1_000;
-
-/// How long to wait for a second look where there was none before.
-pub(super) const SECOND_LOOK: Duration = Duration::from_secs(1);
 
 /// What the servers of all clusters last said of themselves.
 #[derive(Debug, Default)]

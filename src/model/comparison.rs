@@ -22,7 +22,7 @@ pub struct Comparison {
     /// Whether both samples hold every server in full. If not, what was not seen looks as if it were gone or new.
     pub complete: bool,
     /// All connections that were counted.
-    pub total: Change,
+    pub total: BeforeAfter,
     /// The clients of each server, by its own word.
     pub servers: Vec<Delta>,
     /// The groups that are not as large as before, those that changed most first.
@@ -32,7 +32,7 @@ pub struct Comparison {
 
 /// A number of connections, before and after.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Change {
+pub struct BeforeAfter {
     /// Before.
     pub before: u64,
     /// After.
@@ -47,7 +47,7 @@ pub struct Changes {
     /// How many groups are as large as before.
     pub unchanged: u64,
     /// Connections in groups that are in no delta, and in those whose number is unknown at that time.
-    pub other: Change,
+    pub other: BeforeAfter,
 }
 
 /// What became of one group or server.
@@ -89,7 +89,7 @@ impl Comparison {
             from: before.at,
             to: after.at,
             complete: before.complete && after.complete,
-            total: Change { before: before.counted(), after: after.counted() },
+            total: BeforeAfter { before: before.counted(), after: after.counted() },
             servers: servers(before, after),
             by: dimensions.collect(),
         }
@@ -115,7 +115,7 @@ impl Changes {
         };
         let keys: BTreeSet<&String> = before.groups.keys().chain(after.groups.keys()).collect();
         let mut changes =
-            Self { other: Change { before: before.other, after: after.other }, ..Self::default() };
+            Self { other: BeforeAfter { before: before.other, after: after.other }, ..Self::default() };
         for key in keys {
             match Delta::of(key, count(before, key), count(after, key)) {
                 Some(delta) => changes.deltas.push(delta),

@@ -142,6 +142,13 @@ fn an_empty_file_means_all_defaults() {
         clusters: [],
         alertmanagers: [],
         prometheus: [],
+        owners_file: None,
+        reverse_dns: ReverseDns {
+            enabled: false,
+            servers: [],
+            timeout: 2s,
+            cache_ttl: 3600s,
+        },
         warnings: [],
     }
     "#);
@@ -271,7 +278,7 @@ fn wrong_types_are_problems() {
     8 problems in connwarden.yml
     ");
     assert_snapshot!(problems("wrong-root"), @"
-    connwarden.yml:1:1: expected a mapping of `web`, `storage`, `log`, `observe`, `incidents`, `diagnosis`, `retention`, `baseline`, `applications`, `clusters`, `alertmanagers`, `prometheus`, found a list
+    connwarden.yml:1:1: expected a mapping of `web`, `storage`, `log`, `observe`, `incidents`, `diagnosis`, `retention`, `applications`, `clusters`, `alertmanagers`, `prometheus`, `owners_file`, `reverse_dns`, found a list
     1 problem in connwarden.yml
     ");
 }

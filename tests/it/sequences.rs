@@ -85,7 +85,7 @@ async fn every_captured_sequence_has_the_history_that_its_alerts_had() {
     400-then-resolve-is-lost, all stored (0.25.0 0.28.1 0.33.1)
       firing nats-1/warning -> new; triggered
       15 minutes later: triggered
-      timeline: opened alert_joined observed diagnosed
+      timeline: opened alert_joined observed
       member: firing, generation 1, flaps 0
 
     400-then-resolve-is-lost, refused ones lost (0.25.0 0.28.1 0.33.1)
@@ -96,7 +96,7 @@ async fn every_captured_sequence_has_the_history_that_its_alerts_had() {
       firing nats-1/warning -> seen again; triggered (5 times)
       resolved nats-1/warning -> new; recovering
       15 minutes later: resolved(verified)
-      timeline: opened alert_joined observed diagnosed alert_resolved recovering resolved
+      timeline: opened alert_joined observed alert_resolved recovering resolved
       member: resolved, generation 1, flaps 0
 
     5xx-then-stale-firing-then-resolved, all stored (0.28.1)
@@ -104,14 +104,14 @@ async fn every_captured_sequence_has_the_history_that_its_alerts_had() {
       firing nats-1/warning -> seen again; triggered (6 times)
       resolved nats-1/warning -> new; recovering
       15 minutes later: resolved(verified)
-      timeline: opened alert_joined observed diagnosed alert_resolved recovering resolved
+      timeline: opened alert_joined observed alert_resolved recovering resolved
       member: resolved, generation 1, flaps 0
 
     5xx-then-stale-firing-then-resolved, refused ones lost (0.25.0 0.28.1 0.33.1)
       firing nats-1/warning -> new; triggered
       resolved nats-1/warning -> new; recovering
       15 minutes later: resolved(verified)
-      timeline: opened alert_joined observed diagnosed alert_resolved recovering resolved
+      timeline: opened alert_joined observed alert_resolved recovering resolved
       member: resolved, generation 1, flaps 0
 
     e2e-prom-lifecycle (0.25.0 0.33.1)
@@ -122,7 +122,7 @@ async fn every_captured_sequence_has_the_history_that_its_alerts_had() {
       firing nats-1/warning -> new; triggered
       resolved nats-1/warning -> new; recovering
       15 minutes later: resolved(verified)
-      timeline: opened alert_joined observed diagnosed alert_joined observed diagnosed alert_resolved alert_resolved recovering resolved alert_refired reopened observed diagnosed alert_resolved recovering resolved
+      timeline: opened alert_joined observed alert_joined observed alert_resolved alert_resolved recovering resolved alert_refired reopened observed alert_resolved recovering resolved
       member: resolved, generation 1, flaps 0
       member: resolved, generation 2, flaps 0
 
@@ -130,28 +130,28 @@ async fn every_captured_sequence_has_the_history_that_its_alerts_had() {
       firing nats-1/warning -> new; triggered
       resolved nats-1/warning -> new; recovering
       15 minutes later: resolved(verified)
-      timeline: opened alert_joined observed diagnosed alert_resolved recovering resolved
+      timeline: opened alert_joined observed alert_resolved recovering resolved
       member: resolved, generation 2, flaps 1
 
     ha-5xx-duplicate, all stored (0.33.1)
       firing nats-1/warning -> new; triggered
       firing nats-1/warning -> seen again; triggered (14 times)
       15 minutes later: triggered
-      timeline: opened alert_joined observed diagnosed
+      timeline: opened alert_joined observed
       member: firing, generation 1, flaps 0
 
     ha-5xx-duplicate, all stored (0.25.0)
       firing nats-1/warning -> new; triggered
       firing nats-1/warning -> seen again; triggered (15 times)
       15 minutes later: triggered
-      timeline: opened alert_joined observed diagnosed
+      timeline: opened alert_joined observed
       member: firing, generation 1, flaps 0
 
     ha-5xx-duplicate, refused ones lost (0.25.0 0.33.1)
       firing nats-1/warning -> new; triggered
       firing nats-1/warning -> seen again; triggered
       15 minutes later: triggered
-      timeline: opened alert_joined observed diagnosed
+      timeline: opened alert_joined observed
       member: firing, generation 1, flaps 0
 
     ha-one-node-missed-resolve (0.25.0 0.33.1)
@@ -159,14 +159,14 @@ async fn every_captured_sequence_has_the_history_that_its_alerts_had() {
       resolved nats-1/warning -> new; recovering
       firing nats-1/warning -> seen again; recovering
       15 minutes later: resolved(verified)
-      timeline: opened alert_joined observed diagnosed alert_resolved recovering alert_stale resolved
+      timeline: opened alert_joined observed alert_resolved recovering alert_stale resolved
       member: resolved, generation 1, flaps 0
 
     ha-slow-receiver-duplicate (0.25.0 0.33.1)
       firing nats-1/warning -> new; triggered
       firing nats-1/warning -> seen again; triggered
       15 minutes later: triggered
-      timeline: opened alert_joined observed diagnosed
+      timeline: opened alert_joined observed
       member: firing, generation 1, flaps 0
 
     ha-stale-firing-after-resolved (0.25.0 0.33.1)
@@ -175,7 +175,7 @@ async fn every_captured_sequence_has_the_history_that_its_alerts_had() {
       firing nats-1/warning -> seen again; recovering
       resolved nats-1/warning -> seen again; resolved(verified)
       15 minutes later: resolved(verified)
-      timeline: opened alert_joined observed diagnosed alert_resolved recovering alert_stale resolved
+      timeline: opened alert_joined observed alert_resolved recovering alert_stale resolved
       member: resolved, generation 1, flaps 0
 
     inhibited-then-resolved-is-lost (0.25.0 0.28.1 0.33.1)
@@ -183,7 +183,7 @@ async fn every_captured_sequence_has_the_history_that_its_alerts_had() {
       firing nats-1/critical -> new; triggered
       resolved nats-1/critical -> new; triggered
       15 minutes later: triggered
-      timeline: opened alert_joined observed diagnosed alert_joined observed diagnosed alert_resolved
+      timeline: opened alert_joined observed alert_joined observed alert_resolved
       member: firing, generation 1, flaps 0
       member: resolved, generation 1, flaps 0
 
@@ -191,7 +191,7 @@ async fn every_captured_sequence_has_the_history_that_its_alerts_had() {
       firing nats-1/warning -> new; triggered
       firing nats-1/warning, firing nats-2/warning -> new; triggered
       15 minutes later: triggered
-      timeline: opened alert_joined observed diagnosed alert_joined observed diagnosed
+      timeline: opened alert_joined observed alert_joined observed
       member: firing, generation 1, flaps 0
       member: firing, generation 1, flaps 0
 
@@ -202,7 +202,7 @@ async fn every_captured_sequence_has_the_history_that_its_alerts_had() {
       firing nats-1/warning -> new; triggered (2 times)
       firing nats-1/warning -> seen again; triggered
       15 minutes later: triggered
-      timeline: opened alert_joined observed diagnosed alert_flapped observed diagnosed
+      timeline: opened alert_joined observed alert_flapped observed
       member: firing, generation 2, flaps 1
 
     resolved-rejected-400, all stored (0.25.0 0.28.1 0.33.1)
@@ -210,35 +210,35 @@ async fn every_captured_sequence_has_the_history_that_its_alerts_had() {
       resolved nats-1/warning -> new; recovering
       resolved nats-1/warning -> seen again; recovering (2 times)
       15 minutes later: resolved(verified)
-      timeline: opened alert_joined observed diagnosed alert_resolved recovering resolved
+      timeline: opened alert_joined observed alert_resolved recovering resolved
       member: resolved, generation 1, flaps 0
 
     resolved-rejected-400, refused ones lost (0.25.0 0.28.1 0.33.1)
       firing nats-1/warning -> new; triggered
       resolved nats-1/warning -> new; recovering
       15 minutes later: resolved(verified)
-      timeline: opened alert_joined observed diagnosed alert_resolved recovering resolved
+      timeline: opened alert_joined observed alert_resolved recovering resolved
       member: resolved, generation 1, flaps 0
 
     restart-sigterm-and-sigkill (0.25.0 0.33.1)
       firing /warning -> new; triggered
       firing /warning -> seen again; triggered (2 times)
       15 minutes later: triggered
-      timeline: opened alert_joined observed diagnosed
+      timeline: opened alert_joined observed
       member: firing, generation 1, flaps 0
 
     retry-500, all stored (0.25.0 0.33.1)
       firing nats-1/warning -> new; triggered
       firing nats-1/warning -> seen again; triggered (16 times)
       15 minutes later: triggered
-      timeline: opened alert_joined observed diagnosed
+      timeline: opened alert_joined observed
       member: firing, generation 1, flaps 0
 
     retry-500, all stored (0.28.1)
       firing nats-1/warning -> new; triggered
       firing nats-1/warning -> seen again; triggered (18 times)
       15 minutes later: triggered
-      timeline: opened alert_joined observed diagnosed
+      timeline: opened alert_joined observed
       member: firing, generation 1, flaps 0
 
     retry-500, refused ones lost (0.25.0 0.28.1 0.33.1)
@@ -247,14 +247,14 @@ async fn every_captured_sequence_has_the_history_that_its_alerts_had() {
     silenced-then-resolved-is-lost (0.25.0 0.28.1 0.33.1)
       firing nats-1/warning -> new; triggered
       15 minutes later: triggered
-      timeline: opened alert_joined observed diagnosed
+      timeline: opened alert_joined observed
       member: firing, generation 1, flaps 0
 
     slow-receiver, all stored (0.25.0 0.28.1 0.33.1)
       firing nats-1/warning -> new; triggered
       firing nats-1/warning -> seen again; triggered
       15 minutes later: triggered
-      timeline: opened alert_joined observed diagnosed
+      timeline: opened alert_joined observed
       member: firing, generation 1, flaps 0
 
     slow-receiver, refused ones lost (0.25.0 0.28.1 0.33.1)
@@ -264,7 +264,7 @@ async fn every_captured_sequence_has_the_history_that_its_alerts_had() {
       firing nats-1/warning -> new; triggered
       firing nats-1/warning -> seen again; triggered (5 times)
       15 minutes later: triggered
-      timeline: opened alert_joined observed diagnosed
+      timeline: opened alert_joined observed
       member: firing, generation 1, flaps 0
 
     status-400-every-interval, refused ones lost (0.25.0 0.28.1 0.33.1)
@@ -274,7 +274,7 @@ async fn every_captured_sequence_has_the_history_that_its_alerts_had() {
       firing nats-1/warning -> new; triggered
       firing nats-1/warning -> seen again; triggered (11 times)
       15 minutes later: triggered
-      timeline: opened alert_joined observed diagnosed
+      timeline: opened alert_joined observed
       member: firing, generation 1, flaps 0
 
     webhook-timeout-1s, refused ones lost (0.28.1 0.33.1)

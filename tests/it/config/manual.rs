@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use connwarden::config::{Config, KEYS};
+use connwarden::config::{Config, KEYS, OWNER_KEYS};
 use insta::assert_snapshot;
 
 use super::{parse, warnings};
@@ -34,20 +34,23 @@ fn what_the_example_comments_out_would_work() {
     assert_snapshot!(
         parse(&everything).map(|_| ()).unwrap_err().to_string(),
         @"
-    connwarden.yml:40:26: web.credentials[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
-    connwarden.yml:47:24: web.credentials[1].basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:53:19: web.credentials[2].client_certificate.dns_name: both `common_name` and `dns_name` are given
-    connwarden.yml:60:22: web.credentials[3].hmac.secret_file: both `secret` and `secret_file` are given
-    connwarden.yml:186:7: clusters[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:188:22: clusters[0].basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:191:24: clusters[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
-    connwarden.yml:201:7: alertmanagers[1].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:203:22: alertmanagers[1].basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:206:24: alertmanagers[1].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
-    connwarden.yml:212:7: prometheus[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:214:22: prometheus[0].basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:216:24: prometheus[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
-    13 problems in connwarden.yml
+    connwarden.yml:41:26: web.credentials[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:48:24: web.credentials[1].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:54:19: web.credentials[2].client_certificate.dns_name: both `common_name` and `dns_name` are given
+    connwarden.yml:61:22: web.credentials[3].hmac.secret_file: both `secret` and `secret_file` are given
+    connwarden.yml:188:7: clusters[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:190:22: clusters[0].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:193:24: clusters[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:205:13: clusters[0].logs[1].loki.basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:207:28: clusters[0].logs[1].loki.basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:209:30: clusters[0].logs[1].loki.bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:221:7: alertmanagers[1].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:223:22: alertmanagers[1].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:226:24: alertmanagers[1].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:235:7: prometheus[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:237:22: prometheus[0].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:239:24: prometheus[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    16 problems in connwarden.yml
     "
     );
 }
@@ -65,6 +68,7 @@ fn the_example_tells_the_defaults() {
 fn the_manual_documents_every_key() {
     let missing: Vec<&str> = KEYS
         .iter()
+        .chain(OWNER_KEYS)
         .filter(|key| !MANUAL.lines().any(|line| line.starts_with(&format!("| `{key}` |"))))
         .copied()
         .collect();
@@ -76,7 +80,7 @@ fn the_manual_documents_every_key() {
 fn the_manual_documents_no_other_key() {
     let documented = MANUAL.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
     for (key, _) in documented.filter(|(key, _)| key.contains('.') && !key.contains(' ')) {
-        let is_key = KEYS.contains(&key);
+        let is_key = KEYS.contains(&key) || OWNER_KEYS.contains(&key);
         // In the table of examples, a client name is followed by its application.
         let is_name = MANUAL.contains(&format!("| `{key}` | `"));
         assert!(is_key || is_name, "{key}");

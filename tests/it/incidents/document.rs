@@ -292,8 +292,135 @@ async fn the_document_tells_everything() {
         "headline": "10 connections on labA; 20 % are orders; 1 have no name",
         "findings": [],
         "culprits": [],
-        "steps": [],
-        "recommendations": []
+        "steps": [
+          {
+            "step": "logs",
+            "status": "ok",
+            "summary": "Nothing speaks of trouble with connections.",
+            "evidence": [
+              {
+                "name": "closed",
+                "value": 0.0,
+                "text": "0 ended"
+              },
+              {
+                "name": "refused",
+                "value": 0.0,
+                "text": "0 refused"
+              }
+            ],
+            "remarks": [
+              "The log could not be looked at: no logs of cluster `nats` are configured (`logs`)."
+            ]
+          },
+          {
+            "step": "configuration",
+            "status": "ok",
+            "summary": "There is room in every server that could be looked at.",
+            "evidence": [
+              {
+                "name": "max_connections",
+                "value": 65536.0,
+                "text": "labA: at most 65,536"
+              },
+              {
+                "name": "limit_share",
+                "value": 0.0001,
+                "text": "labA has 9 connections of at most 65,536 (0.0 %)"
+              },
+              {
+                "name": "dead_connections_linger",
+                "value": 360.0,
+                "text": "A connection whose client has died without closing it counts for up to 6m on labA (a ping every 2m)."
+              }
+            ],
+            "remarks": [
+              "labA has 9 connections of at most 65,536 (0.0 %); how fast it grows is not known yet.",
+              "65,536 of labA is the default of nats-server: nobody has chosen it for this machine.",
+              "nats-server does not tell how many file descriptors it may have. On the host of labA, `grep 'open files' /proc/$(pidof nats-server)/limits` does; it must be 65,636 at least, for 65,536 clients and what else is open. With fewer, new clients hang without any answer, and so does the monitoring port.",
+              "A connection whose client has died without closing it counts for up to 6m on labA (a ping every 2m).",
+              "Clients have 2s to authenticate.",
+              "A client that does not read is cut off after 10s (write_deadline).",
+              "Each client of labA that does not read may hold up to 67.1 MB of memory (max_pending); no memory limit is told (GOMEMLIMIT), so how many fill it is not known.",
+              "nats-server 2.15.1 on labA writes only about one line in one or two seconds to its log about refused clients: do not count them there."
+            ]
+          },
+          {
+            "step": "changes",
+            "status": "ok",
+            "summary": "No change is known from the 2h 0m before the alert or since.",
+            "evidence": [
+              {
+                "name": "changes",
+                "value": 0.0,
+                "text": "0 changes since a day before the alert"
+              }
+            ],
+            "remarks": [
+              "Who is new among the clients could not be looked at: no sample of the time before was taken yet.",
+              "Nobody has told connwarden of any change: let your deployments do that with POST /api/v1/changes."
+            ]
+          },
+          {
+            "step": "metrics",
+            "status": "ok",
+            "summary": "The number of connections does nothing unusual.",
+            "evidence": [
+              {
+                "name": "began_lately_share",
+                "value": 1.0,
+                "text": "10 of the 10 connections that are open now began within the last 60m (100.0 %)."
+              }
+            ],
+            "remarks": [
+              "Prometheus could not be looked at: no Prometheus is configured (`prometheus`).",
+              "Samples could not be looked at: no sample of the time before was taken yet.",
+              "10 of the 10 connections that are open now began within the last 60m (100.0 %)."
+            ]
+          },
+          {
+            "step": "resources",
+            "status": "ok",
+            "summary": "Processor time and memory suffice, and no clients are too slow.",
+            "evidence": [
+              {
+                "name": "cpu_share",
+                "value": 0.0,
+                "text": "labA uses 0.0 % of its 2 cores"
+              },
+              {
+                "name": "memory_bytes",
+                "value": 21901312.0,
+                "text": "labA uses 21.9 MB of memory; it tells no limit (GOMEMLIMIT), so how much is left is not known."
+              },
+              {
+                "name": "out_bytes_per_second",
+                "value": 590.606847032583,
+                "text": "labA receives 0/s and sends 590/s on average since it started, over 3s; what its network can carry is not known."
+              }
+            ],
+            "remarks": [
+              "labA uses 0.0 % of its 2 cores.",
+              "labA uses 21.9 MB of memory; it tells no limit (GOMEMLIMIT), so how much is left is not known.",
+              "labA has had no slow consumers since it started.",
+              "labA has had no stalls of producers since it started.",
+              "labA receives 0/s and sends 590/s on average since it started, over 3s; what its network can carry is not known."
+            ]
+          }
+        ],
+        "recommendations": [
+          {
+            "step": "monitoring",
+            "title": "Let the alert count, with a threshold that fits",
+            "effect": "gnatsd_connz_num_connections is the length of one page of 1,024 and never exceeds it. gnatsd_varz_connections is the number of clients; the exporter needs its flag -varz for it. What is usual here is not known yet, so the threshold is as it was: 1,000. The busiest server has 9 now. When connwarden has samples of some days, it recommends one.",
+            "snippets": [
+              {
+                "place": "prometheus rules",
+                "text": "groups:\n  - name: nats-connections\n    rules:\n      - alert: \"NatsHighNumberOfConnections\"\n        expr: gnatsd_varz_connections > 1000\n        for: 5m\n        # a scrape that fails would end the alert although nothing is over\n        keep_firing_for: 2m\n        labels:\n          severity: warning\n        annotations:\n          summary: \"NATS server {{ $labels.server_id }} has many connections\"\n          description: \"VALUE = {{ $value }}\""
+              }
+            ]
+          }
+        ]
       },
       "timeline": [
         {
