@@ -30,6 +30,7 @@ pub mod pattern;
 pub mod printable;
 pub mod remote_auth;
 pub mod retention;
+pub mod server;
 pub mod server_run;
 pub mod snapshot;
 pub mod starts;

@@ -32,8 +32,10 @@ pub(super) async fn load(store: &Store, clusters: &[Cluster]) -> Result<Vec<Know
         targets.servers.iter().map(|url| (targets.name.clone(), url.clone()))
     });
     let servers = configured.map(|(cluster, url)| {
-        let known = remembered.iter().find(|known| known.cluster == cluster && known.url == url);
-        known.cloned().unwrap_or(KnownServer { cluster, url, server_id: None, server_name: None })
+        let known =
+            remembered.iter().find(|known| known.cluster == cluster && known.url.as_ref() == Some(&url));
+        let unheard = KnownServer { cluster, url: Some(url), server_id: None, server_name: None };
+        known.cloned().unwrap_or(unheard)
     });
     Ok(servers.collect())
 }
@@ -42,6 +44,11 @@ impl Engine {
     /// What is known of every configured server.
     pub fn known_servers(&self) -> Vec<KnownServer> {
         self.0.servers.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What is known of the servers of one cluster.
+    pub(super) fn servers_of(&self, cluster: &str) -> Vec<KnownServer> {
+        self.known_servers().into_iter().filter(|server| server.cluster == cluster).collect()
     }
 
     /// Asks every configured server who it is. Also keeps a connection to each of them alive: at its descriptor
@@ -66,7 +73,7 @@ impl Engine {
                     let vitals = Some(varz.vitals());
                     let known = |text: String| Some(text).filter(|text| !text.is_empty());
                     let (server_id, server_name) = (known(varz.server_id), known(varz.server_name));
-                    let server = KnownServer { cluster, url, server_id, server_name };
+                    let server = KnownServer { cluster, url: Some(url), server_id, server_name };
                     learnt.push(Learnt { server, version: varz.version, vitals });
                 }
                 Ok((cluster, url, Err(error))) => silent.push((cluster, url, error.to_string())),
@@ -119,7 +126,7 @@ impl Engine {
             for Learnt { server, .. } in &news {
                 let place = servers
                     .iter_mut()
-                    .find(|known| known.cluster == server.cluster && known.url == server.url);
+                    .find(|known| known.cluster == server.cluster && known.key() == server.key());
                 if let Some(known) = place {
                     *known = server.clone();
                 }
@@ -135,7 +142,7 @@ impl Engine {
                 cluster = %server.cluster,
                 nats.server = name.as_deref().unwrap_or_default(),
                 "server {} is {} ({})",
-                server.url,
+                server.key().shown(),
                 name.as_deref().unwrap_or("nameless"),
                 excerpt(version),
             );

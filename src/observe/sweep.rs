@@ -12,8 +12,9 @@ use url::Url;
 use crate::clock::Clock;
 use crate::model::application::ApplicationRules;
 use crate::model::closed::{ClosedConnections, ClosedRing};
+use crate::model::mapping::KnownServer;
 use crate::model::remote_auth::RemoteAuth;
-use crate::model::snapshot::{Coverage, ServerCoverage, Snapshot};
+use crate::model::snapshot::{Coverage, ServerCoverage, Snapshot, Via};
 use crate::model::vitals::ServerVitals;
 use crate::nats::connz::{Connection, Envelope};
 use crate::nats::monitoring::{ConnzOutcome, MonitoringClient, MonitoringError};
@@ -134,6 +135,20 @@ impl Observer {
             breakdowns: all.map(Tally::into_breakdowns).unwrap_or_default(),
             closed: closed.map(ClosedCluster::into_closed),
         }
+    }
+
+    /// Asks a server of a cluster what it says of itself.
+    ///
+    /// # Errors
+    ///
+    /// No answer, or not the answer of a NATS server.
+    pub async fn varz_of(
+        &self,
+        cluster: &ClusterTargets,
+        server: &KnownServer,
+    ) -> Result<Varz, MonitoringError> {
+        let url = server.url.as_ref().expect("every server has one");
+        self.client.varz(url, cluster.auth.as_ref()).await
     }
 
     /// Asks one server what it says of itself.
@@ -272,7 +287,8 @@ fn coverage(
     }
     let named = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     ServerCoverage {
-        url: server.clone(),
+        url: Some(server.clone()),
+        via: (varz.is_some() || outcome.bytes > 0).then_some(Via::Http),
         name: varz.as_ref().and_then(|varz| named(&varz.server_name)),
         server_id: varz.as_ref().and_then(|varz| named(&varz.server_id)).or(outcome.envelope.server_id),
         version: varz.as_ref().and_then(|varz| named(&varz.version)),
