@@ -34,6 +34,7 @@ pub mod server;
 pub mod server_run;
 pub mod snapshot;
 pub mod starts;
+pub mod system_account;
 pub mod threshold;
 pub mod truth;
 pub mod vitals;

@@ -47,6 +47,7 @@ pub struct Metrics {
     store_up: Gauge,
     http_auth: Family<AuthLabels, Counter>,
     tls_certificate_refused: Gauge,
+    system_account_connected: Family<ClusterLabels, Gauge>,
 }
 
 impl Default for Metrics {
@@ -83,6 +84,7 @@ impl Metrics {
         let store_up = Gauge::default();
         let http_auth = Family::<AuthLabels, Counter>::default();
         let tls_certificate_refused = Gauge::default();
+        let system_account_connected = Family::<ClusterLabels, Gauge>::default();
 
         registry.register(
             "build",
@@ -190,6 +192,11 @@ impl Metrics {
             "Whether the certificate files cannot be used as they are, so that what they held before is served",
             tls_certificate_refused.clone(),
         );
+        registry.register(
+            "system_account_connected",
+            "Whether there is a connection to the system account of the cluster, where one is configured",
+            system_account_connected.clone(),
+        );
         for result in AuthResult::ALL {
             let _ = http_auth.get_or_create(&AuthLabels { result });
         }
@@ -228,6 +235,7 @@ impl Metrics {
             store_up,
             http_auth,
             tls_certificate_refused,
+            system_account_connected,
         }
     }
 
@@ -310,6 +318,12 @@ impl Metrics {
     /// Tells whether the certificate files cannot be used as they are.
     pub fn tls_certificate_refused(&self, refused: bool) {
         self.tls_certificate_refused.set(refused.into());
+    }
+
+    /// Tells whether there is a connection to the system account of a cluster.
+    pub fn system_account_connected(&self, cluster: &str, connected: bool) {
+        let labels = ClusterLabels { cluster: cluster.to_owned() };
+        self.system_account_connected.get_or_create(&labels).set(connected.into());
     }
 
     /// Writes everything as OpenMetrics text.
