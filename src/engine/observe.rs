@@ -198,7 +198,7 @@ impl Engine {
             total: coverage.total,
             complete: coverage.complete,
         });
-        self.learn_from(&targets.name, coverage).await;
+        self.learn_from(targets, coverage).await;
         snapshot
     }
 }

@@ -42,6 +42,9 @@ pub struct Coverage {
     pub bytes: u64,
     /// Each server: those with a monitoring URL in the order of the configuration, then the others by name.
     pub servers: Vec<ServerCoverage>,
+    /// Why the system account has not shown which servers there are; `null` if it has, or none is configured.
+    #[serde(default)]
+    pub system_error: Option<String>,
 }
 
 /// A way to a server's connections.
@@ -99,6 +102,25 @@ pub struct ServerCoverage {
 }
 
 impl ServerCoverage {
+    /// A server of which nothing was seen, and why.
+    pub fn unseen(name: String, server_id: Option<String>, error: String) -> Self {
+        Self {
+            url: None,
+            via: None,
+            name: Some(name),
+            server_id,
+            version: None,
+            seen: 0,
+            connz_total: None,
+            varz_connections: None,
+            max_connections: None,
+            vitals: None,
+            duration_ms: 0,
+            bytes: 0,
+            error: Some(error),
+        }
+    }
+
     /// What to call the server: its name, else where it is.
     pub fn display_name(&self) -> &str {
         self.name.as_deref().or_else(|| self.shown_url()).unwrap_or("(nameless)")
@@ -139,14 +161,16 @@ impl ServerCoverage {
 
 impl Coverage {
     /// Sums up what the servers let us see.
-    pub fn of(servers: Vec<ServerCoverage>, duration_ms: u64) -> Self {
+    pub fn of(servers: Vec<ServerCoverage>, system_error: Option<String>, duration_ms: u64) -> Self {
         Self {
             seen: sum(servers.iter().map(|server| server.seen)),
             total: sum(servers.iter().map(|server| server.total().unwrap_or(server.seen))),
-            complete: servers.iter().all(|server| server.error.is_none()),
+            // where not one is known, it is not known what is missing
+            complete: !servers.is_empty() && servers.iter().all(|server| server.error.is_none()),
             duration_ms,
             bytes: sum(servers.iter().map(|server| server.bytes)),
             servers,
+            system_error,
         }
     }
 
@@ -155,9 +179,10 @@ impl Coverage {
         self.servers.iter().all(|server| server.total().is_none() && server.seen == 0)
     }
 
-    /// What went wrong, one line per server.
+    /// What went wrong, one line for the system account and one per server.
     pub fn errors(&self) -> impl Iterator<Item = &str> {
-        self.servers.iter().filter_map(|server| server.error.as_deref())
+        let servers = self.servers.iter().filter_map(|server| server.error.as_deref());
+        self.system_error.as_deref().into_iter().chain(servers)
     }
 
     /// The server with this key.

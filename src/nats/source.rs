@@ -88,6 +88,16 @@ impl Source {
         }
     }
 
+    /// Reads what the server remembers of its closed connections and hands each of them to `each` while they arrive.
+    pub async fn closed(&self, each: impl FnMut(&Envelope, &Connection<'_>)) -> ConnzOutcome<SourceError> {
+        match self {
+            Self::Http { client, url, auth } => client.closed(url, auth.as_ref(), each).await.by_source(),
+            Self::System { account, server } => {
+                account.connz(server, ConnectionState::Closed, each).await.by_source()
+            }
+        }
+    }
+
     /// Reads all open connections of the server and hands each of them to `each` while they arrive.
     pub async fn connz(&self, each: impl FnMut(&Envelope, &Connection<'_>)) -> ConnzOutcome<SourceError> {
         match self {

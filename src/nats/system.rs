@@ -24,7 +24,7 @@ use serde::Serialize;
 use crate::model::printable::excerpt;
 use crate::model::system_account::{SystemAccess, SystemStatus};
 use crate::nats::connz::{Connection, ConnzError, ConnzReader, Envelope};
-use crate::nats::monitoring::{ConnzOutcome, MonitoringSettings, PAGE_LIMIT, VARZ_TIMEOUT};
+use crate::nats::monitoring::{CLOSED_TIMEOUT, ConnzOutcome, MonitoringSettings, PAGE_LIMIT, VARZ_TIMEOUT};
 use crate::nats::system::link::Link;
 use crate::nats::system::reply::Reply;
 use crate::nats::varz::Varz;
@@ -223,7 +223,10 @@ impl SystemAccount {
         mut each: impl FnMut(&Envelope, &Connection<'_>),
     ) -> ConnzOutcome<SystemError> {
         let mut outcome = ConnzOutcome::default();
-        let timeout = self.0.settings.timeout;
+        let timeout = match state {
+            ConnectionState::Open => self.0.settings.timeout,
+            ConnectionState::Closed => self.0.settings.timeout.min(CLOSED_TIMEOUT),
+        };
         let mut unpacked = 0;
         // for all pages together: a server that claims a page more each time comes to an end too
         let mut deadline = pin!(tokio::time::sleep(timeout));

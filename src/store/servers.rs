@@ -62,6 +62,23 @@ pub async fn save(
     Ok(())
 }
 
+/// Forgets a server.
+///
+/// # Errors
+///
+/// The database refused.
+pub async fn delete(conn: &mut Conn, cluster: &str, key: &ServerKey) -> Result<(), StoreError> {
+    sqlx::query(
+        "DELETE FROM servers
+          WHERE cluster = $1 AND url = $2",
+    )
+    .bind(cluster)
+    .bind(key.to_string())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Lists every server that has ever said who it is, also those that are no longer configured.
 ///
 /// # Errors

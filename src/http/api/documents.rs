@@ -20,6 +20,7 @@ use crate::model::mapping::MappedBy;
 use crate::model::member::{Member, Suppression};
 use crate::model::server::ServerKey;
 use crate::model::snapshot::{Coverage, Snapshot};
+use crate::model::system_account::SystemStatus;
 use crate::model::truth::Truth;
 use crate::store::notifications::NotificationSummary;
 use crate::store::snapshots::SnapshotSummary;
@@ -220,6 +221,9 @@ pub struct ClusterDocument {
     pub name: String,
     /// Its servers.
     pub servers: Vec<ServerDocument>,
+    /// Whether its system account can be used now; absent if none is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_account: Option<SystemStatus>,
 }
 
 /// A server of a configured cluster, with what it last said of itself.

@@ -20,6 +20,8 @@ pub(super) struct CoverageView {
     pub(super) summary: String,
     /// Servers that did not answer in full.
     pub(super) failed: usize,
+    /// Why the system account has not shown which servers there are, if it has not.
+    pub(super) system_error: Option<String>,
     /// Each server.
     pub(super) servers: Vec<ServerRow>,
 }
@@ -89,6 +91,7 @@ impl CoverageView {
                 with_commas(coverage.duration_ms)
             ),
             failed: coverage.servers.iter().filter(|server| server.error.is_some()).count(),
+            system_error: coverage.system_error.clone(),
             servers: coverage.servers.iter().map(ServerRow::new).collect(),
         }
     }
