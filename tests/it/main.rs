@@ -52,3 +52,4 @@ mod vitals;
 mod storms;
 #[path = "../swarm/swarm.rs"]
 mod swarm;
+mod system_account;

@@ -75,6 +75,16 @@ impl Process {
         self.signal("-HUP");
     }
 
+    /// SIGSTOP: it hangs, and whoever is connected to it notices nothing.
+    pub fn hang(&self) {
+        self.signal("-STOP");
+    }
+
+    /// SIGCONT: it goes on after [`Process::hang`].
+    pub fn go_on(&self) {
+        self.signal("-CONT");
+    }
+
     fn signal(&self, signal: &str) {
         let status = Command::new("kill").args([signal, &self.id().to_string()]).status().unwrap();
         assert!(status.success());
