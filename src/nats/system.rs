@@ -2,8 +2,8 @@
 //!
 //! New connections are refused once a server is at its limit, a permanent one is not: it is opened with the first
 //! question, never holds up a start, and is made again by itself. A server is addressed by its nats id; its name would
-//! reach nobody. A permission that is missing looks like a server that does not answer: what a server said against it
-//! is added to the error.
+//! reach nobody. A request that the user may not make is never answered: the objection of the server to which the
+//! connection is comes beside it, and is taken for the answer.
 //!
 //! A reply is one NATS message, however many connections it lists: it is held in memory as it came, packed with gzip
 //! (about 30 bytes a connection), and unpacked piece by piece into the streaming reader.
@@ -123,6 +123,9 @@ pub enum SystemCause {
         /// What a server said.
         objection: Option<String>,
     },
+    /// The user may not ask that.
+    #[error("not allowed: {0}")]
+    Denied(String),
     /// The connection does not take the request.
     #[error("cannot ask: {0}")]
     Lost(String),
@@ -280,7 +283,12 @@ impl SystemAccount {
         headers.insert("Accept-Encoding", "gzip");
         let request = Request::new().headers(headers).payload(options.into()).timeout(Some(timeout));
         let subject = format!("$SYS.REQ.SERVER.{}.{what}", server.id);
-        match client.send_request(subject, request).await {
+        let answer = tokio::select! {
+            answer = client.send_request(subject.clone(), request) => answer,
+            // nobody else will answer
+            denied = self.0.link.denied(&subject) => return Err(SystemCause::Denied(denied)),
+        };
+        match answer {
             Ok(message) => Ok(Reply::new(message)),
             Err(error) => Err(match error.kind() {
                 RequestErrorKind::TimedOut => {

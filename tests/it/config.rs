@@ -338,7 +338,7 @@ fn clusters_are_checked() {
     connwarden.yml:3:11: clusters[1].name: expected 1 to 63 of the characters A-Z, a-z, 0-9, `_`, `.`, `-`, found `prod eu`
     connwarden.yml:4:14: clusters[1].monitor: expected at least one monitoring address
     connwarden.yml:6:5: clusters[2].monitor: expected at least one monitoring address
-    connwarden.yml:7:5: clusters[3].monitor: is missing
+    connwarden.yml:7:5: clusters[3].monitor: is missing, give it, or a `system_account`
     connwarden.yml:7:11: clusters[3].name: `b` is the name of the cluster on line 5
     connwarden.yml:9:15: clusters[4].monitor[0]: expected a monitoring address such as `http://nats-1:8222`, found `nats://nats-1:4222`: that is where clients connect, the monitoring port is another (`http_port`)
     connwarden.yml:9:35: clusters[4].monitor[1]: expected a monitoring address such as `http://nats-1:8222`, found `nats-1:8222`, write `http://` before it
@@ -609,4 +609,17 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_system_account_has_an_address_and_one_login() {
+    assert_snapshot!(problems("system-accounts"), @r"
+    ");
+    let config = parse(
+        "clusters:\n  - name: a\n    match: env=\"a\"\n    system_account:\n      urls: [nats://NATS-1, 'tls://nats-2:4443']\n      \
+         nkey_file: reader.nk\n      tls: {ca_file: ca.crt, cert_file: a.crt, key_file: a.key}\n",
+    );
+    let config = config.unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!((warnings(&config).as_str(), config.clusters[0].monitor.len()), ("", 0));
+    assert_snapshot!(format!("{:?}", config.clusters[0].system_account), @"");
 }

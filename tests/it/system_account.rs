@@ -1,5 +1,9 @@
 //! The system account: every server of a cluster looked at over NATS itself, and what is left when servers fail.
 
+mod access;
+mod daemon;
+mod ways;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -7,7 +11,7 @@ use connwarden::app;
 use connwarden::clock::Clock;
 use connwarden::config::Config;
 use connwarden::model::breakdown::By;
-use connwarden::model::snapshot::Snapshot;
+use connwarden::model::snapshot::{Snapshot, Via};
 use connwarden::observe::sweep::{ClusterTargets, Observer};
 use connwarden::observe::users::UserMask;
 use connwarden::observe::wishes::Wishes;
@@ -15,9 +19,9 @@ use connwarden::telemetry::metrics::Metrics;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::eventually;
 use crate::harness::nats::{ACCOUNTS, NEWEST, NatsServer, OLDER, start_cluster};
 use crate::harness::test_app::TestApp;
+use crate::harness::{eventually, http};
 use crate::swarm::{ClientSpec, Options, Population, Swarm};
 
 /// A connwarden's eyes on one cluster, and the directory of its secrets.

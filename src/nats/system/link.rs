@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::{AuthError, Client, ClientError, ConnectOptions, Event, ServerError};
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{OnceCell, broadcast, watch};
 use tracing::{info, warn};
 
 use crate::model::printable::excerpt;
@@ -42,6 +43,8 @@ struct News {
     cluster: String,
     connected: watch::Sender<bool>,
     heard: Mutex<Heard>,
+    /// What servers say against what is asked, as they say it.
+    objections: broadcast::Sender<String>,
     metrics: Metrics,
 }
 
@@ -68,6 +71,7 @@ impl Link {
             cluster: cluster.to_owned(),
             connected: watch::Sender::new(false),
             heard: Mutex::default(),
+            objections: broadcast::Sender::new(CAPACITY),
             metrics,
         };
         Self {
@@ -101,6 +105,19 @@ impl Link {
                 error: heard.objection.clone(),
             },
             None => SystemStatus { connected: false, server: None, error: Some(heard.why()) },
+        }
+    }
+
+    /// Waits for a server to say that the user may not publish to `subject`.
+    pub(super) async fn denied(&self, subject: &str) -> String {
+        let mut objections = self.news.objections.subscribe();
+        loop {
+            match objections.recv().await {
+                Ok(said) if said.contains(subject) => return said,
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                // nothing is said any more
+                Err(RecvError::Closed) => std::future::pending().await,
+            }
         }
     }
 
@@ -194,6 +211,8 @@ impl News {
                     other => other.to_string(),
                 };
                 let said = excerpt(said.trim_matches('\''));
+                // nobody may be waiting
+                let _ = self.objections.send(said.clone());
                 if self.heard().objection.replace(said.clone()).as_ref() != Some(&said) {
                     warn!(%cluster, "the system account of cluster {cluster} was told: {said}");
                 }

@@ -131,11 +131,13 @@ pub(super) async fn take(
     let mut call = RollCall { nats_cluster, patience, ..RollCall::default() };
     let (mut understood, mut strange) = (true, 0_usize);
     let mut deadline = std::pin::pin!(tokio::time::sleep(patience));
+    let mut denied = std::pin::pin!(link.denied(PING));
     while !(call.is_settled(expected) && call.servers.len() + strange >= call.active) {
         let settled = call.is_settled(expected);
         let answer = tokio::select! {
             answer = answers.next() => answer,
             () = &mut deadline => None,
+            denied = &mut denied => return Err(SystemCause::Denied(denied)),
             () = tokio::time::sleep(QUIET), if settled => None,
         };
         let Some(answer) = answer else { break };

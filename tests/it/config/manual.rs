@@ -41,13 +41,14 @@ fn what_the_example_comments_out_would_work() {
     connwarden.yml:174:7: clusters[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
     connwarden.yml:176:22: clusters[0].basic_auth.password_file: both `password` and `password_file` are given
     connwarden.yml:179:24: clusters[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
-    connwarden.yml:189:7: alertmanagers[1].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:191:22: alertmanagers[1].basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:194:24: alertmanagers[1].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
-    connwarden.yml:200:7: prometheus[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:202:22: prometheus[0].basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:204:24: prometheus[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
-    13 problems in connwarden.yml
+    connwarden.yml:187:18: clusters[0].system_account.nkey_file: both `credentials_file` and `nkey_file` are given, only one can be shown
+    connwarden.yml:204:7: alertmanagers[1].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:206:22: alertmanagers[1].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:209:24: alertmanagers[1].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:215:7: prometheus[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:217:22: prometheus[0].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:219:24: prometheus[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    14 problems in connwarden.yml
     "
     );
 }
