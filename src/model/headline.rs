@@ -146,7 +146,7 @@ mod tests {
         let snapshot = Snapshot {
             cluster: "c".to_owned(),
             taken_at: jiff::Timestamp::UNIX_EPOCH,
-            coverage: Coverage::of(Vec::new(), None, 0),
+            coverage: Coverage::of(Vec::new(), 0),
             breakdowns: [
                 (By::from(Dimension::Application), breakdown(whole.to_vec())),
                 (By::crossed(Dimension::Application, Dimension::Server), breakdown(crossed.to_vec())),

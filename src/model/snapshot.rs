@@ -161,7 +161,7 @@ impl ServerCoverage {
 
 impl Coverage {
     /// Sums up what the servers let us see.
-    pub fn of(servers: Vec<ServerCoverage>, system_error: Option<String>, duration_ms: u64) -> Self {
+    pub fn of(servers: Vec<ServerCoverage>, duration_ms: u64) -> Self {
         Self {
             seen: sum(servers.iter().map(|server| server.seen)),
             total: sum(servers.iter().map(|server| server.total().unwrap_or(server.seen))),
@@ -170,7 +170,7 @@ impl Coverage {
             duration_ms,
             bytes: sum(servers.iter().map(|server| server.bytes)),
             servers,
-            system_error,
+            system_error: None,
         }
     }
 

@@ -122,7 +122,7 @@ mod tests {
             key: format!("http://{name}:8222").parse().unwrap(),
             matched_by: "pod".to_owned(),
         });
-        Truth::about(&Member::join(alert, server, Timestamp::UNIX_EPOCH), &Coverage::of(servers, None, 1))
+        Truth::about(&Member::join(alert, server, Timestamp::UNIX_EPOCH), &Coverage::of(servers, 1))
     }
 
     #[test]

@@ -139,7 +139,7 @@ impl Observer {
         Snapshot {
             cluster: cluster.name.clone(),
             taken_at,
-            coverage: Coverage::of(servers, system_error, millis(stopwatch.elapsed())),
+            coverage: Coverage { system_error, ..Coverage::of(servers, millis(stopwatch.elapsed())) },
             breakdowns: all.map(Tally::into_breakdowns).unwrap_or_default(),
             closed: closed.map(ClosedCluster::into_closed),
         }

@@ -52,7 +52,7 @@ impl Eyes {
     }
 
     async fn look(&self) -> Snapshot {
-        self.observer.sweep(&self.targets, &Wishes::by(&By::standard())).await
+        self.observer.sweep(&self.targets, &Wishes::everything()).await
     }
 }
 
@@ -124,6 +124,11 @@ fn without_traffic(figures: &mut Value) {
 async fn both_ways_give_the_same_snapshot(line: &str) {
     let nats = start_cluster(line, "east", 3, ACCOUNTS).await;
     let swarm = clients(&nats).await;
+    // and three that have gone
+    let model = ClientSpec::new(nats[0].clients).user("alice", "secret");
+    Swarm::open(vec![model; 3], Options::default()).await.unwrap().close().await;
+    eventually("the end of those that went", async || (nats[0].connections().await == 40).then_some(()))
+        .await;
     let all: Vec<&NatsServer> = nats.iter().collect();
     // one address is enough, and the connection of the first look is there at the second
     let by_system = Eyes::new(&urls(&nats[1..2]), &[]);
@@ -131,7 +136,7 @@ async fn both_ways_give_the_same_snapshot(line: &str) {
     by_system.look().await;
 
     let system = by_system.look().await;
-    let http = by_system.observer.sweep(&by_http, &Wishes::by(&By::standard())).await;
+    let http = by_system.observer.sweep(&by_http, &Wishes::everything()).await;
     assert!(system.coverage.complete && http.coverage.complete, "{:?} {:?}", system.coverage, http.coverage);
     assert_eq!((system.coverage.seen, http.coverage.seen), (121, 121));
     let seen = |via: &str, snapshot: &Snapshot| {
@@ -150,6 +155,16 @@ async fn both_ways_give_the_same_snapshot(line: &str) {
     assert_eq!(whole(&system), whole(&http));
     assert_eq!(system.breakdowns.len(), By::standard().len());
     assert_eq!(comparable(&system), comparable(&http));
+    let (closed, closed_by_http) = (system.closed.unwrap(), http.closed.unwrap());
+    assert_eq!(closed.servers.iter().map(|server| server.listed).sum::<u64>(), 3, "{closed:?}");
+    let without_times = |closed| {
+        let mut closed = json!(closed);
+        for server in closed["servers"].as_array_mut().unwrap() {
+            server.as_object_mut().unwrap().remove("at");
+        }
+        closed
+    };
+    assert_eq!(without_times(&closed), without_times(&closed_by_http));
     // packed, many times smaller
     assert!(system.coverage.bytes * 4 < http.coverage.bytes, "{:?} {:?}", system.coverage, http.coverage);
     swarm.close().await;

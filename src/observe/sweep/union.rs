@@ -146,11 +146,13 @@ impl Observer {
         for (url, first) in first_answers {
             let own = self.who_is_at(&url, &first, &cluster.roster);
             let is_own = |server: &ServerRef| own.as_ref().is_some_and(|own| own.id == server.id);
-            let by_system = shown_by_system
-                .iter()
-                .position(|(server, _)| is_own(server))
-                .map(|place| shown_by_system.remove(place).1);
-            answers.push((shown(&url), first.varz.or_else(|error| by_system.unwrap_or(Err(error)))));
+            let place = shown_by_system.iter().position(|(server, _)| is_own(server));
+            let by_system = place.map(|place| shown_by_system.remove(place));
+            let varz = match (first.varz, by_system) {
+                (Err(_), Some((_, by_system))) => by_system,
+                (by_http, _) => by_http,
+            };
+            answers.push((shown(&url), varz));
         }
         answers.extend(shown_by_system.into_iter().map(|(server, varz)| (server.name, varz)));
         if let Some(error) = failure.take().filter(|_| answers.is_empty()) {

@@ -83,8 +83,21 @@ async fn an_alert_about_a_server_without_a_monitoring_url_is_seen_to_its_end() {
         texts.iter().any(|text| text.contains("east-1 has") && text.contains("(threshold 10)")),
         "{texts:#?}"
     );
-    app.finish().await;
+
+    // until it is true
     swarm.close().await;
+    eventually("the end of the clients", async || (nats[1].connections().await <= 1).then_some(())).await;
+    for _ in 0..2 {
+        app.advance(Duration::from_secs(15));
+        app.run_jobs().await;
+    }
+    let incident = the_incident(&app).await;
+    assert_eq!(
+        (&incident["state"], &incident["resolution"]),
+        (&json!("resolved"), &json!("verified")),
+        "{incident:#}"
+    );
+    app.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
