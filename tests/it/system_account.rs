@@ -5,7 +5,7 @@ mod daemon;
 mod ways;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use connwarden::app;
 use connwarden::clock::Clock;
@@ -190,8 +190,8 @@ async fn a_server_that_stopped_and_one_that_hangs_are_named_in_time() {
     assert_eq!(whole.coverage.seen, 121);
 
     nats[2].kill();
-    nats[3].process.hang();
-    let begun = Instant::now();
+    nats[3].process.hang().await;
+    let begun = Clock::system().stopwatch();
     let partial = eyes.look().await;
     let took = begun.elapsed();
     nats[3].process.go_on();
@@ -226,7 +226,7 @@ async fn a_server_that_stopped_and_one_that_hangs_are_named_in_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_was_never_there_is_missed_by_its_neighbours() {
     let nats = start_cluster(NEWEST, "east", 3, ACCOUNTS).await;
-    nats[1].process.hang();
+    nats[1].process.hang().await;
     let eyes = Eyes::with(&urls(&nats[..1]), &[], "timeout: 5s", ("sys", "secret"));
     let partial = eyes.look().await;
     nats[1].process.go_on();
