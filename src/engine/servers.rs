@@ -4,6 +4,7 @@
 //! Alerts are mapped by it. A nats id is new at each start of a server, so it is learnt anew all the time; what was
 //! learnt last is read from the store at start, because a notification may come before the first answer.
 
+use std::collections::HashMap;
 use std::sync::PoisonError;
 
 use jiff::Timestamp;
@@ -105,10 +106,13 @@ impl Engine {
             if let Some(system) = targets.system.clone() {
                 let (observer, targets) = (self.0.observer.clone(), targets.clone());
                 called.spawn(async move {
-                    if let Err(error) = observer.roll_call(&targets, &system).await {
+                    let answers = observer.varz_by_system(&targets, &system).await;
+                    let answers = answers.unwrap_or_else(|error| {
                         // a connection that is missing or lost has been logged
                         debug!(cluster = %targets.name, %error, "no roll call of cluster {}: {error}", targets.name);
-                    }
+                        Vec::new()
+                    });
+                    (targets, answers)
                 });
             }
         }
@@ -132,9 +136,13 @@ impl Engine {
         }
         self.warn_of(silent);
         self.remember(learnt).await;
-        called.join_all().await;
-        for cluster in &self.0.clusters {
-            self.learn_shown(&cluster.targets).await;
+        for (targets, answers) in called.join_all().await {
+            let told = answers.into_iter().filter_map(|(server, varz)| {
+                let varz = varz.ok()?;
+                let vitals = Some(varz.vitals());
+                Some((server.id, (varz.version, vitals)))
+            });
+            self.learn_shown(&targets, told.collect()).await;
         }
     }
 
@@ -167,12 +175,20 @@ impl Engine {
             vitals: server.vitals.clone(),
         });
         self.remember(learnt.collect()).await;
-        self.learn_shown(targets).await;
+        let others = coverage.servers.iter().filter(|server| server.url.is_none());
+        let told = others.filter_map(|server| {
+            Some((server.server_id.clone()?, (server.version.clone()?, server.vitals.clone())))
+        });
+        self.learn_shown(targets, told.collect()).await;
     }
 
     /// Takes in which servers the system account of a cluster shows, beside those that are at a monitoring URL, and lets
-    /// go of those that are no longer expected.
-    async fn learn_shown(&self, targets: &ClusterTargets) {
+    /// go of those that are no longer expected. `told` is what they say of themselves, by nats id: version and vitals.
+    async fn learn_shown(
+        &self,
+        targets: &ClusterTargets,
+        mut told: HashMap<String, (String, Option<ServerVitals>)>,
+    ) {
         if targets.system.is_none() {
             return;
         }
@@ -198,7 +214,11 @@ impl Engine {
         let is_among = |known: &KnownServer| others.iter().any(|other| other.key() == known.key());
         let gone: Vec<KnownServer> =
             known.into_iter().filter(|known| known.url.is_none() && !is_among(known)).collect();
-        let learnt = others.into_iter().map(|server| Learnt { server, version: String::new(), vitals: None });
+        let learnt = others.into_iter().map(|server| {
+            let told = server.server_id.as_ref().and_then(|id| told.remove(id));
+            let (version, vitals) = told.unwrap_or_default();
+            Learnt { server, version, vitals }
+        });
         self.remember(learnt.collect()).await;
         self.forget(&gone).await;
     }

@@ -123,21 +123,32 @@ impl Observer {
         Ok(BySystem { shown: in_order(looks).await, missing })
     }
 
+    /// Asks which servers of a cluster there are, and each of them what it says of itself.
+    ///
+    /// # Errors
+    ///
+    /// The system account shows none.
+    pub async fn varz_by_system(
+        &self,
+        cluster: &ClusterTargets,
+        system: &SystemAccount,
+    ) -> Result<Vec<(ServerRef, Result<Varz, SourceError>)>, SystemError> {
+        let call = self.roll_call(cluster, system).await?;
+        let asked = call.servers.into_values().map(|server| {
+            let source = Source::System { account: system.clone(), server: server.clone() };
+            async move { (server, source.varz().await) }
+        });
+        Ok(in_order(asked).await)
+    }
+
     /// Asks every server by both ways what it says of itself: by what it is known, those with a monitoring URL first.
     pub(super) async fn varz_both_ways(
         &self,
         cluster: &ClusterTargets,
         system: &SystemAccount,
     ) -> Vec<(String, Result<Varz, SourceError>)> {
-        let by_system = async {
-            let call = self.roll_call(cluster, system).await?;
-            let asked = call.servers.into_values().map(|server| {
-                let source = Source::System { account: system.clone(), server: server.clone() };
-                async move { (server, source.varz().await) }
-            });
-            Ok::<_, SystemError>(in_order(asked).await)
-        };
-        let (by_system, first_answers) = tokio::join!(by_system, self.first_answers(cluster));
+        let (by_system, first_answers) =
+            tokio::join!(self.varz_by_system(cluster, system), self.first_answers(cluster));
         let (mut shown_by_system, mut failure) = match by_system {
             Ok(answers) => (answers, None),
             Err(error) => (Vec::new(), Some(error)),

@@ -166,3 +166,40 @@ async fn doctor_and_check_config_say_whether_it_can_be_used() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_a_monitoring_url_that_starts_anew_is_the_same_server() {
+    let mut nats = start_cluster(NEWEST, "east", 2, ACCOUNTS).await;
+    let secrets = tempfile::tempdir().unwrap();
+    let config = config(&urls(&nats[..1]), &[], "timeout: 5s", "sys", &secret(&secrets, "secret"));
+    let app = TestApp::with(config).await;
+    app.state.engine.learn_servers().await;
+    let ids = async || {
+        let clusters = app.get("/api/v1/clusters").await.json();
+        let servers = clusters["clusters"][0]["servers"].as_array().unwrap().clone();
+        let told = servers
+            .iter()
+            .map(|server| (server["name"].as_str().unwrap().to_owned(), server["server_id"].clone()));
+        told.collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let before = ids().await;
+
+    drop(nats.remove(1));
+    let routes = nats[0].routes.unwrap();
+    let own = format!(
+        "cluster {{ name: east, listen: \"127.0.0.1:-1\", routes: [\"nats-route://{routes}\"] }}\n{ACCOUNTS}"
+    );
+    let _anew = NatsServer::start_named("east-1", NEWEST, &own).await;
+    eventually("the server as it is now", async || {
+        app.state.engine.learn_servers().await;
+        (ids().await["east-1"] != before["east-1"]).then_some(())
+    })
+    .await;
+    let after = ids().await;
+    assert_eq!((after.len(), &after["east-0"]), (2, &before["east-0"]));
+    let changes = app.get("/api/v1/changes").await.json();
+    let titles =
+        changes["changes"].as_array().unwrap().iter().map(|change| change["title"].as_str().unwrap());
+    assert_eq!(titles.collect::<Vec<_>>(), ["east-1 was started anew"], "{changes:#}");
+    app.finish().await;
+}
