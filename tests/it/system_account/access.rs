@@ -5,6 +5,7 @@ use nkeys::KeyPair;
 
 use super::*;
 use crate::access::pki::Authority;
+use crate::harness::PATIENCE;
 
 const DEPLOYMENT: &str = include_str!("../../../docs/deployment.md");
 
@@ -16,8 +17,12 @@ fn documented() -> String {
     own.replacen("accounts {\n", clients, 1)
 }
 
+fn options(user: &str, password: &str) -> ConnectOptions {
+    ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned())
+}
+
 async fn connect(server: &NatsServer, user: &str, password: &str) -> Client {
-    let options = ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned());
+    let options = options(user, password);
     let options =
         options.custom_inbox_prefix("_INBOX.connwarden").request_timeout(Some(Duration::from_secs(2)));
     options.connect(server.url()).await.unwrap()
@@ -47,15 +52,17 @@ async fn the_reader_of_the_manual_reads_and_the_actor_acts() {
         assert_eq!(refused.kind(), RequestErrorKind::TimedOut);
         assert_eq!(swarm.disconnects().len(), 0);
         // nor can it listen to what others are answered, or to what happens
+        let (heard, mut said) = tokio::sync::mpsc::unbounded_channel();
+        let listener = options("connwarden-reader", "change-me-reader").event_callback(move |event| {
+            let _ = heard.send(event.to_string());
+            std::future::ready(())
+        });
+        let listener = listener.connect(nats.url()).await.unwrap();
         for subject in ["_INBOX.>", "$SYS.>"] {
-            let mut heard = reader.subscribe(subject).await.unwrap();
-            reader.flush().await.unwrap();
-            let other =
-                ConnectOptions::with_user_and_password("connwarden-actor".into(), "change-me-actor".into());
-            drop(other.connect(nats.url()).await.unwrap());
-            let heard =
-                tokio::time::timeout(Duration::from_millis(500), tokio_stream::StreamExt::next(&mut heard));
-            assert!(!matches!(heard.await, Ok(Some(_))), "{subject}");
+            let _subscription = listener.subscribe(subject).await.unwrap();
+            let refusal = format!("permissions violation for subscription to \"{}\"", subject.to_lowercase());
+            let refused = async { while !said.recv().await.unwrap().to_lowercase().contains(&refusal) {} };
+            tokio::time::timeout(PATIENCE, refused).await.unwrap_or_else(|_| panic!("{line}: {subject}"));
         }
 
         let actor = connect(&nats, "connwarden-actor", "change-me-actor").await;
