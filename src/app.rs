@@ -8,6 +8,7 @@ mod listener;
 pub mod operator_token;
 pub mod owners;
 pub mod tls;
+mod watched;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,10 +38,9 @@ use crate::jobs::Worker;
 use crate::logs::loki::LokiClient;
 use crate::model::credential::Secret;
 use crate::model::log_source::LogSource;
-use crate::model::mapping::ClusterRoute;
 use crate::model::retention::Retention;
 use crate::nats::monitoring::{MonitoringClient, MonitoringSettings};
-use crate::observe::sweep::{ClusterTargets, Observer};
+use crate::observe::sweep::Observer;
 use crate::observe::users::UserMask;
 use crate::outgoing::documents::Limits;
 use crate::outgoing::reverse_dns::{ReverseDns, ReverseDnsSettings};
@@ -49,6 +49,7 @@ use crate::store::{self, Store};
 use crate::telemetry::metrics::Metrics;
 
 pub use crate::app::lifecycle::Stop;
+pub use crate::app::watched::{check_system_account, targets, watched};
 
 /// How many jobs are worked on at the same time.
 const WORKERS: usize = 2;
@@ -198,10 +199,11 @@ pub async fn wire(config: &Config, store: Store, clock: Clock) -> anyhow::Result
     let bell = Arc::new(Notify::new());
     let mask = user_mask(&store).await.context("reading the key of user hashes")?;
     let observer = observer(config, mask, clock.clone());
-    let engine =
-        Engine::new(store.clone(), observer, settings(config)?, clock.clone(), metrics.clone(), bell.clone())
-            .await
-            .context("reading what is known of the servers")?;
+    let instance = watched::instance_id(&store).await.context("reading the id of this instance")?;
+    let settings = settings(config, &instance, &metrics)?;
+    let engine = Engine::new(store.clone(), observer, settings, clock.clone(), metrics.clone(), bell.clone())
+        .await
+        .context("reading what is known of the servers")?;
 
     let mut worker = Worker::new(store.clone(), clock.clone(), metrics.clone(), bell);
     let enriching = engine.clone();
@@ -351,12 +353,17 @@ async fn sample_now_and_then(engine: Engine, mut sampler: Sampler, clock: Clock,
 
 /// The observer that a configuration asks for.
 pub fn observer(config: &Config, users: UserMask, clock: Clock) -> Observer {
-    let client = MonitoringClient::new(MonitoringSettings {
+    let client = MonitoringClient::new(patience(config));
+    Observer::new(client, Arc::new(config.applications.clone()), users, config.observe.idle_after, clock)
+}
+
+/// How long servers may take to answer, and how much they may.
+fn patience(config: &Config) -> MonitoringSettings {
+    MonitoringSettings {
         connect_timeout: config.observe.connect_timeout,
         timeout: config.observe.timeout,
         max_reply_bytes: config.observe.max_reply_bytes,
-    });
-    Observer::new(client, Arc::new(config.applications.clone()), users, config.observe.idle_after, clock)
+    }
 }
 
 /// What a configuration says to the use cases.
@@ -364,7 +371,7 @@ pub fn observer(config: &Config, users: UserMask, clock: Clock) -> Observer {
 /// # Errors
 ///
 /// The owners file cannot be used.
-fn settings(config: &Config) -> anyhow::Result<Settings> {
+fn settings(config: &Config, instance: &str, metrics: &Metrics) -> anyhow::Result<Settings> {
     let limits = Limits {
         connect_timeout: config.observe.connect_timeout,
         timeout: config.observe.timeout.min(Limits::default().timeout),
@@ -377,8 +384,13 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         prometheus: prometheus.map(|endpoint| PrometheusClient::new(endpoint, limits)).collect(),
     };
     let owners = config.owners_file.as_deref().map(config::load_owners).transpose()?;
+    let clusters = config.clusters.iter().map(|named| Cluster {
+        route: watched::route(named),
+        targets: watched(named, config, instance, metrics),
+        evidence: evidence(named, limits),
+    });
     Ok(Settings {
-        clusters: config.clusters.iter().map(|named| cluster(named, limits)).collect(),
+        clusters: clusters.collect(),
         rules: rules(config),
         diagnosis: config.diagnosis.clone(),
         sources,
@@ -417,15 +429,6 @@ fn rules(config: &Config) -> IncidentRules {
     }
 }
 
-/// The servers that a configured cluster names.
-pub fn targets(cluster: &config::Cluster) -> ClusterTargets {
-    ClusterTargets {
-        name: cluster.name.clone(),
-        servers: cluster.monitor.clone(),
-        auth: cluster.auth.clone(),
-    }
-}
-
 /// A key that nobody else has.
 ///
 /// # Errors
@@ -439,18 +442,14 @@ pub fn random_key() -> anyhow::Result<[u8; 32]> {
     Ok(key)
 }
 
-fn cluster(cluster: &config::Cluster, limits: Limits) -> Cluster {
-    let matchers = Some(cluster.matchers.clone()).filter(|matchers| !matchers.is_empty());
-    let route =
-        ClusterRoute { name: cluster.name.clone(), matchers, server_labels: cluster.server_labels.clone() };
+fn evidence(cluster: &config::Cluster, limits: Limits) -> EvidenceSources {
     let logs = cluster.logs.iter().cloned().map(|source| match source {
         LogSource::File { path, server } => LogReader::File { path, server },
         LogSource::Loki { endpoint, query } => {
             LogReader::Loki { client: LokiClient::new(endpoint, limits), query }
         }
     });
-    let evidence = EvidenceSources { metric_prefix: cluster.metric_prefix.clone(), logs: logs.collect() };
-    Cluster { route, targets: targets(cluster), evidence }
+    EvidenceSources { metric_prefix: cluster.metric_prefix.clone(), logs: logs.collect() }
 }
 
 /// The mask of users, by a key that is made once per storage directory.

@@ -12,6 +12,7 @@ mod diagnosis;
 mod document;
 mod endpoint;
 mod incidents;
+mod keys;
 mod logs;
 mod owners;
 mod problem;
@@ -20,6 +21,7 @@ mod reverse_dns;
 mod scalar;
 mod section;
 mod suggestion;
+mod system_account;
 
 use std::{
     cell::Cell,
@@ -43,119 +45,13 @@ use crate::model::sampling::Sampling;
 pub use access::{Access, RateLimit, Tls, TlsVersion};
 pub use cluster::{Cluster, parse_monitor_url, parse_typed_monitor_url};
 pub use incidents::Incidents;
+pub use keys::KEYS;
 pub use owners::{OWNER_KEYS, load_owners, parse_owners};
 pub use problem::{Place, Problem, Problems};
 pub use reverse_dns::ReverseDns;
 pub use scalar::{parse_duration, parse_log_level, parse_size};
 
 use section::Section;
-
-/// Every key of the file, as a dotted path; `[]` stands for each element of a list.
-///
-/// The reader knows no other keys, and the documentation must explain each of these.
-pub const KEYS: &[&str] = &[
-    "web.listen_address",
-    "web.max_body",
-    "web.credentials[].name",
-    "web.credentials[].role",
-    "web.credentials[].bearer_token",
-    "web.credentials[].bearer_token_file",
-    "web.credentials[].basic_auth.username",
-    "web.credentials[].basic_auth.password",
-    "web.credentials[].basic_auth.password_file",
-    "web.credentials[].client_certificate.common_name",
-    "web.credentials[].client_certificate.dns_name",
-    "web.credentials[].client_certificate.uri",
-    "web.credentials[].hmac.secret",
-    "web.credentials[].hmac.secret_file",
-    "web.credentials[].hmac.header",
-    "web.credentials[].hmac.timestamp_header",
-    "web.tls.cert_file",
-    "web.tls.key_file",
-    "web.tls.client_ca_file",
-    "web.tls.min_version",
-    "web.allowed_hosts",
-    "web.rate_limit.requests_per_second",
-    "web.rate_limit.burst",
-    "storage.path",
-    "log.level",
-    "log.format",
-    "observe.connect_timeout",
-    "observe.timeout",
-    "observe.idle_after",
-    "observe.max_reply",
-    "incidents.reopen_window",
-    "incidents.stale_timeout",
-    "incidents.verify_interval",
-    "incidents.connection_alerts",
-    "diagnosis.near_limit",
-    "diagnosis.near_account_limit",
-    "diagnosis.churn_per_minute",
-    "diagnosis.connections_per_user",
-    "diagnosis.imbalance_factor",
-    "diagnosis.imbalance_share",
-    "diagnosis.least_connections",
-    "diagnosis.cpu_share",
-    "diagnosis.memory_share",
-    "retention.incidents.age",
-    "retention.incidents.count",
-    "retention.notifications.age",
-    "retention.notifications.count",
-    "retention.snapshots.age",
-    "retention.snapshots.count",
-    "retention.changes.age",
-    "retention.changes.count",
-    "incidents.reconcile_interval",
-    "baseline.enabled",
-    "baseline.interval",
-    "baseline.keep",
-    "baseline.top",
-    "baseline.metric_applications",
-    "applications.strip",
-    "applications.rules[].pattern",
-    "applications.rules[].application",
-    "clusters[].name",
-    "clusters[].monitor",
-    "clusters[].match",
-    "clusters[].metric_prefix",
-    "clusters[].server_labels",
-    "clusters[].thresholds[].alert",
-    "clusters[].thresholds[].connections",
-    "clusters[].basic_auth.username",
-    "clusters[].basic_auth.password",
-    "clusters[].basic_auth.password_file",
-    "clusters[].bearer_token",
-    "clusters[].bearer_token_file",
-    "clusters[].logs[].file",
-    "clusters[].logs[].server",
-    "clusters[].logs[].loki.url",
-    "clusters[].logs[].loki.query",
-    "clusters[].logs[].loki.basic_auth.username",
-    "clusters[].logs[].loki.basic_auth.password",
-    "clusters[].logs[].loki.basic_auth.password_file",
-    "clusters[].logs[].loki.bearer_token",
-    "clusters[].logs[].loki.bearer_token_file",
-    "clusters[].logs[].loki.tenant",
-    "alertmanagers[].url",
-    "alertmanagers[].basic_auth.username",
-    "alertmanagers[].basic_auth.password",
-    "alertmanagers[].basic_auth.password_file",
-    "alertmanagers[].bearer_token",
-    "alertmanagers[].bearer_token_file",
-    "alertmanagers[].tenant",
-    "prometheus[].url",
-    "prometheus[].basic_auth.username",
-    "prometheus[].basic_auth.password",
-    "prometheus[].basic_auth.password_file",
-    "prometheus[].bearer_token",
-    "prometheus[].bearer_token_file",
-    "owners_file",
-    "reverse_dns.enabled",
-    "reverse_dns.servers",
-    "reverse_dns.timeout",
-    "reverse_dns.cache_ttl",
-    "prometheus[].tenant",
-];
 
 /// The largest configuration file, in bytes.
 pub const MAX_FILE_BYTES: usize = 1 << 20;

@@ -145,7 +145,7 @@ impl Engine {
         jobs_bell: Arc<Notify>,
     ) -> Result<Self, StoreError> {
         let Settings { clusters, rules, diagnosis, sources, owners, reverse_dns, sampling } = settings;
-        let servers = servers::load(&store, &clusters).await?;
+        let servers = servers::load(&store, &clusters, clock.now()).await?;
         let evidence =
             clusters.iter().map(|cluster| (cluster.route.name.clone(), cluster.evidence.clone())).collect();
         let routes = clusters.iter().map(|cluster| cluster.route.clone()).collect();

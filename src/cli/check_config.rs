@@ -39,6 +39,18 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                     writeln!(text, "{problems}")?;
                     continue;
                 }
+                let accounts = config.clusters.iter().filter_map(|cluster| {
+                    let error = app::check_system_account(cluster).err()?;
+                    Some(format!("cluster `{}`: system_account: {error}", cluster.name))
+                });
+                let accounts: Vec<String> = accounts.collect();
+                if !accounts.is_empty() {
+                    good = false;
+                    for problem in accounts {
+                        writeln!(text, "{}: {problem}", file.display())?;
+                    }
+                    continue;
+                }
                 let clusters = config.clusters.len();
                 let servers: usize = config.clusters.iter().map(|cluster| cluster.monitor.len()).sum();
                 writeln!(text, "{}: good: {clusters} clusters, {servers} servers", file.display())?;

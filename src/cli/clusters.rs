@@ -83,7 +83,7 @@ async fn list(client: &Client, json: bool) -> anyhow::Result<ExitCode> {
     let rows = list.clusters.iter().flat_map(|cluster| {
         cluster.servers.iter().map(|server| {
             let name = server.name.clone().unwrap_or_else(|| "?".to_owned());
-            vec![cluster.name.clone(), name, server.url.to_string()]
+            vec![cluster.name.clone(), name, server.url.as_ref().map(ToString::to_string).unwrap_or_default()]
         })
     });
     print(&draw(&columns, &rows.collect::<Vec<_>>(), table_width(terminal())))?;

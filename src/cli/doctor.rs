@@ -2,6 +2,7 @@
 //!
 //! It reads and asks, and changes nothing, so it works beside a running daemon.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Display};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -13,11 +14,13 @@ use crate::app::{self, operator_token};
 use crate::cli::storage::StorageArguments;
 use crate::cli::{FAILURE, print};
 use crate::clock::Clock;
-use crate::config::{Config, load_owners};
-use crate::model::printable::visible;
+use crate::config::{Cluster, Config, load_owners};
+use crate::model::printable::{excerpt, visible};
+use crate::observe::sweep::Observer;
 use crate::observe::users::UserMask;
 use crate::store::StoreError;
 use crate::store::check::{self, Inspection, Schema};
+use crate::telemetry::metrics::Metrics;
 
 /// Below this much free space, in MiB, it will not go well for long.
 const LITTLE_SPACE_MIB: u64 = 1024;
@@ -241,6 +244,7 @@ impl Checkup {
         }
         for cluster in &config.clusters {
             let what = format!("cluster {}", cluster.name);
+            self.system_account(config, cluster, &observer).await;
             for server in &cluster.monitor {
                 match observer.varz(server, cluster.auth.as_ref()).await {
                     Ok(varz) => {
@@ -257,6 +261,37 @@ impl Checkup {
             }
         }
         Ok(())
+    }
+}
+
+impl Checkup {
+    /// Asks the system account of a cluster which servers there are, if it has one.
+    async fn system_account(&mut self, config: &Config, cluster: &Cluster, observer: &Observer) {
+        if let Err(error) = app::check_system_account(cluster) {
+            let what = format!("cluster {}", cluster.name);
+            return self.add(Verdict::Failed, &what, format!("system_account: {error}"));
+        }
+        let targets = app::watched(cluster, config, "doctor", &Metrics::new());
+        let Some(system) = &targets.system else { return };
+        let what = format!("cluster {}", cluster.name);
+        match observer.roll_call(&targets, system).await {
+            Ok(call) => {
+                let names: Vec<String> = call.servers.keys().map(|name| excerpt(name)).collect();
+                let count = names.len();
+                let found = format!("the system account shows {count} servers: {}", names.join(", "));
+                self.add(Verdict::Ok, &what, found);
+                for name in call.missing(&BTreeSet::new()) {
+                    let found =
+                        format!("{} does not answer, and its neighbours have routes to it", excerpt(name));
+                    self.add(Verdict::Failed, &what, found);
+                }
+            }
+            Err(error) => {
+                let advice = "is it running, is the user one of the system account, and may it do what \
+                              docs/deployment.md lists?";
+                self.add(Verdict::Failed, &what, format!("{error}: {advice}"));
+            }
+        }
     }
 }
 

@@ -25,10 +25,10 @@ pub(super) fn coverage(coverage: &Coverage, width: usize) -> String {
         .servers
         .iter()
         .map(|server| {
-            let url = server.url.as_str().trim_end_matches('/');
-            let name = server.name.as_ref().map(|name| format!("{name} {url}"));
+            let own = server.display_name();
+            let url = server.shown_url().filter(|url| *url != own);
             vec![
-                name.unwrap_or_else(|| url.to_owned()),
+                url.map_or_else(|| own.to_owned(), |url| format!("{own} {url}")),
                 server.version.clone().unwrap_or_else(|| "?".to_owned()),
                 with_commas(server.seen),
                 server.total().map_or_else(|| "?".to_owned(), with_commas),

@@ -10,10 +10,12 @@ use super::{
     problem::Problem,
     scalar::{self, quoted},
     section::Section,
+    system_account,
 };
 use crate::model::log_source::LogSource;
 use crate::model::matcher::{Matcher, Matchers};
 use crate::model::remote_auth::RemoteAuth;
+use crate::model::system_account::SystemAccess;
 
 /// The prefix that the exporter of NATS metrics puts before their names by default.
 const DEFAULT_METRIC_PREFIX: &str = "gnatsd";
@@ -26,7 +28,8 @@ const DEFAULT_SERVER_LABELS: [&str; 2] = ["pod", "instance"];
 pub struct Cluster {
     /// The name, unique among the clusters.
     pub name: String,
-    /// The monitoring addresses of its servers, normalized and unique among all clusters.
+    /// The monitoring addresses of its servers, normalized and unique among all clusters; may be empty where there is a
+    /// system account.
     pub monitor: Vec<Url>,
     /// Which alerts are about it; none if only their server tells.
     pub matchers: Matchers,
@@ -38,6 +41,8 @@ pub struct Cluster {
     pub auth: Option<RemoteAuth>,
     /// Where the logs of its servers are.
     pub logs: Vec<LogSource>,
+    /// Its system account, if that is to be asked.
+    pub system_account: Option<SystemAccess>,
     /// From how many connections of one server on each alert holds, where the alert itself does not say so.
     pub thresholds: BTreeMap<String, u64>,
 }
@@ -53,6 +58,7 @@ impl Cluster {
             server_labels: DEFAULT_SERVER_LABELS.map(str::to_owned).to_vec(),
             auth: None,
             logs: Vec::new(),
+            system_account: None,
             thresholds: BTreeMap::new(),
         }
     }
@@ -148,6 +154,7 @@ pub(super) fn read_all(root: &Section<'_>, read_secret: ReadSecret<'_>) -> (Vec<
             server_labels: read_server_labels(&section),
             auth: read_auth(&section, read_secret),
             logs: logs::read_all(&section, read_secret),
+            system_account: system_account::read(&section),
             thresholds: read_thresholds(&section),
             ..Cluster::new(&name, Vec::new())
         };
@@ -174,7 +181,9 @@ pub(super) fn read_all(root: &Section<'_>, read_secret: ReadSecret<'_>) -> (Vec<
 fn read_monitor(section: &Section<'_>, name: &str, owners: &mut HashMap<Url, (String, usize)>) -> Vec<Url> {
     let elements = section.one_or_many("monitor");
     if !section.mentions("monitor") {
-        section.missing("monitor", "is missing");
+        if !section.mentions("system_account") {
+            section.missing("monitor", "is missing, give it, or a `system_account`");
+        }
     } else if !section.has("monitor") || (elements.is_empty() && section.is_list("monitor")) {
         section.problem("monitor", "expected at least one monitoring address");
     }

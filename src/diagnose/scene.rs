@@ -15,7 +15,7 @@ use crate::model::diagnosis::{Diagnosis, FindingKind};
 use crate::model::diagnosis_rules::DiagnosisRules;
 use crate::model::evidence::{AlertEvidence, Evidence, Looked};
 use crate::model::history::{History, SAMPLED, Sample, SampledGroups, ServerSample};
-use crate::model::snapshot::{Coverage, ServerCoverage, Snapshot};
+use crate::model::snapshot::{Coverage, ServerCoverage, Snapshot, Via};
 use crate::model::starts::{StartBucket, StartHistogram};
 use crate::model::vitals::{Churn, ServerVitals};
 
@@ -364,7 +364,8 @@ fn starts(members: &[&Connection]) -> StartHistogram {
 fn coverage(name: &str, connections: u64, vitals: &ServerVitals) -> ServerCoverage {
     let vitals = ServerVitals { connections, ..vitals.clone() };
     ServerCoverage {
-        url: format!("http://{name}:8222").parse().unwrap(),
+        url: Some(format!("http://{name}:8222").parse().unwrap()),
+        via: Some(Via::Http),
         name: Some(name.to_owned()),
         server_id: Some(format!("N{name}")),
         version: Some("2.15.1".to_owned()),

@@ -49,7 +49,8 @@ pub(super) fn vitals() -> ServerVitals {
 /// A server that answered in full.
 pub(super) fn server(name: &str, vitals: ServerVitals) -> ServerCoverage {
     ServerCoverage {
-        url: format!("http://{name}:8222").parse().unwrap(),
+        url: Some(format!("http://{name}:8222").parse().unwrap()),
+        via: None,
         name: Some(name.to_owned()),
         server_id: Some(format!("N{name}")),
         version: Some("2.10.26".to_owned()),

@@ -199,7 +199,7 @@ impl Engine {
             complete: coverage.complete,
         });
         self.0.earlier_vitals.remember(&snapshot);
-        self.learn_from(&targets.name, coverage).await;
+        self.learn_from(targets, coverage).await;
         snapshot
     }
 }

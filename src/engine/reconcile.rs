@@ -17,7 +17,6 @@ use std::sync::PoisonError;
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
-use url::Url;
 
 use crate::alertmanager::api::AlertmanagerClient;
 use crate::engine::intake::Origin;
@@ -32,6 +31,7 @@ use crate::model::ids::IncidentId;
 use crate::model::incident::Incident;
 use crate::model::labels::{Fingerprint, Labels};
 use crate::model::member::{Member, Suppression};
+use crate::model::server::ServerKey;
 use crate::model::threshold::Verdict;
 use crate::prometheus::PrometheusClient;
 use crate::store::{self, Conn, StoreError};
@@ -221,8 +221,8 @@ impl Engine {
         &self,
         incident: &Incident,
         gone: &[(&Member, &Suspicion)],
-    ) -> BTreeMap<Option<Url>, verify::Answer> {
-        let mut by_server: BTreeMap<Option<Url>, Members> = BTreeMap::new();
+    ) -> BTreeMap<Option<ServerKey>, verify::Answer> {
+        let mut by_server: BTreeMap<Option<ServerKey>, Members> = BTreeMap::new();
         for (member, _) in gone {
             if self.0.rules.threshold(&incident.key, member).is_some() {
                 let members = by_server.entry(server(member)).or_default();
@@ -371,6 +371,6 @@ impl Engine {
 }
 
 /// The server that a member is about; `None` means any of the cluster.
-fn server(member: &Member) -> Option<Url> {
-    member.server.as_ref().map(|server| server.url.clone())
+fn server(member: &Member) -> Option<ServerKey> {
+    member.server.as_ref().map(|server| server.key.clone())
 }

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
-use url::Url;
 
 use crate::engine::{Engine, LookError};
 use crate::model::breakdown::{By, Dimension};
@@ -46,7 +45,7 @@ pub struct Sampler {
     base: Option<Base>,
     last_at: Option<Timestamp>,
     /// Servers that did not let everything be seen.
-    troubled: BTreeSet<Url>,
+    troubled: BTreeSet<String>,
     noted: Noted,
     /// When a look last saw every key of a dimension; read from the store once.
     whole_looks: Option<BTreeMap<Dimension, Timestamp>>,
@@ -90,21 +89,30 @@ impl Sampler {
         let cluster = &self.cluster;
         let (fallen, risen) = changed(&mut self.troubled, coverage);
         for server in fallen {
-            let (url, error) = (&server.url, server.error.as_deref().map(excerpt).unwrap_or_default());
-            warn!(%cluster, nats.server = %url, "samples of cluster {cluster} are without all of {url}: {error}");
+            let name = where_it_is(server);
+            let error = server.error.as_deref().map(excerpt).unwrap_or_default();
+            warn!(%cluster, nats.server = %name, "samples of cluster {cluster} are without all of {name}: {error}");
         }
-        for url in risen {
-            info!(%cluster, nats.server = %url, "samples of cluster {cluster} have all of {url} again");
+        for name in risen {
+            info!(%cluster, nats.server = %name, "samples of cluster {cluster} have all of {name} again");
         }
     }
 }
 
 /// Takes in which servers did not let everything be seen: those that did before, and those that do again.
-fn changed<'a>(troubled: &mut BTreeSet<Url>, coverage: &'a Coverage) -> (Vec<&'a ServerCoverage>, Vec<Url>) {
+fn changed<'a>(
+    troubled: &mut BTreeSet<String>,
+    coverage: &'a Coverage,
+) -> (Vec<&'a ServerCoverage>, Vec<String>) {
     let now = coverage.servers.iter().filter(|server| server.error.is_some());
-    let before = std::mem::replace(troubled, now.clone().map(|server| server.url.clone()).collect());
-    let fallen = now.filter(|server| !before.contains(&server.url)).collect();
+    let before = std::mem::replace(troubled, now.clone().map(where_it_is).collect());
+    let fallen = now.filter(|server| !before.contains(&where_it_is(server))).collect();
     (fallen, before.difference(troubled).cloned().collect())
+}
+
+/// What stays the same of a server, however it answers: its monitoring URL, else its name.
+fn where_it_is(server: &ServerCoverage) -> String {
+    server.url.as_ref().map_or_else(|| excerpt(server.display_name()), ToString::to_string)
 }
 
 impl Noted {
@@ -299,12 +307,15 @@ fn application_connections(snapshot: &Snapshot, top: usize) -> BTreeMap<(String,
 
 #[cfg(test)]
 mod tests {
+    use url::Url;
+
     use super::*;
     use crate::model::vitals::ServerVitals;
 
     fn server(place: u16, total: Option<u64>, error: Option<&str>) -> ServerCoverage {
         ServerCoverage {
-            url: Url::parse(&format!("http://127.0.0.1:{place}")).unwrap(),
+            url: Url::parse(&format!("http://127.0.0.1:{place}")).ok(),
+            via: None,
             name: None,
             server_id: None,
             version: None,

@@ -11,7 +11,6 @@ use anyhow::Context;
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tracing::info;
-use url::Url;
 
 use crate::engine::intake::Origin;
 use crate::engine::rules::later;
@@ -21,8 +20,10 @@ use crate::model::entry::{Entry, EntryKind};
 use crate::model::ids::IncidentId;
 use crate::model::incident::{Incident, IncidentState, Resolution};
 use crate::model::labels::Fingerprint;
+use crate::model::mapping::KnownServer;
 use crate::model::member::Member;
 use crate::model::printable::{excerpt, with_commas};
+use crate::model::server::ServerKey;
 use crate::model::threshold::{Threshold, Verdict};
 use crate::observe::sweep::ClusterTargets;
 use crate::store::jobs::LeasedJob;
@@ -243,16 +244,17 @@ impl Engine {
         let Some(cluster) = cluster else {
             return nothing("the cluster is not configured any more");
         };
-        let mut questions: BTreeSet<(Url, Threshold)> = BTreeSet::new();
+        let known = self.servers_of(&cluster.name);
+        let mut questions: BTreeSet<(ServerKey, Threshold)> = BTreeSet::new();
         let mut incomparable = 0;
         for member in members.values() {
-            let own = member.server.as_ref().map(|server| &server.url);
+            let own = member.server.as_ref().map(|server| &server.key);
             // an alert that names no server may be about any
-            let servers: Vec<&Url> =
-                cluster.servers.iter().filter(|url| own.is_none_or(|own| own == *url)).collect();
+            let keys = known.iter().map(KnownServer::key);
+            let servers: Vec<ServerKey> = keys.filter(|key| own.is_none_or(|own| own == key)).collect();
             match self.0.rules.threshold(&incident.key, member) {
                 Some(threshold) if !servers.is_empty() => {
-                    questions.extend(servers.into_iter().map(|url| (url.clone(), threshold)));
+                    questions.extend(servers.into_iter().map(|key| (key, threshold)));
                 }
                 _ => incomparable += 1,
             }
@@ -260,7 +262,7 @@ impl Engine {
         if questions.is_empty() {
             return nothing("no alert has a threshold and a configured server to compare it with");
         }
-        let mut answer = self.count_connections(cluster, questions).await;
+        let mut answer = self.count_connections(cluster, &known, questions).await;
         if incomparable > 0 {
             // what says nothing about some says nothing about all, unless it is not over
             answer.verdict = answer.verdict.filter(|verdict| *verdict == Verdict::Above);
@@ -272,27 +274,28 @@ impl Engine {
     async fn count_connections(
         &self,
         cluster: &ClusterTargets,
-        questions: BTreeSet<(Url, Threshold)>,
+        known: &[KnownServer],
+        questions: BTreeSet<(ServerKey, Threshold)>,
     ) -> Answer {
         let mut asked = JoinSet::new();
-        for url in questions.iter().map(|(url, _)| url).collect::<BTreeSet<_>>() {
-            let (observer, url, auth) = (self.0.observer.clone(), url.clone(), cluster.auth.clone());
+        for server in known.iter().filter(|server| questions.iter().any(|(key, _)| *key == server.key())) {
+            let (observer, cluster, server) = (self.0.observer.clone(), cluster.clone(), server.clone());
             asked.spawn(async move {
-                let answer = observer.varz(&url, auth.as_ref()).await;
-                (url, answer)
+                let answer = observer.varz_of(&cluster, &server).await;
+                (server.key(), answer)
             });
         }
-        let answers: BTreeMap<Url, _> = asked.join_all().await.into_iter().collect();
+        let answers: BTreeMap<ServerKey, _> = asked.join_all().await.into_iter().collect();
 
         let (mut verdicts, mut seen) = (Vec::new(), Vec::new());
-        for (url, threshold) in questions {
-            match &answers[&url] {
+        for (key, threshold) in questions {
+            match &answers[&key] {
                 Ok(varz) => {
                     verdicts.push(Some(threshold.judge(varz.connections)));
                     let name = Some(excerpt(&varz.server_name)).filter(|name| !name.is_empty());
                     seen.push(format!(
                         "{} has {} connections (threshold {})",
-                        name.unwrap_or_else(|| url.to_string()),
+                        name.unwrap_or_else(|| key.shown().to_owned()),
                         with_commas(varz.connections),
                         threshold.connections
                     ));

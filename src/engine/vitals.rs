@@ -71,7 +71,8 @@ mod tests {
     fn look(milliseconds: i64) -> Snapshot {
         let at = Timestamp::from_millisecond(milliseconds).unwrap();
         let server = ServerCoverage {
-            url: "http://n1:8222".parse().unwrap(),
+            url: Some("http://n1:8222".parse().unwrap()),
+            via: None,
             name: Some("n1".to_owned()),
             server_id: None,
             version: None,

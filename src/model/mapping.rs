@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use crate::model::incident::IncidentKey;
 use crate::model::labels::Labels;
 use crate::model::matcher::Matchers;
+use crate::model::server::ServerKey;
 
 /// Which alerts belong to a configured cluster.
 #[derive(Debug, Clone)]
@@ -27,17 +28,25 @@ pub struct ClusterRoute {
     pub server_labels: Vec<String>,
 }
 
-/// What is known of one server of a configured cluster; the ids are learnt from `/varz`.
+/// What is known of one server of a configured cluster; what it is called is learnt from itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownServer {
     /// The cluster's configured name.
     pub cluster: String,
-    /// Its configured monitoring URL.
-    pub url: Url,
+    /// Its configured monitoring URL; none if only the system account has shown it: then its name is known.
+    pub url: Option<Url>,
     /// Its nats id (`N…`), new at each start of the server.
     pub server_id: Option<String>,
     /// Its server name.
     pub server_name: Option<String>,
+}
+
+impl KnownServer {
+    /// What tells it from the others of its cluster.
+    pub fn key(&self) -> ServerKey {
+        let name = self.server_name.as_deref().or(self.server_id.as_deref());
+        ServerKey::of(self.url.as_ref(), Some(name.unwrap_or_default())).expect("a name is given")
+    }
 }
 
 /// How an alert's cluster was found.
@@ -76,8 +85,8 @@ impl MappedBy {
 /// The server an alert is about, and how that is known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerMatch {
-    /// The server's configured monitoring URL.
-    pub url: Url,
+    /// Which of the cluster.
+    pub key: ServerKey,
     /// What identified it: the name of a label, or `only_server`.
     pub matched_by: String,
 }
@@ -127,7 +136,7 @@ fn owner<'a>(server: &KnownServer, clusters: &'a [ClusterRoute]) -> &'a ClusterR
 }
 
 fn matched(server: &KnownServer, by: &str) -> ServerMatch {
-    ServerMatch { url: server.url.clone(), matched_by: by.to_owned() }
+    ServerMatch { key: server.key(), matched_by: by.to_owned() }
 }
 
 fn only_without_matchers(clusters: &[ClusterRoute]) -> Option<&ClusterRoute> {
@@ -178,11 +187,9 @@ fn find_by_labels<'a, 'b>(
         // `pod` holds a name, `instance` a host, mostly with the port of an exporter beside the server
         let named = unique(own().filter(|server| is_name_of(server, value)))
             .or_else(|| {
-                unique(own().filter(|server| place.as_ref().is_some_and(|place| place.is_of(&server.url))))
+                unique(own().filter(|server| place.as_ref().is_some_and(|place| place.is_of(server))))
             })
-            .or_else(|| {
-                unique(own().filter(|server| host.as_ref().is_some_and(|host| host.is_of(&server.url))))
-            })
+            .or_else(|| unique(own().filter(|server| host.as_ref().is_some_and(|host| host.is_of(server)))))
             .or_else(|| {
                 unique(
                     own().filter(|server| host.as_ref().is_some_and(|host| is_name_of(server, &host.host))),
@@ -215,7 +222,7 @@ fn unique<'a>(mut servers: impl Iterator<Item = &'a KnownServer>) -> Option<&'a 
 fn is_named_by_id(server: &KnownServer, id: &str) -> bool {
     server.server_id.as_deref() == Some(id)
         || is_name_of(server, id)
-        || Place::read(id).is_some_and(|place| place.port.is_some() && place.is_of(&server.url))
+        || Place::read(id).is_some_and(|place| place.port.is_some() && place.is_of(server))
 }
 
 fn is_name_of(server: &KnownServer, name: &str) -> bool {
@@ -242,8 +249,9 @@ impl Place {
         (!is_loopback(&host)).then_some(Self { host, port })
     }
 
-    fn is_of(&self, url: &Url) -> bool {
-        Self::read(url.as_str())
+    fn is_of(&self, server: &KnownServer) -> bool {
+        let url = server.url.as_ref();
+        url.and_then(|url| Self::read(url.as_str()))
             .is_some_and(|own| own.host == self.host && (self.port.is_none() || own.port == self.port))
     }
 }
@@ -271,7 +279,7 @@ mod tests {
         let learnt = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         KnownServer {
             cluster: cluster.to_owned(),
-            url: Url::parse(url).unwrap(),
+            url: (!url.is_empty()).then(|| Url::parse(url).unwrap()),
             server_id: learnt(id),
             server_name: learnt(name),
         }
@@ -290,7 +298,7 @@ mod tests {
             IncidentKey::Unmapped { subject, .. } => return format!("unmapped {subject}"),
         };
         match mapping.server {
-            Some(server) => format!("{cluster} {}({})", server.url, server.matched_by),
+            Some(server) => format!("{cluster} {}({})", server.key, server.matched_by),
             None => format!("{cluster} -"),
         }
     }
@@ -313,6 +321,7 @@ mod tests {
             server("prod", "http://localhost:8222", "NAAA", "nats-0"),
             server("prod", "http://localhost:8223", "NBBB", "nats-1"),
         ];
+        let without_urls = [server("prod", "", "NCCC", "nats-3"), server("prod", "", "NDDD", "nats-4")];
         let cases: &[(&str, &str, &[KnownServer], &str)] = &[
             (
                 "default exporter",
@@ -393,6 +402,18 @@ mod tests {
                 "server_id=box:80",
                 &one_host,
                 "prod server http://box/(server_id)",
+            ),
+            (
+                "no monitoring URL: the internal id",
+                "server_id=NDDD instance=nats-exporter:7777",
+                &without_urls,
+                "prod server name:nats-4(server_id)",
+            ),
+            (
+                "no monitoring URL: the pod",
+                "server_id=NOLD pod=nats-3",
+                &without_urls,
+                "prod server name:nats-3(pod)",
             ),
             ("no server label", "severity=warning", &three, "prod assumed -"),
             ("unknown server", "server_id=http://elsewhere:8222", &three, "prod assumed -"),

@@ -41,13 +41,14 @@ pub struct RunChange {
 }
 
 impl ServerRun {
-    /// What a server says of its run; `None` if it does not say when it was started.
+    /// What a server says of its run; `None` if it does not say when it was started, or cannot be told from others.
     pub fn of(server: &KnownServer, version: &str, vitals: &ServerVitals) -> Option<Self> {
         // a server without a name of its own calls itself by its id, which is new at each start
         let name = server.server_name.as_ref().filter(|name| server.server_id.as_ref() != Some(name));
+        let server_name = name.cloned().or_else(|| server.url.as_ref().map(ToString::to_string))?;
         Some(Self {
             cluster: server.cluster.clone(),
-            server: name.cloned().unwrap_or_else(|| server.url.to_string()),
+            server: server_name,
             version: version.to_owned(),
             started_at: in_microseconds(vitals.started_at?),
             config_loaded_at: vitals.config_loaded_at.map(in_microseconds),
@@ -120,7 +121,7 @@ mod tests {
     fn run(version: &str, started_at: &str, loaded_at: &str, digest: &str) -> ServerRun {
         let server = KnownServer {
             cluster: "nats".to_owned(),
-            url: "http://nats-1:8222".parse().unwrap(),
+            url: Some("http://nats-1:8222".parse().unwrap()),
             server_id: Some("NABC".to_owned()),
             server_name: Some("nats-1".to_owned()),
         };
@@ -184,7 +185,7 @@ mod tests {
     fn a_server_without_a_name_is_known_by_its_address() {
         let server = KnownServer {
             cluster: "nats".to_owned(),
-            url: "http://nats-1:8222".parse().unwrap(),
+            url: Some("http://nats-1:8222".parse().unwrap()),
             server_id: Some("NABC".to_owned()),
             server_name: Some("NABC".to_owned()),
         };

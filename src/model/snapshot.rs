@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use crate::model::breakdown::Breakdowns;
 use crate::model::closed::ClosedConnections;
+use crate::model::server::ServerKey;
 use crate::model::vitals::ServerVitals;
 
 /// One look at a cluster.
@@ -39,15 +40,41 @@ pub struct Coverage {
     pub duration_ms: u64,
     /// Bytes received.
     pub bytes: u64,
-    /// Each configured server, in the order of the configuration.
+    /// Each server: those with a monitoring URL in the order of the configuration, then the others by name.
     pub servers: Vec<ServerCoverage>,
+    /// Why the system account has not shown which servers there are; `null` if it has, or none is configured.
+    #[serde(default)]
+    pub system_error: Option<String>,
+}
+
+/// A way to a server's connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Via {
+    /// Its monitoring port.
+    Http,
+    /// A client of the system account.
+    System,
+}
+
+impl Via {
+    /// The way for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::System => "system",
+        }
+    }
 }
 
 /// What one server let us see.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ServerCoverage {
-    /// Its configured monitoring URL.
-    pub url: Url,
+    /// Its configured monitoring URL; `null` if none is configured for it.
+    pub url: Option<Url>,
+    /// The way by which it was seen; `null` if it was not.
+    #[serde(default)]
+    pub via: Option<Via>,
     /// Its server name, from `/varz`.
     pub name: Option<String>,
     /// Its nats id, new at each start, from `/varz`.
@@ -75,9 +102,33 @@ pub struct ServerCoverage {
 }
 
 impl ServerCoverage {
+    /// A server of which nothing was seen, and why.
+    pub fn unseen(name: String, server_id: Option<String>, error: String) -> Self {
+        Self {
+            url: None,
+            via: None,
+            name: Some(name),
+            server_id,
+            version: None,
+            seen: 0,
+            connz_total: None,
+            varz_connections: None,
+            max_connections: None,
+            vitals: None,
+            duration_ms: 0,
+            bytes: 0,
+            error: Some(error),
+        }
+    }
+
     /// What to call the server: its name, else where it is.
     pub fn display_name(&self) -> &str {
-        self.name.as_deref().unwrap_or_else(|| self.url.as_str().trim_end_matches('/'))
+        self.name.as_deref().or_else(|| self.shown_url()).unwrap_or("(nameless)")
+    }
+
+    /// Its monitoring URL for people, if it has one.
+    pub fn shown_url(&self) -> Option<&str> {
+        self.url.as_ref().map(|url| url.as_str().trim_end_matches('/'))
     }
 
     /// In one word, how it answered; loud unless in full.
@@ -91,8 +142,14 @@ impl ServerCoverage {
 
     /// What is left of the coverage of a server that is counted already, under another address.
     pub fn counted_as(self, twin: &Self) -> Self {
-        let error =
-            format!("{} is the same server as {}; its connections are counted there", self.url, twin.url);
+        let place = |server: &Self| {
+            server.url.as_ref().map_or_else(|| server.display_name().to_owned(), Url::to_string)
+        };
+        let error = format!(
+            "{} is the same server as {}; its connections are counted there",
+            place(&self),
+            place(twin)
+        );
         Self { seen: 0, connz_total: None, varz_connections: None, vitals: None, error: Some(error), ..self }
     }
 
@@ -108,10 +165,12 @@ impl Coverage {
         Self {
             seen: sum(servers.iter().map(|server| server.seen)),
             total: sum(servers.iter().map(|server| server.total().unwrap_or(server.seen))),
-            complete: servers.iter().all(|server| server.error.is_none()),
+            // where not one is known, it is not known what is missing
+            complete: !servers.is_empty() && servers.iter().all(|server| server.error.is_none()),
             duration_ms,
             bytes: sum(servers.iter().map(|server| server.bytes)),
             servers,
+            system_error: None,
         }
     }
 
@@ -120,14 +179,18 @@ impl Coverage {
         self.servers.iter().all(|server| server.total().is_none() && server.seen == 0)
     }
 
-    /// What went wrong, one line per server.
+    /// What went wrong, one line for the system account and one per server.
     pub fn errors(&self) -> impl Iterator<Item = &str> {
-        self.servers.iter().filter_map(|server| server.error.as_deref())
+        let servers = self.servers.iter().filter_map(|server| server.error.as_deref());
+        self.system_error.as_deref().into_iter().chain(servers)
     }
 
-    /// The server with this monitoring URL.
-    pub fn server(&self, url: &Url) -> Option<&ServerCoverage> {
-        self.servers.iter().find(|server| server.url == *url)
+    /// The server with this key.
+    pub fn server(&self, key: &ServerKey) -> Option<&ServerCoverage> {
+        self.servers.iter().find(|server| match key {
+            ServerKey::Url(url) => server.url.as_ref() == Some(url),
+            ServerKey::Name(name) => server.name.as_ref() == Some(name),
+        })
     }
 }
 

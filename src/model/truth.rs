@@ -32,7 +32,7 @@ impl Truth {
     /// that is no longer configured.
     pub fn about(member: &Member, coverage: &Coverage) -> Option<Self> {
         let server = match &member.server {
-            Some(server) => Some(coverage.server(&server.url)?),
+            Some(server) => Some(coverage.server(&server.key)?),
             None => None,
         };
         let meant = server.map_or(coverage.servers.as_slice(), std::slice::from_ref);
@@ -85,11 +85,13 @@ mod tests {
     use crate::model::alert::{Alert, AlertStatus};
     use crate::model::labels::Labels;
     use crate::model::mapping::ServerMatch;
+    use crate::model::snapshot::Via;
 
     /// A server that says so many by `/connz` and `/varz`.
     fn server(name: &str, connz_total: Option<u64>, varz_connections: Option<u64>) -> ServerCoverage {
         ServerCoverage {
-            url: format!("http://{name}:8222").parse().unwrap(),
+            url: Some(format!("http://{name}:8222").parse().unwrap()),
+            via: Some(Via::Http),
             name: Some(name.to_owned()),
             server_id: None,
             version: None,
@@ -117,7 +119,7 @@ mod tests {
             value: None,
         };
         let server = named.map(|name| ServerMatch {
-            url: format!("http://{name}:8222").parse().unwrap(),
+            key: format!("http://{name}:8222").parse().unwrap(),
             matched_by: "pod".to_owned(),
         });
         Truth::about(&Member::join(alert, server, Timestamp::UNIX_EPOCH), &Coverage::of(servers, 1))

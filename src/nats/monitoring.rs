@@ -112,14 +112,20 @@ pub enum MonitoringCause {
 }
 
 /// What came of reading connections, whether or not it ended well.
-#[derive(Debug, Default)]
-pub struct ConnzOutcome {
+#[derive(Debug)]
+pub struct ConnzOutcome<E = MonitoringError> {
     /// What the server said of itself.
     pub envelope: Envelope,
     /// Bytes received.
     pub bytes: u64,
     /// Why it stopped early, if it did; what was handed over until then stands.
-    pub error: Option<MonitoringError>,
+    pub error: Option<E>,
+}
+
+impl<E> Default for ConnzOutcome<E> {
+    fn default() -> Self {
+        Self { envelope: Envelope::default(), bytes: 0, error: None }
+    }
 }
 
 impl MonitoringClient {

@@ -1,4 +1,11 @@
 //! A sweep: every server of a cluster asked at once, and what each let us see.
+//!
+//! Where there is a system account, the servers that it shows are asked by it, and who fails there by its monitoring
+//! port, if it has one; see `union`.
+
+mod closed;
+mod server;
+mod union;
 
 use std::collections::HashSet;
 use std::hash::RandomState;
@@ -11,15 +18,19 @@ use url::Url;
 
 use crate::clock::Clock;
 use crate::model::application::ApplicationRules;
-use crate::model::closed::{ClosedConnections, ClosedRing};
+use crate::model::mapping::KnownServer;
+use crate::model::printable::excerpt;
 use crate::model::remote_auth::RemoteAuth;
 use crate::model::snapshot::{Coverage, ServerCoverage, Snapshot};
 use crate::model::vitals::ServerVitals;
-use crate::nats::connz::{Connection, Envelope};
-use crate::nats::monitoring::{ConnzOutcome, MonitoringClient, MonitoringError};
+use crate::nats::monitoring::{MonitoringClient, MonitoringError};
+use crate::nats::source::{Source, SourceError};
+use crate::nats::system::{SystemAccount, SystemCause, SystemError};
 use crate::nats::varz::Varz;
-use crate::observe::closed::ClosedTally;
-use crate::observe::tally::{ServerFacts, Tally, TallyRules};
+use crate::observe::roster::Roster;
+use crate::observe::sweep::closed::ClosedCluster;
+use crate::observe::sweep::server::{ServerSweep, server_name};
+use crate::observe::tally::{Tally, TallyRules};
 use crate::observe::users::UserMask;
 use crate::observe::wishes::Wishes;
 
@@ -32,6 +43,17 @@ pub struct ClusterTargets {
     pub servers: Vec<Url>,
     /// How the monitoring ports want to be asked.
     pub auth: Option<RemoteAuth>,
+    /// The system account, if there is one.
+    pub system: Option<SystemAccount>,
+    /// The servers that have been there.
+    pub roster: Roster,
+}
+
+impl ClusterTargets {
+    /// A cluster whose servers are asked by their monitoring ports.
+    pub fn new(name: &str, servers: Vec<Url>, auth: Option<RemoteAuth>) -> Self {
+        Self { name: name.to_owned(), servers, auth, system: None, roster: Roster::default() }
+    }
 }
 
 /// Looks at clusters.
@@ -44,17 +66,12 @@ pub struct Observer {
     clock: Clock,
 }
 
-/// What one server let us see, not yet added up.
-struct ServerSweep {
-    coverage: ServerCoverage,
-    tally: Tally,
-    closed: Option<ClosedSweep>,
-}
-
-/// What one server remembers of its closed connections, as far as it let us see that.
-struct ClosedSweep {
-    tally: ClosedTally,
-    error: Option<MonitoringError>,
+/// What a sweep counts of each server, and by which rules.
+#[derive(Debug, Clone)]
+struct Counting {
+    rules: TallyRules,
+    /// Whether closed connections are counted too.
+    closed: bool,
 }
 
 impl Observer {
@@ -91,24 +108,15 @@ impl Observer {
                 .then(|| Timestamp::from_second(taken_at.as_second().saturating_add(1)).unwrap_or(taken_at)),
             hashing: RandomState::new(),
         };
-
-        let mut sweeps = JoinSet::new();
-        for (place, server) in cluster.servers.iter().enumerate() {
-            let (observer, rules, server, auth) =
-                (self.clone(), rules.clone(), server.clone(), cluster.auth.clone());
-            let closed = wishes.closed;
-            sweeps.spawn(async move {
-                (place, observer.sweep_server(&server, auth.as_ref(), &rules, closed).await)
-            });
-        }
-        // in the order of the configuration, so that the same cluster gives the same document
-        let mut done = sweeps.join_all().await;
-        done.sort_by_key(|(place, _)| *place);
-
-        let mut all: Option<Tally> = None;
         let mut closed = wishes.closed.then(|| ClosedCluster::new(&rules, taken_at));
+        let counting = Counting { rules, closed: wishes.closed };
+        let (done, system_error) = match &cluster.system {
+            Some(system) => self.sweep_both_ways(cluster, system, &counting).await,
+            None => (self.sweep_by_http(cluster, &counting).await, None),
+        };
+        let mut all: Option<Tally> = None;
         let mut servers = Vec::with_capacity(done.len());
-        for (_, mut sweep) in done {
+        for mut sweep in done {
             // one server under two addresses is counted once
             let id = sweep.coverage.server_id.as_ref();
             let twin =
@@ -122,21 +130,51 @@ impl Observer {
                 all.absorb(&sweep.coverage, closed);
             }
             servers.push(sweep.coverage);
-            match &mut all {
-                Some(all) => all.absorb(sweep.tally),
-                None => all = Some(sweep.tally),
+            match (&mut all, sweep.tally) {
+                (Some(all), Some(tally)) => all.absorb(tally),
+                (None, tally) => all = tally,
+                (Some(_), None) => {}
             }
         }
         Snapshot {
             cluster: cluster.name.clone(),
             taken_at,
-            coverage: Coverage::of(servers, millis(stopwatch.elapsed())),
+            coverage: Coverage { system_error, ..Coverage::of(servers, millis(stopwatch.elapsed())) },
             breakdowns: all.map(Tally::into_breakdowns).unwrap_or_default(),
             closed: closed.map(ClosedCluster::into_closed),
         }
     }
 
-    /// Asks one server what it says of itself.
+    /// Asks a server of a cluster what it says of itself: by the system account, where that has shown it, otherwise or
+    /// else by its monitoring port.
+    ///
+    /// # Errors
+    ///
+    /// No answer, or not the answer of a NATS server.
+    pub async fn varz_of(&self, cluster: &ClusterTargets, server: &KnownServer) -> Result<Varz, SourceError> {
+        let by_http = server.url.as_ref().map(|url| self.http(cluster, url));
+        let by_system = cluster.system.as_ref().and_then(|account| {
+            let name = server.server_name.as_deref().or(server.server_id.as_deref())?;
+            // by now it may have another id
+            let (server, _) = cluster.roster.last_seen(name)?;
+            Some(Source::System { account: account.clone(), server })
+        });
+        match (by_system, by_http) {
+            (Some(by_system), Some(by_http)) => match by_system.varz().await {
+                Ok(varz) => Ok(varz),
+                Err(_) => by_http.varz().await,
+            },
+            (Some(source), None) | (None, Some(source)) => source.varz().await,
+            (None, None) => {
+                let name = server.server_name.as_deref().unwrap_or("a server without a name");
+                let question = format!("VARZ of {}", excerpt(name));
+                let cause = SystemCause::NoResponders("it has not answered a roll call");
+                Err(SystemError { question, cause }.into())
+            }
+        }
+    }
+
+    /// Asks the server at a monitoring URL what it says of itself.
     ///
     /// # Errors
     ///
@@ -146,145 +184,61 @@ impl Observer {
     }
 
     /// Asks every server of a cluster at once what it says of its configuration, its resources and its counters: by
-    /// what the server is called (its URL where it does not say), in the order of the configuration. One server under
-    /// two addresses is told once.
+    /// what the server is called (its URL where it does not say), those with a monitoring URL in the order of the
+    /// configuration and then the others. One server under two addresses is told once.
     ///
     /// Two of these some time apart, or one and the vitals of an earlier look, make a
     /// [`Churn`](crate::model::vitals::Churn).
     #[tracing::instrument(name = "observe.cluster.vitals", skip_all, fields(cluster = %cluster.name))]
-    pub async fn vitals(
-        &self,
-        cluster: &ClusterTargets,
-    ) -> Vec<(String, Result<ServerVitals, MonitoringError>)> {
-        let mut asked = JoinSet::new();
-        for (place, server) in cluster.servers.iter().enumerate() {
-            let (observer, server, auth) = (self.clone(), server.clone(), cluster.auth.clone());
-            asked.spawn(async move {
-                let varz = observer.varz(&server, auth.as_ref()).await;
-                (place, server, varz)
-            });
-        }
-        let mut answers = asked.join_all().await;
-        answers.sort_by_key(|(place, ..)| *place);
+    pub async fn vitals(&self, cluster: &ClusterTargets) -> Vec<(String, Result<ServerVitals, SourceError>)> {
+        let answers = match &cluster.system {
+            Some(system) => self.varz_both_ways(cluster, system).await,
+            None => {
+                let first = self.first_answers(cluster).await.into_iter();
+                first.map(|(url, first)| (shown(&url), first.varz)).collect()
+            }
+        };
         let mut told = HashSet::new();
-        let first = answers.into_iter().filter(|(_, _, varz)| {
+        let first = answers.into_iter().filter(|(_, varz)| {
             varz.as_ref()
                 .map_or(true, |varz| varz.server_id.is_empty() || told.insert(varz.server_id.clone()))
         });
         first
-            .map(|(_, server, varz)| {
-                (server_name(&server, varz.as_ref().ok()), varz.map(|varz| varz.vitals()))
-            })
+            .map(|(place, varz)| (server_name(&place, varz.as_ref().ok()), varz.map(|varz| varz.vitals())))
             .collect()
     }
 
-    async fn sweep_server(
-        &self,
-        server: &Url,
-        auth: Option<&RemoteAuth>,
-        rules: &TallyRules,
-        closed: bool,
-    ) -> ServerSweep {
-        let stopwatch = self.clock.stopwatch();
-        let mut bytes = 0;
-        let closed = if closed {
-            let mut tally = ClosedTally::new(rules, self.clock.now().as_microsecond());
-            let each = |envelope: &Envelope, connection: &Connection<'_>| tally.add(envelope, connection);
-            let outcome = self.client.closed(server, auth, each).await;
-            bytes += outcome.bytes;
-            Some(ClosedSweep { tally, error: outcome.error })
-        } else {
-            None
-        };
-        let varz = self.client.varz(server, auth).await;
-        let facts = ServerFacts {
-            name: server_name(server, varz.as_ref().ok()),
-            since_2_11: varz.as_ref().is_ok_and(Varz::redacts_tokens),
-            now_us: self.clock.now().as_microsecond(),
-        };
-        let mut tally = Tally::new(rules, facts);
-        let outcome = match &varz {
-            // a port that does not even say who it is holds nobody up twice
-            Err(error) if error.is_silence() => ConnzOutcome::default(),
-            _ => {
-                self.client.connz(server, auth, |envelope, connection| tally.add(envelope, connection)).await
-            }
-        };
-        let mut coverage = coverage(server, varz, outcome, stopwatch.elapsed());
-        coverage.bytes = coverage.bytes.saturating_add(bytes);
-        ServerSweep { coverage, tally, closed }
+    fn http(&self, cluster: &ClusterTargets, url: &Url) -> Source {
+        Source::Http { client: self.client.clone(), url: url.clone(), auth: cluster.auth.clone() }
+    }
+
+    /// Looks at every server by its monitoring port, in the order of the configuration, so that the same cluster gives
+    /// the same document.
+    async fn sweep_by_http(&self, cluster: &ClusterTargets, counting: &Counting) -> Vec<ServerSweep> {
+        let sources = cluster.servers.iter().map(|url| self.http(cluster, url));
+        let sweeps = sources.map(|source| {
+            let (observer, counting) = (self.clone(), counting.clone());
+            async move { observer.sweep_server(&source, None, &counting).await }
+        });
+        in_order(sweeps).await
     }
 }
 
-/// What the servers of a cluster remember of their closed connections.
-struct ClosedCluster {
-    tally: ClosedTally,
-    servers: Vec<ClosedRing>,
-    errors: Vec<String>,
+/// Waits for all of them, and gives what came of them in their order.
+async fn in_order<T: Send + 'static>(
+    work: impl Iterator<Item: Future<Output = T> + Send + 'static>,
+) -> Vec<T> {
+    let mut going_on = JoinSet::new();
+    for (place, work) in work.enumerate() {
+        going_on.spawn(async move { (place, work.await) });
+    }
+    let mut done = going_on.join_all().await;
+    done.sort_by_key(|(place, _)| *place);
+    done.into_iter().map(|(_, done)| done).collect()
 }
 
-impl ClosedCluster {
-    fn new(rules: &TallyRules, now: Timestamp) -> Self {
-        let tally = ClosedTally::new(rules, now.as_microsecond());
-        Self { tally, servers: Vec::new(), errors: Vec::new() }
-    }
-
-    fn absorb(&mut self, server: &ServerCoverage, sweep: ClosedSweep) {
-        let ring = sweep.tally.ring(server.display_name(), server.vitals.as_ref());
-        if sweep.error.is_none() || ring.listed > 0 {
-            self.servers.push(ring);
-        }
-        self.errors.extend(sweep.error.map(|error| error.to_string()));
-        self.tally.absorb(sweep.tally);
-    }
-
-    fn into_closed(self) -> ClosedConnections {
-        self.tally.into_closed(self.servers, self.errors)
-    }
-}
-
-/// What to call a server: its name, else where it is.
-fn server_name(server: &Url, varz: Option<&Varz>) -> String {
-    let named = varz.map(|varz| varz.server_name.as_str()).filter(|name| !name.is_empty());
-    named.unwrap_or_else(|| server.as_str().trim_end_matches('/')).to_owned()
-}
-
-fn coverage(
-    server: &Url,
-    varz: Result<Varz, MonitoringError>,
-    outcome: ConnzOutcome,
-    duration: Duration,
-) -> ServerCoverage {
-    let (varz, varz_error) = match varz {
-        Ok(varz) => (Some(varz), None),
-        Err(error) => (None, Some(error)),
-    };
-    let seen = outcome.envelope.read;
-    // a page is a consistent list; a server that lists less than it claims has not let us see everything
-    let short = outcome
-        .envelope
-        .total
-        .filter(|total| *total > seen)
-        .map(|total| format!("{}connz: lists {seen} connections and says that it has {total}", server));
-    let mut errors: Vec<String> = varz_error.iter().chain(&outcome.error).map(ToString::to_string).collect();
-    if outcome.error.is_none() {
-        errors.extend(short);
-    }
-    let named = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
-    ServerCoverage {
-        url: server.clone(),
-        name: varz.as_ref().and_then(|varz| named(&varz.server_name)),
-        server_id: varz.as_ref().and_then(|varz| named(&varz.server_id)).or(outcome.envelope.server_id),
-        version: varz.as_ref().and_then(|varz| named(&varz.version)),
-        seen,
-        connz_total: outcome.envelope.total,
-        varz_connections: varz.as_ref().map(|varz| varz.connections),
-        max_connections: varz.as_ref().and_then(|varz| varz.max_connections),
-        vitals: varz.as_ref().map(Varz::vitals),
-        duration_ms: millis(duration),
-        bytes: outcome.bytes,
-        error: (!errors.is_empty()).then(|| errors.join("; ")),
-    }
+fn shown(url: &Url) -> String {
+    url.as_str().trim_end_matches('/').to_owned()
 }
 
 fn millis(duration: Duration) -> u64 {

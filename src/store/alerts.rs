@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use sqlx::{QueryBuilder, Sqlite};
-use url::Url;
 
 use crate::model::alert::{Alert, AlertStatus, AlertValue, ValueSource};
 use crate::model::ids::IncidentId;
@@ -54,8 +53,8 @@ impl TryFrom<Row> for Member {
             _ => None,
         };
         let server = match (row.server_url, row.server_matched_by) {
-            (Some(url), Some(matched_by)) => Some(ServerMatch {
-                url: parse("alerts", "server_url", &url, |url| Url::parse(url).ok())?,
+            (Some(key), Some(matched_by)) => Some(ServerMatch {
+                key: parse("alerts", "server_url", &key, |key| key.parse().ok())?,
                 matched_by,
             }),
             _ => None,
@@ -224,7 +223,7 @@ pub async fn save(conn: &mut Conn, members: &[(IncidentId, &Member)]) -> Result<
                 .push_bind(&alert.generator_url)
                 .push_bind(alert.value.map(|value| value.value.to_string()))
                 .push_bind(alert.value.map(|value| value.source.name()))
-                .push_bind(member.server.as_ref().map(|server| server.url.as_str()))
+                .push_bind(member.server.as_ref().map(|server| server.key.to_string()))
                 .push_bind(member.server.as_ref().map(|server| server.matched_by.as_str()))
                 .push_bind(member.first_seen_at.as_microsecond())
                 .push_bind(member.last_seen_at.as_microsecond());

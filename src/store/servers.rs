@@ -1,9 +1,11 @@
-//! What `/varz` last said of each configured server.
+//! What each server of a configured cluster last said of itself.
+//!
+//! The column `url` holds the key of a server: its monitoring URL, or its name where none is configured for it.
 
 use jiff::Timestamp;
-use url::Url;
 
 use crate::model::mapping::KnownServer;
+use crate::model::server::ServerKey;
 use crate::store::{Conn, StoreError, parse};
 
 #[derive(sqlx::FromRow)]
@@ -19,9 +21,10 @@ impl TryFrom<Row> for KnownServer {
 
     fn try_from(row: Row) -> Result<Self, Self::Error> {
         let known = |text: String| Some(text).filter(|text| !text.is_empty());
+        let key = parse("servers", "url", &row.url, |key| key.parse::<ServerKey>().ok())?;
         Ok(Self {
             cluster: row.cluster,
-            url: parse("servers", "url", &row.url, |url| Url::parse(url).ok())?,
+            url: key.url().cloned(),
             server_id: known(row.server_id),
             server_name: known(row.server_name),
         })
@@ -49,11 +52,28 @@ pub async fn save(
                 learnt_at = excluded.learnt_at",
     )
     .bind(&server.cluster)
-    .bind(server.url.as_str())
+    .bind(server.key().to_string())
     .bind(server.server_id.as_deref().unwrap_or_default())
     .bind(server.server_name.as_deref().unwrap_or_default())
     .bind(version)
     .bind(learnt_at.as_microsecond())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Forgets a server.
+///
+/// # Errors
+///
+/// The database refused.
+pub async fn delete(conn: &mut Conn, cluster: &str, key: &ServerKey) -> Result<(), StoreError> {
+    sqlx::query(
+        "DELETE FROM servers
+          WHERE cluster = $1 AND url = $2",
+    )
+    .bind(cluster)
+    .bind(key.to_string())
     .execute(conn)
     .await?;
     Ok(())

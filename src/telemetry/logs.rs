@@ -22,13 +22,18 @@ pub enum LogStyle {
 ///
 /// The filter cannot be read, or logging has begun already.
 pub fn start(filter: &str, style: LogStyle) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let filter = EnvFilter::builder().parse(filter)?;
+    let filter = EnvFilter::builder().parse(with_quiet_client(filter))?;
     let writer = move || Inert { style, to: std::io::stderr() };
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     match style {
         LogStyle::Text => lines.with_ansi(false).try_init(),
         LogStyle::Json => lines.json().flatten_event(true).try_init(),
     }
+}
+
+/// Adds that the NATS client says nothing, unless the filter is about it: what it says we say in our words, and once.
+fn with_quiet_client(filter: &str) -> String {
+    if filter.contains("async_nats") { filter.to_owned() } else { format!("{filter},async_nats=off") }
 }
 
 /// Writes lines, and escapes in each of them every character that moves the cursor, turns the direction of text or

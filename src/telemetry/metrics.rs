@@ -53,6 +53,7 @@ pub struct Metrics {
     tls_certificate_refused: Gauge,
     /// Those of the samples.
     pub sampling: SamplingMetrics,
+    system_account_connected: Family<ClusterLabels, Gauge>,
 }
 
 impl Default for Metrics {
@@ -89,6 +90,7 @@ impl Metrics {
         let store_up = Gauge::default();
         let http_auth = Family::<AuthLabels, Counter>::default();
         let tls_certificate_refused = Gauge::default();
+        let system_account_connected = Family::<ClusterLabels, Gauge>::default();
 
         registry.register(
             "build",
@@ -197,6 +199,11 @@ impl Metrics {
             tls_certificate_refused.clone(),
         );
         let sampling = SamplingMetrics::register(&mut registry);
+        registry.register(
+            "system_account_connected",
+            "Whether there is a connection to the system account of the cluster, where one is configured",
+            system_account_connected.clone(),
+        );
         for result in AuthResult::ALL {
             let _ = http_auth.get_or_create(&AuthLabels { result });
         }
@@ -236,6 +243,7 @@ impl Metrics {
             http_auth,
             tls_certificate_refused,
             sampling,
+            system_account_connected,
         }
     }
 
@@ -318,6 +326,12 @@ impl Metrics {
     /// Tells whether the certificate files cannot be used as they are.
     pub fn tls_certificate_refused(&self, refused: bool) {
         self.tls_certificate_refused.set(refused.into());
+    }
+
+    /// Tells whether there is a connection to the system account of a cluster.
+    pub fn system_account_connected(&self, cluster: &str, connected: bool) {
+        let labels = ClusterLabels { cluster: cluster.to_owned() };
+        self.system_account_connected.get_or_create(&labels).set(connected.into());
     }
 
     /// Writes everything as OpenMetrics text.

@@ -4,7 +4,7 @@ mod browser;
 mod config;
 pub mod delivery;
 mod operator;
-mod pki;
+pub mod pki;
 mod rate;
 mod signature;
 mod tls;

@@ -8,6 +8,7 @@ use std::{fs, io, path::Path, time::Duration};
 use connwarden::config::{Config, LogFormat, MAX_FILE_BYTES, Problems, parse_monitor_url};
 use connwarden::model::log_source::LogSource;
 use connwarden::model::remote_auth::RemoteAuth;
+use connwarden::model::system_account::{SystemLogin, SystemTls};
 use connwarden::model::{application::InstancePart, labels::Labels, retention::Keep};
 use insta::assert_snapshot;
 use proptest::prelude::*;
@@ -352,7 +353,7 @@ fn clusters_are_checked() {
     connwarden.yml:3:11: clusters[1].name: expected 1 to 63 of the characters A-Z, a-z, 0-9, `_`, `.`, `-`, found `prod eu`
     connwarden.yml:4:14: clusters[1].monitor: expected at least one monitoring address
     connwarden.yml:6:5: clusters[2].monitor: expected at least one monitoring address
-    connwarden.yml:7:5: clusters[3].monitor: is missing
+    connwarden.yml:7:5: clusters[3].monitor: is missing, give it, or a `system_account`
     connwarden.yml:7:11: clusters[3].name: `b` is the name of the cluster on line 5
     connwarden.yml:9:15: clusters[4].monitor[0]: expected a monitoring address such as `http://nats-1:8222`, found `nats://nats-1:4222`: that is where clients connect, the monitoring port is another (`http_port`)
     connwarden.yml:9:35: clusters[4].monitor[1]: expected a monitoring address such as `http://nats-1:8222`, found `nats-1:8222`, write `http://` before it
@@ -623,4 +624,36 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_system_account_has_an_address_and_one_login() {
+    assert_snapshot!(problems("system-accounts"), @r"
+    connwarden.yml:3:21: clusters[0].system_account.urls: is missing
+    connwarden.yml:3:21: clusters[0].system_account.credentials_file: is missing, give it, or an `nkey_file`, or a `user` and its `password_file`
+    connwarden.yml:5:21: clusters[1].system_account.password_file: is missing
+    connwarden.yml:5:28: clusters[1].system_account.urls: expected at least one address where clients connect
+    connwarden.yml:7:29: clusters[2].system_account.urls[0]: expected an address where clients connect such as `nats://nats-1:4222`, found `http://nats-1:8222`: monitoring addresses belong into `monitor`
+    connwarden.yml:7:64: clusters[2].system_account.urls[2]: `nats://nats-1:4222` is listed twice
+    connwarden.yml:7:118: clusters[2].system_account.user: both `credentials_file` and `user` are given, only one can be shown
+    connwarden.yml:9:75: clusters[3].system_account.password_file: is given without a `user`
+    connwarden.yml:9:95: clusters[3].system_account.tls.cert_file: is given without a `key_file`
+    connwarden.yml:12:21: clusters[4].system_account.urls: is missing
+    connwarden.yml:12:21: clusters[4].system_account.credentials_file: is missing, give it, or an `nkey_file`, or a `user` and its `password_file`
+    connwarden.yml:12:22: clusters[4].system_account.url: unknown key, did you mean `urls`?
+    connwarden.yml:12:42: clusters[4].system_account.password: unknown key, did you mean `password_file`?
+    13 problems in connwarden.yml
+    ");
+    let config = parse(
+        "clusters:\n  - name: a\n    match: env=\"a\"\n    system_account:\n      urls: [nats://NATS-1, 'tls://nats-2:4443']\n      \
+         nkey_file: reader.nk\n      tls: {ca_file: ca.crt, cert_file: a.crt, key_file: a.key}\n",
+    );
+    let config = config.unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!((warnings(&config).as_str(), config.clusters[0].monitor.len()), ("", 0));
+    let account = config.clusters[0].system_account.as_ref().unwrap();
+    let urls: Vec<&str> = account.urls.iter().map(url::Url::as_str).collect();
+    assert_eq!(urls, ["nats://nats-1:4222", "tls://nats-2:4443"]);
+    assert_eq!(account.login, SystemLogin::Nkey("reader.nk".into()));
+    let (ca_file, client) = (Some("ca.crt".into()), Some(("a.crt".into(), "a.key".into())));
+    assert_eq!(account.tls, Some(SystemTls { ca_file, client }));
 }

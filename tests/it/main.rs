@@ -54,3 +54,4 @@ mod vitals;
 mod storms;
 #[path = "../swarm/swarm.rs"]
 mod swarm;
+mod system_account;

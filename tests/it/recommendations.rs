@@ -99,7 +99,12 @@ fn evidence(
             ..ServerVitals::default()
         };
         ServerCoverage {
-            url: if n == 1 { monitor.clone() } else { format!("http://nats-{n}:8222").parse().unwrap() },
+            url: Some(if n == 1 {
+                monitor.clone()
+            } else {
+                format!("http://nats-{n}:8222").parse().unwrap()
+            }),
+            via: None,
             name: Some(format!("n{n}")),
             server_id: None,
             version: Some("2.15.1".to_owned()),

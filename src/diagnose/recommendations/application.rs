@@ -210,7 +210,7 @@ fn quoted_word(subject: &Subject) -> Option<String> {
 fn who_it_is(ground: &Ground<'_>, by_application: bool) -> Vec<Snippet> {
     let servers = ground.evidence.snapshot.coverage.servers.iter().take(MOST_SERVERS);
     let urls: Option<Vec<String>> =
-        servers.map(|server| shell(server.url.as_str().trim_end_matches('/'))).collect();
+        servers.map(|server| shell(server.url.as_ref()?.as_str().trim_end_matches('/'))).collect();
     let Some(urls) = urls.filter(|urls| !urls.is_empty()) else { return Vec::new() };
     let by = if by_application { "application/ip,name,account" } else { "name,ip,account" };
     vec![snippet(SHELL, format!("connwarden inspect --by {by} --top 20 {}", urls.join(" ")))]

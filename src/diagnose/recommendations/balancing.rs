@@ -81,7 +81,7 @@ fn second_server(ground: &Ground<'_>) -> Option<Recommendation> {
 
 /// The host of a server, as it is reached for monitoring; `None` on this host.
 fn host(server: &Server<'_>) -> Option<String> {
-    let host = server.coverage.url.host()?;
+    let host = server.coverage.url.as_ref()?.host()?;
     let is_here = match &host {
         url::Host::Domain(name) => *name == "localhost",
         url::Host::Ipv4(address) => address.is_loopback(),

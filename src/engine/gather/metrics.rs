@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use url::Url;
 
 use super::scope::{Metric, Scope};
 use crate::engine::Engine;
@@ -18,6 +17,7 @@ use crate::model::pattern::{
     MOST_SHOWN, MetricsEvidence, MetricsSource, Pattern, Point, Series, ServerMetrics,
 };
 use crate::model::printable::excerpt;
+use crate::model::server::ServerKey;
 use crate::prometheus::range::{Range, RangeSeries};
 use crate::prometheus::{Answer, PrometheusClient};
 
@@ -58,8 +58,8 @@ struct Question<'a> {
 
 /// Whose server a series is of, as far as its labels name one.
 enum Owner {
-    /// The cluster's own, at this address.
-    Own(Url),
+    /// The cluster's own, by this key.
+    Own(ServerKey),
     /// Another cluster's.
     Other,
     /// Nobody's that is known.
@@ -243,7 +243,7 @@ impl Question<'_> {
         ServerMetrics {
             server: excerpt(server),
             url: match self.owner(labels) {
-                Owner::Own(url) => Some(url),
+                Owner::Own(key) => key.url().cloned(),
                 Owner::Other | Owner::Unknown => None,
             },
             pattern: Pattern::of(series, &earlier),
@@ -263,7 +263,7 @@ impl Question<'_> {
         let mapping = map_alert(labels, &self.routes, &self.known);
         match (mapping.key, mapping.server) {
             (IncidentKey::Cluster { cluster, mapped_by: MappedBy::Server, .. }, Some(server)) => {
-                if cluster == self.cluster { Owner::Own(server.url) } else { Owner::Other }
+                if cluster == self.cluster { Owner::Own(server.key) } else { Owner::Other }
             }
             _ => Owner::Unknown,
         }

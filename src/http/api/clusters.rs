@@ -77,7 +77,11 @@ pub fn list_clusters(state: &AppState) -> ClusterList {
             name: server.server_name.clone(),
             server_id: server.server_id.clone(),
         });
-        ClusterDocument { name: cluster.name.clone(), servers: servers.collect() }
+        ClusterDocument {
+            name: cluster.name.clone(),
+            servers: servers.collect(),
+            system_account: state.engine.system_status(&cluster.name),
+        }
     });
     ClusterList { clusters: clusters.collect() }
 }

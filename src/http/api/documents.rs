@@ -18,7 +18,9 @@ use crate::model::incident::{Incident, IncidentKey, IncidentState};
 use crate::model::labels::Labels;
 use crate::model::mapping::MappedBy;
 use crate::model::member::{Member, Suppression};
+use crate::model::server::ServerKey;
 use crate::model::snapshot::{Coverage, Snapshot};
+use crate::model::system_account::SystemStatus;
 use crate::model::truth::Truth;
 use crate::store::notifications::NotificationSummary;
 use crate::store::snapshots::SnapshotSummary;
@@ -160,8 +162,12 @@ pub struct AlertDocument {
     pub value_source: Option<ValueSource>,
     /// What the look that is shown says about it; `null` before the first, and where its server was not looked at.
     pub truth: Option<Truth>,
-    /// The monitoring URL of the server it is about; `null` means the whole cluster.
+    /// The monitoring URL of the server it is about; `null` if it has none or the whole cluster is meant.
     pub server_url: Option<Url>,
+    /// The name of the server it is about, where no monitoring URL is configured for it; without both, the whole cluster
+    /// is meant.
+    #[serde(default)]
+    pub server_name: Option<String>,
     /// The label that named the server, or `only_server`.
     pub server_matched_by: Option<String>,
     /// What the alert is about.
@@ -215,13 +221,16 @@ pub struct ClusterDocument {
     pub name: String,
     /// Its servers.
     pub servers: Vec<ServerDocument>,
+    /// Whether its system account can be used now; absent if none is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_account: Option<SystemStatus>,
 }
 
-/// A configured server, with what it last said of itself.
+/// A server of a configured cluster, with what it last said of itself.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ServerDocument {
-    /// Its monitoring URL.
-    pub url: Url,
+    /// Its monitoring URL; `null` if none is configured for it.
+    pub url: Option<Url>,
     /// Its name; `null` until it has answered once.
     pub name: Option<String>,
     /// Its nats id, new at each start; `null` until it has answered once.
@@ -269,7 +278,7 @@ impl AlertDocument {
         let named = self.truth.as_ref().and_then(|truth| truth.server.as_deref());
         let label = || self.labels.get("server_id").or_else(|| self.labels.get("instance"));
         let url = || self.server_url.as_ref().map(|url| url.as_str().trim_end_matches('/'));
-        named.or_else(label).or_else(url).unwrap_or("whole cluster")
+        named.or(self.server_name.as_deref()).or_else(label).or_else(url).unwrap_or("whole cluster")
     }
 
     /// In one word each why Alertmanager tells nothing about it, and the ids of what sees to that.
@@ -292,8 +301,12 @@ impl AlertDocument {
             AlertStatus::Firing => ("firing", None),
             AlertStatus::Resolved { ended_at } => ("resolved", Some(ended_at)),
         };
-        let (server_url, server_matched_by) =
-            member.server.map(|server| (server.url, server.matched_by)).unzip();
+        let (key, server_matched_by) = member.server.map(|server| (server.key, server.matched_by)).unzip();
+        let (server_url, server_name) = match key {
+            Some(ServerKey::Url(url)) => (Some(url), None),
+            Some(ServerKey::Name(name)) => (None, Some(name)),
+            None => (None, None),
+        };
         Self {
             fingerprint: member.alert.fingerprint.to_string(),
             status: status.to_owned(),
@@ -307,6 +320,7 @@ impl AlertDocument {
             value_source: member.alert.value.map(|value| value.source),
             truth,
             server_url,
+            server_name,
             server_matched_by,
             labels: member.alert.labels,
             annotations: member.alert.annotations,

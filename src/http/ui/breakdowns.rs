@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::model::breakdown::{Breakdown, By, Figures, Group};
 use crate::model::printable::{age, limit, percent, size, with_commas};
-use crate::model::snapshot::{Coverage, ServerCoverage};
+use crate::model::snapshot::{Coverage, ServerCoverage, Via};
 
 /// How many groups of a breakdown a page lists, unless it is asked for more or fewer.
 pub(super) const DEFAULT_TOP: usize = 20;
@@ -20,6 +20,8 @@ pub(super) struct CoverageView {
     pub(super) summary: String,
     /// Servers that did not answer in full.
     pub(super) failed: usize,
+    /// Why the system account has not shown which servers there are, if it has not.
+    pub(super) system_error: Option<String>,
     /// Each server.
     pub(super) servers: Vec<ServerRow>,
 }
@@ -27,7 +29,9 @@ pub(super) struct CoverageView {
 /// What one server let us see.
 pub(super) struct ServerRow {
     pub(super) name: String,
-    pub(super) url: String,
+    pub(super) url: Option<String>,
+    /// The way by which it was seen, if that is not the usual one.
+    pub(super) via: Option<&'static str>,
     pub(super) answer: &'static str,
     pub(super) answer_class: &'static str,
     pub(super) version: String,
@@ -87,6 +91,7 @@ impl CoverageView {
                 with_commas(coverage.duration_ms)
             ),
             failed: coverage.servers.iter().filter(|server| server.error.is_some()).count(),
+            system_error: coverage.system_error.clone(),
             servers: coverage.servers.iter().map(ServerRow::new).collect(),
         }
     }
@@ -99,7 +104,8 @@ impl ServerRow {
         let used = server.total().zip(most).filter(|(_, most)| *most > 0);
         Self {
             name: server.display_name().to_owned(),
-            url: server.url.as_str().trim_end_matches('/').to_owned(),
+            url: server.shown_url().filter(|url| *url != server.display_name()).map(str::to_owned),
+            via: (server.via == Some(Via::System)).then_some("by the system account"),
             answer: server.answer(),
             answer_class: if server.error.is_none() { "good" } else { "bad" },
             version: server.version.clone().unwrap_or_else(unknown),

@@ -41,7 +41,7 @@ fn what_is_new_gone_grown_and_shrunk_is_told_in_exact_numbers() {
     let before = sample(&[("n1", 60), ("n2", 50)], groups(&[("a", 50), ("b", 30), ("c", 20), ("d", 10)], 0));
     let after = sample(&[("n1", 60), ("n2", 81)], groups(&[("a", 50), ("b", 80), ("c", 7), ("e", 4)], 0));
     let comparison = Comparison::between(&before, &after);
-    assert_eq!(comparison.total, Change { before: 110, after: 141 });
+    assert_eq!(comparison.total, BeforeAfter { before: 110, after: 141 });
     let changes = &comparison.by[&Dimension::Application];
     assert_eq!(
         changes.deltas,
@@ -52,7 +52,7 @@ fn what_is_new_gone_grown_and_shrunk_is_told_in_exact_numbers() {
             delta("e", Some(0), Some(4), DeltaKind::New),
         ]
     );
-    assert_eq!((changes.unchanged, changes.other), (1, Change { before: 50, after: 50 }));
+    assert_eq!((changes.unchanged, changes.other), (1, BeforeAfter { before: 50, after: 50 }));
     assert_eq!(comparison.servers, [delta("n2", Some(50), Some(81), DeltaKind::Grown)]);
     let differences: Vec<_> = changes.deltas.iter().map(Delta::difference).collect();
     assert_eq!(differences, [Some(50), Some(-13), Some(-10), Some(4)]);
@@ -99,7 +99,7 @@ proptest! {
             let sum = |side: fn(&Delta) -> Option<u64>| -> u64 { changes.deltas.iter().filter_map(side).sum() };
             prop_assert_eq!(sum(|delta| delta.before) + changes.other.before, before.counted());
             prop_assert_eq!(sum(|delta| delta.after) + changes.other.after, after.counted());
-            prop_assert_eq!(comparison.total, Change { before: before.counted(), after: after.counted() });
+            prop_assert_eq!(comparison.total, BeforeAfter { before: before.counted(), after: after.counted() });
             for delta in &changes.deltas {
                 let expected = match (delta.before, delta.after) {
                     (Some(0), Some(_)) => DeltaKind::New,

@@ -1,5 +1,6 @@
 //! Real NATS servers.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -30,7 +31,10 @@ pub struct NatsServer {
     pub clients: SocketAddr,
     /// Its monitoring URL.
     pub monitor: Url,
-    process: Process,
+    /// Where other servers of its cluster connect, if it is in one.
+    pub routes: Option<SocketAddr>,
+    /// The process.
+    pub process: Process,
     name: String,
     directory: TempDir,
 }
@@ -49,14 +53,19 @@ impl NatsServer {
         std::fs::write(&file, config).unwrap();
         let program = tool(&format!("nats-server-{line}"));
         let process = Process::start(&program, &["-c".into(), file.into_os_string()], directory.path());
-        let (clients, monitor) = eventually("the ports of nats-server", async || {
+        let (clients, monitor, routes) = eventually("the ports of nats-server", async || {
             let path = ports_file(&directory)?;
             let ports: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
-            let clients = ports["nats"][0].as_str()?.strip_prefix("nats://")?.parse().ok()?;
-            Some((clients, Url::parse(ports["monitoring"][0].as_str()?).ok()?))
+            let address = |kind: &str| ports[kind][0].as_str()?.split_once("://")?.1.parse().ok();
+            Some((address("nats")?, Url::parse(ports["monitoring"][0].as_str()?).ok()?, address("cluster")))
         })
         .await;
-        Self { clients, monitor, process, name: name.to_owned(), directory }
+        Self { clients, monitor, routes, process, name: name.to_owned(), directory }
+    }
+
+    /// Where clients connect, as a URL.
+    pub fn url(&self) -> String {
+        format!("nats://{}", self.clients)
     }
 
     /// Gives it another `config` and has it loaded.
@@ -103,6 +112,30 @@ fn whole(name: &str, directory: &Path, config: &str) -> String {
         "server_name: {name}\nlisten: \"127.0.0.1:-1\"\nhttp: \"127.0.0.1:-1\"\n\
          ports_file_dir: {directory:?}\n{config}\n"
     )
+}
+
+/// Starts the servers of one NATS cluster, each called by its cluster and a number (`east-0`), and waits until each has
+/// routes to all others.
+pub async fn start_cluster(line: &str, cluster: &str, servers: usize, config: &str) -> Vec<NatsServer> {
+    let mut started: Vec<NatsServer> = Vec::new();
+    for number in 0..servers {
+        let routes: String = started
+            .first()
+            .and_then(|first| first.routes)
+            .map_or_else(String::new, |first| format!("routes: [\"nats-route://{first}\"]"));
+        let own = format!("cluster {{ name: {cluster}, listen: \"127.0.0.1:-1\"\n{routes} }}\n{config}");
+        started.push(NatsServer::start_named(&format!("{cluster}-{number}"), line, &own).await);
+    }
+    for server in &started {
+        eventually("routes to all other servers", async || {
+            let answer = http().get(server.monitor.join("routez").unwrap()).send().await.ok()?;
+            let routez: serde_json::Value = answer.json().await.ok()?;
+            let names = routez["routes"].as_array()?.iter().filter_map(|route| route["remote_name"].as_str());
+            (names.collect::<BTreeSet<_>>().len() + 1 == servers).then_some(())
+        })
+        .await;
+    }
+    started
 }
 
 fn ports_file(directory: &TempDir) -> Option<PathBuf> {

@@ -75,6 +75,26 @@ impl Process {
         self.signal("-HUP");
     }
 
+    /// SIGSTOP: it hangs, and whoever is connected to it notices nothing. Waits until every thread has stopped.
+    pub async fn hang(&self) {
+        self.signal("-STOP");
+        let threads = format!("/proc/{}/task", self.id());
+        eventually("a process that hangs", async || {
+            let states = std::fs::read_dir(&threads).ok()?.map(|thread| {
+                let stat = std::fs::read_to_string(thread.ok()?.path().join("stat")).ok()?;
+                // the name before it is in brackets, and may be anything
+                Some(stat.rsplit_once(") ")?.1.starts_with('T'))
+            });
+            states.collect::<Option<Vec<bool>>>()?.into_iter().all(|stopped| stopped).then_some(())
+        })
+        .await;
+    }
+
+    /// SIGCONT: it goes on after [`Process::hang`].
+    pub fn go_on(&self) {
+        self.signal("-CONT");
+    }
+
     fn signal(&self, signal: &str) {
         let status = Command::new("kill").args([signal, &self.id().to_string()]).status().unwrap();
         assert!(status.success());

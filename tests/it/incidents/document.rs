@@ -61,6 +61,7 @@ async fn the_document_tells_everything() {
             "value_saturated": false
           },
           "server_url": "http://nats-1.example:8222/",
+          "server_name": null,
           "server_matched_by": "only_server",
           "labels": {
             "alertname": "NatsHighNumberOfConnections",
@@ -95,6 +96,7 @@ async fn the_document_tells_everything() {
             "servers": [
               {
                 "url": "http://nats-1.example:8222/",
+                "via": "http",
                 "name": "labA",
                 "server_id": "NBAKGI336IOS37UHRV4ZPH6MCIUOTES4PRV7VD7U3SDJQHRVLPXHOMMC",
                 "version": "2.15.1",
@@ -135,7 +137,8 @@ async fn the_document_tells_everything() {
                 "bytes": 11886,
                 "error": null
               }
-            ]
+            ],
+            "system_error": null
           }
         }
       ],
@@ -150,6 +153,7 @@ async fn the_document_tells_everything() {
         "servers": [
           {
             "url": "http://nats-1.example:8222/",
+            "via": "http",
             "name": "labA",
             "server_id": "NBAKGI336IOS37UHRV4ZPH6MCIUOTES4PRV7VD7U3SDJQHRVLPXHOMMC",
             "version": "2.15.1",
@@ -190,7 +194,8 @@ async fn the_document_tells_everything() {
             "bytes": 11886,
             "error": null
           }
-        ]
+        ],
+        "system_error": null
       },
       "breakdowns": {
         "application": {
