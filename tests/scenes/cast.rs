@@ -186,7 +186,10 @@ impl Cast {
         let parts = [digest(&self.scene.name), number as u64, of.map_or(0, |of| of as u64 + 1)];
         let mut random = Random::new(self.seed, &parts);
         let factor = self.size.factor();
-        let mut vary = |figure: u64| figure as f64 * (0.85 + 0.3 * random.fraction());
+        let mut vary = |figure: u64| match fleet.exactly {
+            true => figure as f64,
+            false => figure as f64 * (0.85 + 0.3 * random.fraction()),
+        };
 
         let mut connections = vary(fleet.connections * factor).round() as u64;
         if let Some(application) = application.filter(|_| fleet.percent > 0) {

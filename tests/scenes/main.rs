@@ -68,7 +68,7 @@ async fn a_few_scenes_are_seen_for_what_they_are() {
     assert!(told.is_empty(), "{}", told.join("\n\n"));
 }
 
-async fn play(play: Play<'_>, score: &mut Score) {
+async fn play(play: Play, score: &mut Score) {
     let outcome = play.run().await;
     println!("{}", outcome.line());
     if setting("SCENES_VERBOSE").is_some() {

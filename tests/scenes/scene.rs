@@ -122,6 +122,8 @@ pub struct Fleet {
     /// The one address it comes from.
     pub address: Option<String>,
     pub connections: u64,
+    /// Exactly so many; otherwise the seed varies the figures by 15 % in both directions.
+    pub exactly: bool,
     /// With `like`: so many of the connections of that application, instead of a number.
     pub percent: u64,
     /// With `like`: each new connection takes the place of one of that application.
