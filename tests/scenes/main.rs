@@ -1,8 +1,8 @@
 //! Scenes: trouble with connections played on real NATS servers, and whether the diagnosis sees it for what it is.
 //!
 //! `make scenes` plays all of them; `make test` a few. The definitions are data (`definitions/`), of which the program
-//! knows nothing. What may be set is in `SCENES` (names, with commas; all that begin with one), `SEEDS` (how many of each)
-//! and `SCENES_VERBOSE` (shows what the servers showed).
+//! knows nothing. What may be set is in `SCENES` (names, with commas; all that begin with one), `SEEDS` (how many of
+//! each, or which: `2-3`) and `SCENES_VERBOSE` (shows what the servers showed).
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 mod cast;
@@ -19,12 +19,14 @@ mod harness;
 #[path = "../swarm/swarm.rs"]
 mod swarm;
 
+use std::ops::RangeInclusive;
+
 use crate::run::{Play, folder};
 use crate::scene::Scene;
 use crate::score::{Outcome, Score};
 
-/// How many seeds of each scene `make scenes` plays: both sizes on both servers.
-const SEEDS: u64 = 4;
+/// With which seeds `make scenes` plays each scene: both sizes on both servers.
+const SEEDS: RangeInclusive<u64> = 1..=4;
 
 /// What `make test` plays.
 const A_FEW: [&str; 3] = ["leak", "noisy-growth", "reconnect-storm"];
@@ -34,13 +36,13 @@ const A_FEW: [&str; 3] = ["leak", "noisy-growth", "reconnect-storm"];
 async fn all_scenes_are_seen_for_what_they_are() {
     let wanted = setting("SCENES").unwrap_or_default();
     let wanted: Vec<_> = wanted.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-    let seeds = setting("SEEDS").map_or(SEEDS, |seeds| seeds.parse().expect("SEEDS is a number"));
+    let seeds = setting("SEEDS").map_or(SEEDS, |text| range(&text));
     let mut scenes = Scene::all();
     scenes.retain(|scene| wanted.is_empty() || wanted.iter().any(|name| scene.name.starts_with(name)));
-    assert!(!scenes.is_empty() && seeds > 0, "nothing to play: SCENES={wanted:?} SEEDS={seeds}");
+    assert!(!scenes.is_empty(), "no scene is called {wanted:?}");
     let mut score = Score::default();
     for scene in &scenes {
-        for seed in 1..=seeds {
+        for seed in seeds.clone() {
             play(Play::of(scene, seed), &mut score).await;
         }
     }
@@ -75,6 +77,15 @@ async fn play(play: Play, score: &mut Score) {
         println!("    {}", outcome.report.replace('\n', "\n    "));
     }
     score.0.push(outcome);
+}
+
+/// Reads `4` as the first four, and `2-3` as it stands.
+fn range(text: &str) -> RangeInclusive<u64> {
+    let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("SEEDS: `{text}` is no number"));
+    let (first, last) =
+        text.split_once('-').map_or_else(|| (1, number(text)), |(first, last)| (number(first), number(last)));
+    assert!(first <= last, "SEEDS: there is nothing in `{text}`");
+    first..=last
 }
 
 /// A word from the environment.

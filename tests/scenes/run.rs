@@ -60,7 +60,7 @@ impl Play {
             run,
             not_happened: vec!["it broke off; why stands above".to_owned()],
             expectation: Expectation { top, ..Expectation::default() },
-            top: "none".to_owned(),
+            top: "broke off".to_owned(),
             ..Outcome::default()
         })
     }
@@ -104,9 +104,8 @@ impl Play {
         Outcome {
             run: self.name(),
             not_happened: happened.into_iter().filter_map(Result::err).collect(),
-            // one without steps only holds the place
             diagnoses: diagnoses && !is_placeholder(&incident),
-            diagnosed: incident["diagnosis"].is_object() && !is_placeholder(&incident),
+            diagnosed: is_diagnosed(&incident),
             expectation: expectation(scene, &cast),
             top: top(&incident),
             named: named(&incident),
@@ -183,12 +182,20 @@ async fn diagnoses(daemon: &Daemon) -> bool {
     document["components"]["schemas"]["IncidentDocument"].to_string().contains("\"diagnosis\"")
 }
 
+fn is_diagnosed(incident: &Value) -> bool {
+    incident["diagnosis"].is_object() && !is_placeholder(incident)
+}
+
+/// Whether its diagnosis has no steps: one that only holds the place.
 fn is_placeholder(incident: &Value) -> bool {
     incident["diagnosis"]["steps"].as_array().is_some_and(Vec::is_empty)
 }
 
 /// The kind of the first finding.
 fn top(incident: &Value) -> String {
+    if !is_diagnosed(incident) {
+        return "undiagnosed".to_owned();
+    }
     let findings = incident["diagnosis"]["findings"].as_array();
     let first = findings.and_then(|findings| findings.first());
     first.and_then(|finding| finding["kind"].as_str()).unwrap_or("none").to_owned()

@@ -34,7 +34,7 @@ pub struct Outcome {
     /// Whether it made one.
     pub diagnosed: bool,
     pub expectation: Expectation,
-    /// The kind of the first finding; `none` if there is none.
+    /// The kind of the first finding; `none` if there is none, and something else if there is no diagnosis.
     pub top: String,
     /// All that are named.
     pub named: BTreeSet<Culprit>,
