@@ -317,3 +317,31 @@ impl Key {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use connwarden::model::diagnosis::FindingKind;
+
+    use super::*;
+
+    #[test]
+    fn every_scene_expects_something_that_can_be_found() {
+        for scene in Scene::all() {
+            assert!(!scene.about.is_empty() && !scene.happens.is_empty(), "{}", scene.name);
+            assert!(!scene.expect.top.is_empty(), "{}", scene.name);
+            for kind in &scene.expect.top {
+                let found = serde_json::from_value::<FindingKind>(kind.as_str().into());
+                assert!(kind == "none" || found.is_ok(), "{}: there is no finding `{kind}`", scene.name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_definition_does_not_know_is_an_error() {
+        let text = "{about: x, background: {applications: 1, connections: 1}, alert: {at_seconds: 1, threshold: 1}, \
+                    happens: [], expect: {top: [leak]}, troubel: []}";
+        let error = serde_json::from_value::<Scene>(yaml::document(text)).unwrap_err().to_string();
+
+        assert!(error.starts_with("unknown field `troubel`"), "{error}");
+    }
+}
