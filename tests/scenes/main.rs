@@ -60,7 +60,7 @@ async fn a_few_scenes_are_seen_for_what_they_are() {
         let scene = scenes.iter().find(|scene| scene.name == name).unwrap();
         play(Play::of(scene, 1), &mut score).await;
     }
-    // a daemon that makes no diagnoses cannot be wrong, but the scenes must happen
+    // a daemon that makes no whole diagnoses is not judged, but the scenes must happen
     let right = |outcome: &Outcome| match outcome.diagnoses {
         true => outcome.is_right(),
         false => outcome.not_happened.is_empty(),

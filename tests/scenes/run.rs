@@ -104,8 +104,8 @@ impl Play {
         Outcome {
             run: self.name(),
             not_happened: happened.into_iter().filter_map(Result::err).collect(),
-            diagnoses: diagnoses && !is_placeholder(&incident),
-            diagnosed: is_diagnosed(&incident),
+            diagnoses: diagnoses && !is_unfinished(&incident),
+            diagnosed: incident["diagnosis"].is_object(),
             expectation: expectation(scene, &cast),
             top: top(&incident),
             named: named(&incident),
@@ -182,18 +182,14 @@ async fn diagnoses(daemon: &Daemon) -> bool {
     document["components"]["schemas"]["IncidentDocument"].to_string().contains("\"diagnosis\"")
 }
 
-fn is_diagnosed(incident: &Value) -> bool {
-    incident["diagnosis"].is_object() && !is_placeholder(incident)
-}
-
-/// Whether its diagnosis has no steps: one that only holds the place.
-fn is_placeholder(incident: &Value) -> bool {
+/// Whether its diagnosis says nothing of the runbook: a daemon that cannot look at everything yet.
+fn is_unfinished(incident: &Value) -> bool {
     incident["diagnosis"]["steps"].as_array().is_some_and(Vec::is_empty)
 }
 
 /// The kind of the first finding.
 fn top(incident: &Value) -> String {
-    if !is_diagnosed(incident) {
+    if !incident["diagnosis"].is_object() {
         return "undiagnosed".to_owned();
     }
     let findings = incident["diagnosis"]["findings"].as_array();

@@ -29,7 +29,7 @@ pub struct Outcome {
     pub run: String,
     /// What the servers did not show although the scene is about it.
     pub not_happened: Vec<String>,
-    /// Whether the daemon makes diagnoses.
+    /// Whether the daemon makes whole diagnoses.
     pub diagnoses: bool,
     /// Whether it made one.
     pub diagnosed: bool,
