@@ -150,7 +150,7 @@ async fn start_daemon(directory: &Path, servers: &NatsServers) -> Daemon {
          clusters: [{{name: scene, monitor: {monitors:?}}}]\n"
     );
     if connwarden::config::KEYS.contains(&"baseline.interval") {
-        text += "baseline: {interval: 1s}\n";
+        text += "baseline: {interval: 10s}\n";
     }
     std::fs::write(&config, text).unwrap();
     Daemon::start(directory, &["--config.file".to_owned(), config.to_str().unwrap().to_owned()]).await
