@@ -45,6 +45,13 @@ torture: tools ## kill the daemon under load TORTURE_ROUNDS=1000 times, and coun
 	TORTURE_ROUNDS=$(TORTURE_ROUNDS) cargo test --locked --test it torture -- --nocapture 2>&1 | tee target/torture.log
 	@grep '^torture: rounds' target/torture.log | tail -n 1
 
+.PHONY: scenes
+scenes: tools ## trouble on real servers, and whether the diagnosis sees it: SCENES=leak,nat SEEDS=4 (about an hour)
+	@mkdir -p target
+	@status=0; cargo test --locked --profile $(PROFILE) --test scenes all_scenes -- --ignored --nocapture \
+	  2>&1 | tee target/scenes.log || status=$$?; \
+	grep '^scenes: ' target/scenes.log | tail -n 1; exit $$status
+
 .PHONY: check
 check: format-check lint doc deny architecture scripts-check fuzz-briefly ## everything but the tests: the seven targets below
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 
-use crate::swarm::{ClientSpec, Options, Population};
+use crate::swarm::{ClientSpec, Options, Population, Traffic};
 
 /// The most addresses one range may name.
 const LARGEST_RANGE: u32 = 65_536;
@@ -60,6 +60,10 @@ pub struct Arguments {
     #[arg(long, default_value_t = 0, help_heading = "Population")]
     pub subs: u32,
 
+    /// Subject that every connection subscribes to in addition
+    #[arg(long, value_name = "SUBJECT", help_heading = "Population")]
+    pub subscribe: Option<String>,
+
     /// Client library every connection says it is
     #[arg(long, default_value = "rust", help_heading = "Population")]
     pub lang: String,
@@ -97,6 +101,25 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 0.0, value_parser = parse_rate)]
     #[arg(help_heading = "Behaviour")]
     pub churn: f64,
+
+    /// Seconds between two messages of one connection (0: it never publishes)
+    #[arg(long, value_name = "S", default_value = "0", value_parser = parse_seconds)]
+    #[arg(help_heading = "Behaviour")]
+    pub publish_every: Duration,
+
+    /// Where they go [default: to the connection itself, which then needs --subs]
+    #[arg(long, value_name = "SUBJECT", help_heading = "Behaviour")]
+    pub publish_to: Option<String>,
+
+    /// Size of one message
+    #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Behaviour")]
+    pub publish_bytes: usize,
+
+    /// Seconds for which what the server sends is left unread, again and again (0: never): a slow
+    /// consumer
+    #[arg(long, value_name = "S", default_value = "0", value_parser = parse_seconds)]
+    #[arg(help_heading = "Behaviour")]
+    pub doze: Duration,
 
     /// Leave a connection closed when the server closed or refused it
     #[arg(long, help_heading = "Behaviour")]
@@ -168,6 +191,13 @@ impl Arguments {
             ClientSpec::new(*first).library(&self.lang, &self.client_version).subscriptions(self.subs);
         model.token.clone_from(&self.token);
         model.jwt = self.jwt.as_deref().map(read_jwt).transpose()?;
+        model.subjects = self.subscribe.iter().map(|subject| Arc::from(subject.as_str())).collect();
+        model.traffic = Some(self.publish_every).filter(|every| !every.is_zero()).map(|every| Traffic {
+            subject: self.publish_to.as_deref().map(Arc::from),
+            every,
+            payload_bytes: self.publish_bytes,
+        });
+        model.dozes = Some(self.doze).filter(|pause| !pause.is_zero());
 
         let mut population = Population::new(model, self.count).seed(self.seed).servers(servers);
         population.names.clone_from(&self.names.0);

@@ -1,7 +1,7 @@
 //! A swarm of NATS client connections, for tests and the demo.
 //!
 //! Every client is a real connection: it reads INFO, sends CONNECT, subscribes, and answers
-//! the server's PINGs. It never publishes. One small task holds each of them, so that one
+//! the server's PINGs. It publishes only if its spec has traffic. One small task holds each of them, so that one
 //! process carries as many as its file descriptors allow.
 //!
 //! - [`Swarm::open`] and [`Swarm::add`] wait until every client is up, and fail on the first
@@ -50,9 +50,10 @@ use registry::Registry;
 #[allow(unused_imports, reason = "part of the surface, not named by every user")]
 pub use self::{
     error::{OpenError, PopulationError, Stage, SwarmError},
+    names::Template,
     population::{Population, apportion},
     registry::{ClientState, ClientStatus, Counts, Disconnect},
-    spec::ClientSpec,
+    spec::{ClientSpec, Traffic},
 };
 
 /// File descriptors left to the rest of the process.

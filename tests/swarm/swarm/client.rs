@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,16 +12,20 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::{Sleep, sleep};
 
 use super::Options;
 use super::error::{OpenError, Stage};
 use super::protocol::{Info, News, Protocol};
-use super::random::Random;
+use super::random::{Random, digest};
 use super::registry::{ClientState, Registry};
-use super::spec::ClientSpec;
+use super::spec::{ClientSpec, Traffic};
 
 /// Where the outcome of a client's first attempt is reported.
 pub type FirstAttempt = oneshot::Sender<Result<(), OpenError>>;
+
+/// What the system keeps for a client that dozes.
+const SLOW_BUFFER_BYTES: u32 = 8 * 1024;
 
 /// One client of a swarm.
 pub struct Client {
@@ -83,7 +88,7 @@ impl Client {
             if !self.options.reconnect {
                 return;
             }
-            tokio::time::sleep(self.wait(failures, &mut random)).await;
+            sleep(self.wait(failures, &mut random)).await;
             if !self.options.reconnect_to.is_empty() {
                 let choice = random.position(self.options.reconnect_to.len());
                 server = self.options.reconnect_to[choice];
@@ -154,6 +159,10 @@ impl Client {
         if let Some(address) = self.spec.source {
             socket.bind(SocketAddr::new(address, 0)).map_err(|error| OpenError::Bind { address, error })?;
         }
+        if self.spec.dozes.is_some() {
+            // the kernel must not read in its place
+            socket.set_recv_buffer_size(SLOW_BUFFER_BYTES).map_err(failed)?;
+        }
         let stream = socket.connect(server).await.map_err(failed)?;
         stream.set_nodelay(true).map_err(failed)?;
         Ok(stream)
@@ -179,9 +188,23 @@ enum End {
 impl Connection {
     async fn hold(mut self, client: &Client) -> End {
         let mut reason = None;
+        let mut publishing = client.spec.traffic.as_ref().map(|traffic| Publishing::new(client, traffic));
         loop {
+            if let Some(pause) = client.spec.dozes {
+                sleep(pause).await;
+            }
             let mut news = News::default();
-            let ended = self.listen(&mut news).await;
+            let ended = match &mut publishing {
+                None => self.listen(&mut news).await,
+                Some(publishing) => tokio::select! {
+                    ended = self.listen(&mut news) => ended,
+                    message = publishing.next() => {
+                        // if that fails, the next read says why
+                        let _ = self.stream.write_all(message.as_bytes()).await;
+                        continue;
+                    }
+                },
+            };
             let lame_duck = news.info.is_some_and(|info| info.lame_duck);
             if news.pings > 0 || lame_duck || news.error.is_some() {
                 let error = news.error.as_deref();
@@ -225,6 +248,36 @@ impl Connection {
         for _ in 0..pings {
             let _ = self.stream.write_all(b"PONG\r\n").await;
         }
+    }
+}
+
+/// When a client publishes next. Boxed: most clients do not.
+struct Publishing {
+    message: String,
+    every: Duration,
+    random: Random,
+    due: Pin<Box<Sleep>>,
+}
+
+impl Publishing {
+    fn new(client: &Client, traffic: &Traffic) -> Box<Self> {
+        let mut random = Random::new(client.index as u64, &[digest(&client.spec.prefix)]);
+        let first = traffic.every.mul_f64(random.fraction());
+        Box::new(Self {
+            message: client.spec.message(traffic, client.index),
+            every: traffic.every,
+            random,
+            due: Box::pin(sleep(first)),
+        })
+    }
+
+    /// Waits until a message is due.
+    async fn next(&mut self) -> &str {
+        self.due.as_mut().await;
+        let pause = self.every.mul_f64(0.5 + self.random.fraction());
+        let next = self.due.deadline() + pause;
+        self.due.as_mut().reset(next);
+        &self.message
     }
 }
 

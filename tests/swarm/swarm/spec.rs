@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -25,8 +26,28 @@ pub struct ClientSpec {
     pub lang: String,
     /// The version of that library.
     pub version: String,
-    /// How many subjects it subscribes to.
+    /// How many subjects of its own it subscribes to.
     pub subscriptions: u32,
+    /// What those subjects begin with. Swarms of one server that publish need one each.
+    pub prefix: Arc<str>,
+    /// Subjects it subscribes to together with others.
+    pub subjects: Vec<Arc<str>>,
+    /// What it publishes while it is up.
+    pub traffic: Option<Traffic>,
+    /// How long it leaves lying what the server sends, again and again, before it reads all of it: a
+    /// slow consumer.
+    pub dozes: Option<Duration>,
+}
+
+/// Messages that a client publishes, one by one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Traffic {
+    /// Where to; `None` is the first of its own subjects.
+    pub subject: Option<Arc<str>>,
+    /// The mean pause between two messages; it varies by half in both directions.
+    pub every: Duration,
+    /// The size of a message.
+    pub payload_bytes: usize,
 }
 
 impl ClientSpec {
@@ -42,6 +63,10 @@ impl ClientSpec {
             lang: "rust".to_owned(),
             version: "0.0.1".to_owned(),
             subscriptions: 0,
+            prefix: Arc::from("swarm"),
+            subjects: Vec::new(),
+            traffic: None,
+            dozes: None,
         }
     }
 
@@ -82,9 +107,33 @@ impl ClientSpec {
         self
     }
 
-    /// Lets the client subscribe to this many subjects.
+    /// Lets the client subscribe to this many subjects of its own.
     pub fn subscriptions(mut self, subscriptions: u32) -> Self {
         self.subscriptions = subscriptions;
+        self
+    }
+
+    /// Sets what the client's own subjects begin with.
+    pub fn prefix(mut self, prefix: impl Into<Arc<str>>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Lets the client subscribe to a subject that others subscribe to too.
+    pub fn subscribed_to(mut self, subject: impl Into<Arc<str>>) -> Self {
+        self.subjects.push(subject.into());
+        self
+    }
+
+    /// Lets the client publish.
+    pub fn traffic(mut self, traffic: Traffic) -> Self {
+        self.traffic = Some(traffic);
+        self
+    }
+
+    /// Makes the client a slow consumer that reads once in `pause`.
+    pub fn dozes(mut self, pause: Duration) -> Self {
+        self.dozes = Some(pause);
         self
     }
 
@@ -115,10 +164,22 @@ impl ClientSpec {
         }
         let mut hello = format!("CONNECT {connect}\r\n");
         for sid in 1..=self.subscriptions {
-            write!(hello, "SUB swarm.{index}.{sid} {sid}\r\n").expect("a string takes any text");
+            write!(hello, "SUB {}.{index}.{sid} {sid}\r\n", self.prefix).expect("a string takes any text");
+        }
+        for (subject, sid) in self.subjects.iter().zip(u64::from(self.subscriptions) + 1..) {
+            write!(hello, "SUB {subject} {sid}\r\n").expect("a string takes any text");
         }
         hello.push_str("PING\r\n");
         hello
+    }
+
+    /// Writes one message of the client's traffic.
+    pub(super) fn message(&self, traffic: &Traffic, index: usize) -> String {
+        let size = traffic.payload_bytes;
+        match &traffic.subject {
+            Some(subject) => format!("PUB {subject} {size}\r\n{:.<size$}\r\n", ""),
+            None => format!("PUB {}.{index}.1 {size}\r\n{:.<size$}\r\n", self.prefix, ""),
+        }
     }
 }
 
@@ -142,5 +203,22 @@ mod tests {
         assert_eq!(connect["user"], "alice");
         assert_eq!(connect["pass"], "secret");
         assert_eq!(lines[1..], ["SUB swarm.7.1 1", "SUB swarm.7.2 2", "PING", ""]);
+    }
+
+    #[test]
+    fn a_client_subscribes_to_shared_subjects_after_its_own() {
+        let spec = ClientSpec::new(SocketAddr::from(([127, 0, 0, 1], 4222)))
+            .subscriptions(1)
+            .prefix("orders")
+            .subscribed_to("ticks");
+        let (own, shared) = (traffic(None), traffic(Some("ticks")));
+
+        assert!(spec.hello(3).ends_with("\r\nSUB orders.3.1 1\r\nSUB ticks 2\r\nPING\r\n"));
+        assert_eq!(spec.message(&own, 3), "PUB orders.3.1 4\r\n....\r\n");
+        assert_eq!(spec.message(&shared, 3), "PUB ticks 4\r\n....\r\n");
+    }
+
+    fn traffic(subject: Option<&str>) -> Traffic {
+        Traffic { subject: subject.map(Arc::from), every: Duration::from_secs(1), payload_bytes: 4 }
     }
 }
