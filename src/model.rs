@@ -29,6 +29,7 @@ pub mod member;
 pub mod notification;
 pub mod owner;
 pub mod pattern;
+pub mod precedent;
 pub mod printable;
 pub mod remote_auth;
 pub mod retention;
