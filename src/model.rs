@@ -24,6 +24,7 @@ pub mod labels;
 pub mod log_evidence;
 pub mod log_source;
 pub mod mapping;
+pub mod markdown;
 pub mod matcher;
 pub mod member;
 pub mod notification;

@@ -1,6 +1,8 @@
-//! `GET /api/v1/incidents` and `GET /api/v1/incidents/{id}`; what changes incidents is in [`acts`].
+//! `GET /api/v1/incidents` and `GET /api/v1/incidents/{id}`; what changes incidents is in [`acts`], what
+//! sums one up in [`report`].
 
 pub mod acts;
+pub mod report;
 
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
