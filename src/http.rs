@@ -76,6 +76,7 @@ fn documented_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(api::incidents::acts::add_note))
         .routes(routes!(api::incidents::acts::resolve))
         .routes(routes!(api::incidents::acts::reopen))
+        .routes(routes!(api::culprits::list))
         .routes(routes!(api::notifications::list))
         .routes(routes!(api::notifications::show))
         .routes(routes!(api::notifications::body))

@@ -295,6 +295,8 @@ async fn the_document_tells_everything() {
         "steps": [],
         "recommendations": []
       },
+      "culprit_history": [],
+      "similar": [],
       "timeline": [
         {
           "at": "2026-11-24T09:00:00Z",
