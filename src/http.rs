@@ -72,6 +72,7 @@ fn documented_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(api::incidents::list, api::incidents::acts::open))
         .routes(routes!(api::incidents::show))
         .routes(routes!(api::incidents::report::report))
+        .routes(routes!(api::incidents::comparison::compare))
         .routes(routes!(api::incidents::acts::acknowledge))
         .routes(routes!(api::incidents::acts::add_note))
         .routes(routes!(api::incidents::acts::resolve))

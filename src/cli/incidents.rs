@@ -1,6 +1,7 @@
 //! `connwarden incidents`: the incidents of a running daemon, through its API.
 
 mod act;
+mod compare;
 mod diagnosis;
 mod report;
 
@@ -13,6 +14,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::cli::client::{Client, ClientArguments};
 use crate::cli::incidents::act::Act;
+use crate::cli::incidents::compare::CompareArguments;
 use crate::cli::incidents::report::ReportArguments;
 use crate::cli::inspect::{ByList, read_by};
 use crate::cli::printable::{fit, spreadsheet, wrap};
@@ -59,6 +61,8 @@ enum Command {
     Show(ShowArguments),
     /// Report one incident for a post-mortem: what, who, since when, why, what was done and what to do.
     Report(ReportArguments),
+    /// Say what is different between two looks of one incident, or of two incidents.
+    Compare(CompareArguments),
     #[command(flatten)]
     Act(Act),
 }
@@ -109,6 +113,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let text = match arguments.command {
         Command::List(list) => self::list(&client, list).await?,
         Command::Show(show) => self::show(&client, show).await?,
+        Command::Compare(arguments) => compare::run(&client, arguments).await?,
         Command::Report(arguments) => report::run(&client, arguments).await?,
         Command::Act(act) => act::run(&client, act).await?,
     };

@@ -1,5 +1,6 @@
 //! Diagnoses as people and programs get to see them: on pages, in reports, on the command line, beside earlier ones.
 
+mod comparison;
 mod precedents;
 mod report;
 

@@ -38,6 +38,7 @@ async fn every_route_is_in_the_document_and_every_path_of_the_document_is_there(
     POST /api/v1/incidents
     GET /api/v1/incidents/{id}
     POST /api/v1/incidents/{id}/acknowledge
+    GET /api/v1/incidents/{id}/comparison
     POST /api/v1/incidents/{id}/notes
     POST /api/v1/incidents/{id}/reopen
     GET /api/v1/incidents/{id}/report

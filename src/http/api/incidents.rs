@@ -2,6 +2,7 @@
 //! sums one up in [`report`].
 
 pub mod acts;
+pub mod comparison;
 pub mod report;
 
 use axum::Json;
