@@ -32,6 +32,7 @@ pub struct Comparison {
 
 /// A number of connections, before and after.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = CountChange)] // in the OpenAPI document a `Change` is one of a deployment and the like
 pub struct Change {
     /// Before.
     pub before: u64,
