@@ -265,7 +265,7 @@ fn show_as_text(
         writeln!(text, "look      {}, {place} of {}", ago(taken_at), document.snapshots.len())?;
     }
 
-    text.push_str(&diagnosis::diagnosis(document, now, width, terminal));
+    text.push_str(&diagnosis::diagnosis(document, now, terminal));
 
     writeln!(text, "\nALERTS")?;
     text.push_str(&alerts(&document.alerts, width));

@@ -5,9 +5,9 @@ use std::fmt::Write;
 use jiff::Timestamp;
 
 use crate::cli::incidents::{INSTANT, paragraph};
-use crate::cli::table::{Column, draw};
+use crate::cli::table::{Column, draw, table_width};
 use crate::http::api::documents::IncidentDocument;
-use crate::model::diagnosis::{Culprit, Diagnosis, Finding, Recommendation};
+use crate::model::diagnosis::{Culprit, Diagnosis, Finding, Recommendation, StepStatus};
 use crate::model::incident::IncidentState;
 use crate::model::precedent::{CulpritHistory, SimilarIncident};
 use crate::model::printable::{age, percent, span, visible, with_commas};
@@ -15,18 +15,13 @@ use crate::model::printable::{age, percent, span, visible, with_commas};
 /// How many findings are told with their evidence; the others get a line.
 const TOP: usize = 3;
 
-/// Tells what the evidence of an incident says; nothing if there is no diagnosis. `width` is that of tables.
-pub(super) fn diagnosis(
-    document: &IncidentDocument,
-    now: Timestamp,
-    width: usize,
-    terminal: Option<usize>,
-) -> String {
+/// Tells what the evidence of an incident says; nothing if there is no diagnosis.
+pub(super) fn diagnosis(document: &IncidentDocument, now: Timestamp, terminal: Option<usize>) -> String {
     let mut text = String::new();
     if let Some(diagnosis) = &document.diagnosis {
         // writing into memory cannot fail
         let _ = findings(&mut text, diagnosis, document.head.headline.as_deref(), terminal);
-        let _ = culprits(&mut text, &diagnosis.culprits, &document.culprit_history, now, width);
+        let _ = culprits(&mut text, &diagnosis.culprits, &document.culprit_history, now, terminal);
         let _ = recommendations(&mut text, &diagnosis.recommendations, terminal);
         let _ = steps(&mut text, diagnosis, terminal);
     }
@@ -77,7 +72,7 @@ fn culprits(
     culprits: &[Culprit],
     histories: &[CulpritHistory],
     now: Timestamp,
-    width: usize,
+    terminal: Option<usize>,
 ) -> std::fmt::Result {
     if culprits.is_empty() {
         return writeln!(text, "\nno single culprit: nobody explains it by themselves");
@@ -115,17 +110,14 @@ fn culprits(
             from.unwrap_or_default(),
         ]
     });
-    write!(text, "\n{}", draw(&columns, &rows.collect::<Vec<_>>(), width))?;
+    write!(text, "\n{}", draw(&columns, &rows.collect::<Vec<_>>(), table_width(terminal)))?;
     for history in histories {
         let plural = if history.other_incidents == 1 { "" } else { "s" };
         let ids: Vec<String> = history.latest.iter().map(|other| other.id.to_string()).collect();
-        writeln!(
-            text,
-            "{} was the culprit of {} other incident{plural}: {}",
-            visible(&history.key),
-            with_commas(history.other_incidents),
-            ids.join(", ")
-        )?;
+        let count = with_commas(history.other_incidents);
+        let told =
+            format!("{} was the culprit of {count} other incident{plural}: {}", history.key, ids.join(", "));
+        text.push_str(&paragraph("", &told, terminal));
     }
     Ok(())
 }
@@ -162,7 +154,9 @@ fn steps(text: &mut String, diagnosis: &Diagnosis, terminal: Option<usize>) -> s
     for (place, step) in diagnosis.steps.iter().enumerate() {
         let before = format!("{}. {:<8} ", place + 1, step.status.name());
         text.push_str(&paragraph(&before, &format!("{}: {}", step.step.title(), step.summary), terminal));
-        for remark in &step.remarks {
+        // what is well needs no more words
+        let remarks = step.remarks.iter().filter(|_| step.status != StepStatus::Ok);
+        for remark in remarks {
             text.push_str(&paragraph("            - ", remark, terminal));
         }
     }
@@ -181,7 +175,8 @@ fn similar(text: &mut String, similar: &[SimilarIncident], terminal: Option<usiz
             }
             (state, _) => state.name().to_owned(),
         };
-        writeln!(text, "{}  {}, {ending}", past.id, past.opened_at.strftime(INSTANT))?;
+        let told = format!("{}, {ending}", past.opened_at.strftime(INSTANT));
+        text.push_str(&paragraph(&format!("{}  ", past.id), &told, terminal));
         let headline = past.headline.as_deref().unwrap_or(&past.alert_name);
         text.push_str(&paragraph("    ", headline, terminal));
         for note in &past.notes {
@@ -244,19 +239,46 @@ mod tests {
             }]
         }))
         .unwrap();
-        diagnosis(&document, "2026-11-24T11:00:00Z".parse().unwrap(), 110, terminal)
+        diagnosis(&document, "2026-11-24T11:00:00Z".parse().unwrap(), terminal)
     }
 
     #[test]
     fn a_diagnosis_is_told_in_lines_that_can_be_printed() {
-        insta::assert_snapshot!(shown(None), @"");
+        insta::assert_snapshot!(shown(None), @r"
+        DIAGNOSIS
+        critical  Connection leak: application orders\u{1b}[31m, 90 % sure, since 2026-11-24 02:51:00Z
+                  they are opened and not closed
+                  - 2,940 connections more than at 02:51
+        info      Growth without a culprit: application orders\u{1b}[31m, 90 % sure, since 2026-11-24 02:51:00Z
+                  they are opened and not closed
+                  - 2,940 connections more than at 02:51
+
+        CULPRIT                       CONNECTIONS  GROWN BY  EXPLAINS  NO TRAFFIC   SINCE  FIRST SEEN  FROM
+        application orders\u{1b}[31m        3,000     2,940    94.8 %      97.0 %  8h ago           ?  10.2.0.0/16
+        orders\u{1b}[31m was the culprit of 7 other incidents: 019b8d7a-0000-7000-8000-00000000000a
+
+        WHAT TO DO
+        1. Have it close its connections (The application)
+           60 would be left
+           shell:
+               kubectl rollout undo deployment/orders
+               \u{1b}[2J
+
+        CHECKED
+        1. skipped  Log errors and closed connections: no log is configured
+                    - 12 closed connections are remembered
+
+        SIMILAR INCIDENTS
+        019b8d7a-0000-7000-8000-00000000000a  2026-11-20 09:00:00Z, resolved after 1 h 1 min (manual)
+            the same again
+            ada: rolled back\nto 1.4
+        ");
     }
 
     #[test]
     fn a_terminal_has_its_lines_broken() {
         let text = shown(Some(60));
-        let is_table =
-            |line: &str| line.contains("CONNECTIONS") || line.contains("95") || line.contains("culprit of");
+        let is_table = |line: &str| line.contains("CONNECTIONS") || line.contains("94.8 %");
         let long = text.lines().find(|line| line.len() > 60 && !is_table(line));
         assert_eq!(long, None, "{text}");
     }

@@ -218,7 +218,12 @@ impl StepRow {
                 StepStatus::Skipped => "",
             },
             summary: step.summary,
-            evidence: step.evidence.into_iter().map(|fact| fact.text).collect(),
+            evidence: step
+                .evidence
+                .into_iter()
+                .map(|fact| fact.text)
+                .filter(|text| !step.remarks.contains(text))
+                .collect(),
             remarks: step.remarks,
         }
     }

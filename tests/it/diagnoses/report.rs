@@ -121,9 +121,8 @@ async fn names_in_a_report_are_text() {
                 for raw in ["<script", "</td", "[y](", "http://", "@all"] {
                     assert!(!line.contains(raw), "{raw} in {line}");
                 }
-                let heading = line.starts_with('#');
-                assert!(!heading || !line.contains("# z"), "{line}");
-                assert!(!line.starts_with("~~~") && !line.starts_with("z"), "{line}");
+                // nor does one of their lines begin one of ours
+                assert!(!line.starts_with("# z") && !line.starts_with("~~~"), "{line}");
                 // every row has as many cells as the head of its table
                 let cells = line.starts_with('|').then(|| line.matches('|').count());
                 assert!(columns.is_none() || cells.is_none() || columns == cells, "{line}");

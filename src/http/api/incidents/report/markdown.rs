@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::http::api::incidents::report::ReportDocument;
 use crate::model::breakdown::{Breakdown, By, Dimension};
+use crate::model::change::Change;
 use crate::model::closed::ClosedConnections;
 use crate::model::diagnosis::{Culprit, Diagnosis, Finding, Recommendation, Snippet};
 use crate::model::entry::Entry;
@@ -37,6 +38,7 @@ pub(super) fn write(report: &ReportDocument) -> String {
     } else {
         text.push_str("\n## Why\n\nThere is no diagnosis: NATS has not been seen; the timeline says why.\n");
     }
+    let _ = changes(&mut text, &report.incident.changes);
     let _ = done(&mut text, report);
     if let Some(diagnosis) = &report.incident.diagnosis {
         let _ = to_do(&mut text, diagnosis);
@@ -203,9 +205,34 @@ fn steps(text: &mut String, diagnosis: &Diagnosis) -> std::fmt::Result {
         for remark in &step.remarks {
             writeln!(text, "   * {}", inline(remark))?;
         }
-        for fact in &step.evidence {
+        for fact in step.evidence.iter().filter(|fact| !step.remarks.contains(&fact.text)) {
             writeln!(text, "   * {}", inline(&fact.text))?;
         }
+    }
+    Ok(())
+}
+
+fn changes(text: &mut String, changes: &[Change]) -> std::fmt::Result {
+    writeln!(text, "\n## Changes around it\n")?;
+    if changes.is_empty() {
+        return writeln!(text, "None is known.");
+    }
+    for change in changes {
+        let about =
+            [("cluster", &change.cluster), ("application", &change.application), ("server", &change.server)];
+        let about = about.into_iter().filter_map(|(what, name)| {
+            let name = name.as_ref()?;
+            Some(format!(", {what} {}", code(name)))
+        });
+        writeln!(
+            text,
+            "* {} {}: {}{} (told by {})",
+            utc(change.at),
+            change.kind.title(),
+            inline(&change.title),
+            about.collect::<String>(),
+            code(&change.author)
+        )?;
     }
     Ok(())
 }
