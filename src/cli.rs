@@ -7,6 +7,7 @@ mod changes;
 mod check_config;
 mod client;
 mod clusters;
+mod culprits;
 mod doctor;
 mod incidents;
 mod inspect;
@@ -51,6 +52,8 @@ enum Command {
     Changes(changes::Arguments),
     /// List the clusters of a running daemon, and say what has changed in one of them.
     Clusters(clusters::Arguments),
+    /// List who was the culprit of how many incidents.
+    Culprits(culprits::Arguments),
     /// List what a running daemon has received, and take it in once more.
     Notifications(notifications::Arguments),
     /// Copy the database into a new file, also while the daemon runs.
@@ -97,6 +100,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Incidents(arguments) => incidents::run(arguments).await,
             Command::Changes(arguments) => changes::run(arguments).await,
             Command::Clusters(arguments) => clusters::run(arguments).await,
+            Command::Culprits(arguments) => culprits::run(arguments).await,
             Command::Notifications(arguments) => notifications::run(arguments).await,
             Command::Backup(arguments) => backup::run(arguments).await,
             Command::Doctor(arguments) => doctor::run(arguments).await,

@@ -17,6 +17,7 @@ pub mod jobs;
 mod lock;
 pub mod notifications;
 mod portions;
+pub mod precedents;
 pub mod retention;
 pub mod server_runs;
 pub mod servers;

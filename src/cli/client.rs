@@ -109,11 +109,18 @@ impl Client {
         path: &str,
         query: &[(&str, String)],
     ) -> anyhow::Result<T> {
-        self.send(path, |http, mut url| {
-            url.query_pairs_mut().extend_pairs(query);
-            http.get(url)
-        })
-        .await
+        let body = self.send(path, |http, url| http.get(with(url, query))).await?;
+        self.read(&body)
+    }
+
+    /// Asks for a text. It may be anything: make it visible before it is shown.
+    ///
+    /// # Errors
+    ///
+    /// Nobody answered, or the daemon refused, or it is none.
+    pub(super) async fn get_text(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<String> {
+        let body = self.send(path, |http, url| http.get(with(url, query))).await?;
+        String::from_utf8(body).map_err(|_| anyhow::anyhow!("the answer of {} is not text", self.server))
     }
 
     /// Has something done; the document that is answered.
@@ -122,14 +129,22 @@ impl Client {
     ///
     /// Nobody answered, or the daemon refused, or it is none.
     pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> anyhow::Result<T> {
-        self.send(path, |http, url| http.post(url).json(body)).await
+        let body = self.send(path, |http, url| http.post(url).json(body)).await?;
+        self.read(&body)
     }
 
-    async fn send<T: DeserializeOwned>(
+    fn read<T: DeserializeOwned>(&self, body: &[u8]) -> anyhow::Result<T> {
+        serde_json::from_slice(body).map_err(|error| {
+            anyhow::anyhow!("reading the document of {}: {}", self.server, visible(&error.to_string()))
+        })
+    }
+
+    /// Sends a request; the body of an answer that is no refusal.
+    async fn send(
         &self,
         path: &str,
         request: impl FnOnce(reqwest::Client, Url) -> RequestBuilder,
-    ) -> anyhow::Result<T> {
+    ) -> anyhow::Result<Vec<u8>> {
         let server = &self.server;
         let url = below(server, path).with_context(|| format!("{server} is not the URL of a daemon"))?;
         // what is meant for one address is for no other
@@ -163,10 +178,14 @@ impl Client {
                 Err(_) => anyhow::anyhow!("{server} answers with status {status}: is it connwarden?"),
             });
         }
-        serde_json::from_slice(&body).map_err(|error| {
-            anyhow::anyhow!("reading the document of {server}: {}", visible(&error.to_string()))
-        })
+        Ok(body.into())
     }
+}
+
+/// A URL with a query.
+fn with(mut url: Url, query: &[(&str, String)]) -> Url {
+    url.query_pairs_mut().extend_pairs(query);
+    url
 }
 
 /// Says why a daemon could not be asked.

@@ -142,17 +142,20 @@ fn as_tables(document: &ComparisonDocument, width: usize) -> String {
     text
 }
 
-fn total(total: BeforeAfter) -> String {
+/// Says how many connections there were, and are.
+pub(super) fn total(total: BeforeAfter) -> String {
     let (before, after) = (with_commas(total.before), with_commas(total.after));
     format!("{before} connections before, {after} after ({})", signed(total.before, total.after))
 }
 
-fn rest(changes: &Changes) -> String {
+/// Says what is in no delta.
+pub(super) fn rest(changes: &Changes) -> String {
     let (before, after) = (with_commas(changes.other.before), with_commas(changes.other.after));
     format!("all others: {before} before, {after} after; {} groups as large as before", changes.unchanged)
 }
 
-fn table(
+/// Draws what became of groups or servers.
+pub(super) fn table(
     heading: &str,
     deltas: &[Delta],
     first_seen: impl Fn(&str) -> Option<FirstSeen>,

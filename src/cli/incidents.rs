@@ -1,6 +1,9 @@
 //! `connwarden incidents`: the incidents of a running daemon, through its API.
 
 mod act;
+mod compare;
+mod diagnosis;
+mod report;
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -11,6 +14,8 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::cli::client::{Client, ClientArguments};
 use crate::cli::incidents::act::Act;
+use crate::cli::incidents::compare::CompareArguments;
+use crate::cli::incidents::report::ReportArguments;
 use crate::cli::inspect::{ByList, read_by};
 use crate::cli::printable::{fit, spreadsheet, wrap};
 use crate::cli::table::{Column, draw, table_width, terminal};
@@ -19,6 +24,7 @@ use crate::clock::Clock;
 use crate::http::api::clusters::DEFAULT_BY;
 use crate::http::api::documents::{AlertDocument, IncidentDocument, IncidentList};
 use crate::model::breakdown::By;
+use crate::model::diagnosis::{FindingKind, Subject};
 use crate::model::ids::{IncidentId, SnapshotId};
 use crate::model::incident::IncidentState;
 use crate::model::printable::{age, visible};
@@ -29,6 +35,9 @@ const INSTANT: &str = "%Y-%m-%d %H:%M:%SZ";
 
 /// How many columns of one text a terminal shows.
 const LONGEST_TEXT: usize = 300;
+
+/// How many columns of a culprit's name a list shows.
+const LONGEST_CULPRIT: usize = 32;
 
 /// A text that would get less room than this begins on a line of its own.
 const NARROWEST_TEXT: usize = 40;
@@ -50,6 +59,10 @@ enum Command {
     List(ListArguments),
     /// Show one incident: who holds the connections, and what happened.
     Show(ShowArguments),
+    /// Report one incident for a post-mortem: what, who, since when, why, what was done and what to do.
+    Report(ReportArguments),
+    /// Say what is different between two looks of one incident, or of two incidents.
+    Compare(CompareArguments),
     #[command(flatten)]
     Act(Act),
 }
@@ -100,6 +113,8 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let text = match arguments.command {
         Command::List(list) => self::list(&client, list).await?,
         Command::Show(show) => self::show(&client, show).await?,
+        Command::Compare(arguments) => compare::run(&client, arguments).await?,
+        Command::Report(arguments) => report::run(&client, arguments).await?,
         Command::Act(act) => act::run(&client, act).await?,
     };
     print(&text)?;
@@ -130,6 +145,8 @@ fn list_as_table(page: &IncidentList, now: Timestamp, width: usize) -> anyhow::R
     let columns = [
         Column { heading: "WHAT", numeric: false, expendable: 0 },
         Column { heading: "STATE", numeric: false, expendable: 0 },
+        Column { heading: "FINDING", numeric: false, expendable: 4 },
+        Column { heading: "CULPRIT", numeric: false, expendable: 5 },
         Column { heading: "ALERT", numeric: false, expendable: 1 },
         Column { heading: "CLUSTER", numeric: false, expendable: 2 },
         Column { heading: "OPENED", numeric: true, expendable: 3 },
@@ -145,6 +162,8 @@ fn list_as_table(page: &IncidentList, now: Timestamp, width: usize) -> anyhow::R
                     None => incident.state.name().to_owned(),
                     Some(since) => format!("{} {} ago", incident.state.name(), age(Some(since), now)),
                 },
+                incident.top_finding.map_or("-", FindingKind::name).to_owned(),
+                culprit(incident.culprit.as_ref()),
                 incident.alert_name.clone(),
                 incident.cluster_name(),
                 format!("{} ago", age(Some(incident.opened_at), now)),
@@ -159,9 +178,25 @@ fn list_as_table(page: &IncidentList, now: Timestamp, width: usize) -> anyhow::R
     Ok(text)
 }
 
+/// Who explains most of the trouble, as a cell.
+fn culprit(culprit: Option<&Subject>) -> String {
+    culprit
+        .map_or_else(|| "-".to_owned(), |culprit| fit(&visible(&culprit.key), LONGEST_CULPRIT).into_owned())
+}
+
 fn list_as_csv(page: &IncidentList) -> anyhow::Result<String> {
     let mut lines = csv::Writer::from_writer(Vec::new());
-    lines.write_record(["id", "state", "cluster", "alert_name", "opened_at", "headline", "resolved_at"])?;
+    lines.write_record([
+        "id",
+        "state",
+        "cluster",
+        "alert_name",
+        "opened_at",
+        "headline",
+        "resolved_at",
+        "top_finding",
+        "culprit",
+    ])?;
     for incident in &page.incidents {
         let resolved_at = match &incident.state {
             IncidentState::Resolved { resolved_at, .. } => resolved_at.to_string(),
@@ -175,6 +210,8 @@ fn list_as_csv(page: &IncidentList) -> anyhow::Result<String> {
             &incident.opened_at.to_string(),
             &spreadsheet(incident.headline.as_deref().unwrap_or_default()),
             &resolved_at,
+            incident.top_finding.map_or("", FindingKind::name),
+            &spreadsheet(incident.culprit.as_ref().map_or("", |culprit| &culprit.key)),
         ])?;
     }
     Ok(String::from_utf8(lines.into_inner()?)?)
@@ -227,6 +264,8 @@ fn show_as_text(
         let place = place.map_or(0, |place| place + 1);
         writeln!(text, "look      {}, {place} of {}", ago(taken_at), document.snapshots.len())?;
     }
+
+    text.push_str(&diagnosis::diagnosis(document, now, terminal));
 
     writeln!(text, "\nALERTS")?;
     text.push_str(&alerts(&document.alerts, width));
@@ -389,12 +428,12 @@ mod tests {
     fn a_list_says_when_an_incident_was_resolved() {
         let page = IncidentList { incidents: vec![document().head], next: None };
         let now = "2026-11-24T13:00:00Z".parse().unwrap();
-        insta::assert_snapshot!(list_as_table(&page, now, 120).unwrap(), @r"
-        WHAT                     STATE            ALERT  CLUSTER  OPENED  ID
-        3 connections on nats-1  resolved 2h ago  High   nats     4h ago  019b8d7a-0000-7000-8000-00000000000a
+        insta::assert_snapshot!(list_as_table(&page, now, 130).unwrap(), @r"
+        WHAT                     STATE            FINDING  CULPRIT  ALERT  CLUSTER  OPENED  ID
+        3 connections on nats-1  resolved 2h ago  -        -        High   nats     4h ago  019b8d7a-0000-7000-8000-00000000000a
         ");
         let text = list_as_csv(&page).unwrap();
-        assert!(text.ends_with(",3 connections on nats-1,2026-11-24T11:00:00Z\n"), "{text}");
+        assert!(text.ends_with(",3 connections on nats-1,2026-11-24T11:00:00Z,,\n"), "{text}");
     }
 
     #[test]

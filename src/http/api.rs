@@ -2,6 +2,7 @@
 
 pub mod changes;
 pub mod clusters;
+pub mod culprits;
 pub mod documents;
 pub mod history;
 pub mod incidents;

@@ -41,6 +41,9 @@ pub enum ApiError {
     /// No such notification.
     #[error("no notification {0}")]
     UnknownNotification(NotificationId),
+    /// There are no two looks to compare.
+    #[error("{0}")]
+    NothingToCompare(String),
     /// The path, the query or the body cannot be read.
     #[error("{0}")]
     BadRequest(String),
@@ -126,7 +129,9 @@ impl ApiError {
                 StatusCode::NOT_FOUND
             }
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Act(ActError::Transition(_) | ActError::InTheWay { .. }) => StatusCode::CONFLICT,
+            Self::Act(ActError::Transition(_) | ActError::InTheWay { .. }) | Self::NothingToCompare(_) => {
+                StatusCode::CONFLICT
+            }
             Self::Act(ActError::Unreadable(_) | ActError::Store(_)) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::BadRequest(_)
             | Self::By(_)

@@ -6,6 +6,7 @@
 pub mod assets;
 mod breakdowns;
 mod clusters;
+mod diagnosis;
 pub mod errors;
 pub mod escape;
 mod incidents;

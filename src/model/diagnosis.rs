@@ -291,6 +291,11 @@ impl FindingKind {
         }
     }
 
+    /// Reads what [`FindingKind::name`] wrote.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// The kind as a heading, for people.
     pub fn title(self) -> &'static str {
         match self {

@@ -57,6 +57,17 @@ pub fn age(instant: Option<Timestamp>, now: Timestamp) -> String {
     }
 }
 
+/// Writes how long something took, in its two largest units.
+pub fn span(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
 /// Writes a size with a unit.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
@@ -142,6 +153,20 @@ mod tests {
         assert_eq!(limit(65_536), "65,536");
         assert_eq!(limit(0), "0 (see docs)");
         assert_eq!(limit(-1), "-1 (see docs)");
+    }
+
+    #[test]
+    fn a_span_has_two_units() {
+        let cases = [
+            (59, "59 s"),
+            (60, "1 min 0 s"),
+            (3725, "1 h 2 min"),
+            (90_000, "1 d 1 h"),
+            (86_399, "23 h 59 min"),
+        ];
+        for (seconds, text) in cases {
+            assert_eq!(span(seconds), text);
+        }
     }
 
     #[test]

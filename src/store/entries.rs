@@ -92,3 +92,26 @@ pub async fn list(conn: &mut Conn, incident: IncidentId) -> Result<Vec<Entry>, S
     .await?;
     rows.into_iter().map(Entry::try_from).collect()
 }
+
+/// Lists the last `limit` things that people wrote down about an incident, oldest first: notes, and why somebody ended it.
+///
+/// # Errors
+///
+/// The database refused, or holds what cannot be read.
+pub async fn list_notes(conn: &mut Conn, incident: IncidentId, limit: u32) -> Result<Vec<Entry>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT at, actor, kind, text, notification_id
+           FROM entries
+          WHERE incident_key = (SELECT incident_key FROM incidents WHERE incident_id = $1)
+            AND (kind = 'note'
+                 OR (kind = 'resolved'
+                     AND actor = (SELECT resolved_by FROM incidents WHERE incident_id = $1)))
+          ORDER BY entry_key DESC
+          LIMIT $2",
+    )
+    .bind(incident.to_string())
+    .bind(i64::from(limit))
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().rev().map(Entry::try_from).collect()
+}

@@ -10,6 +10,8 @@ pub mod alertmanager;
 pub mod browser;
 #[path = "harness/daemon.rs"]
 pub mod daemon;
+#[path = "harness/diagnosed.rs"]
+pub mod diagnosed;
 #[path = "harness/document.rs"]
 pub mod document;
 #[path = "harness/fake.rs"]

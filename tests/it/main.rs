@@ -17,6 +17,7 @@ mod config;
 mod containers;
 mod crash;
 mod demo;
+mod diagnoses;
 mod doctor;
 mod durability;
 mod end_to_end;

@@ -33,12 +33,15 @@ async fn every_route_is_in_the_document_and_every_path_of_the_document_is_there(
     GET /api/v1/clusters/{name}/breakdown
     GET /api/v1/clusters/{name}/comparison
     GET /api/v1/clusters/{name}/history
+    GET /api/v1/culprits
     GET /api/v1/incidents
     POST /api/v1/incidents
     GET /api/v1/incidents/{id}
     POST /api/v1/incidents/{id}/acknowledge
+    GET /api/v1/incidents/{id}/comparison
     POST /api/v1/incidents/{id}/notes
     POST /api/v1/incidents/{id}/reopen
+    GET /api/v1/incidents/{id}/report
     POST /api/v1/incidents/{id}/resolve
     GET /api/v1/notifications
     GET /api/v1/notifications/{id}
@@ -104,6 +107,7 @@ async fn the_document_describes_every_field_that_is_answered() {
     for (path, template) in [
         (incident.as_str(), "/api/v1/incidents/{id}"),
         ("/api/v1/incidents", "/api/v1/incidents"),
+        (&format!("{incident}/report?format=json"), "/api/v1/incidents/{id}/report"),
         ("/api/v1/clusters", "/api/v1/clusters"),
         ("/api/v1/changes", "/api/v1/changes"),
         ("/api/v1/clusters/nats/breakdown?by=application/ip,account", "/api/v1/clusters/{name}/breakdown"),

@@ -11,13 +11,14 @@ use crate::model::alert::{AlertStatus, ValueSource};
 use crate::model::breakdown::{Breakdown, Breakdowns, By};
 use crate::model::change::Change;
 use crate::model::closed::ClosedConnections;
-use crate::model::diagnosis::Diagnosis;
+use crate::model::diagnosis::{Diagnosis, FindingKind, Subject};
 use crate::model::entry::Entry;
 use crate::model::ids::{IncidentId, NotificationId, SnapshotId};
 use crate::model::incident::{Incident, IncidentKey, IncidentState};
 use crate::model::labels::Labels;
 use crate::model::mapping::MappedBy;
 use crate::model::member::{Member, Suppression};
+use crate::model::precedent::{Conclusion, CulpritHistory, SimilarIncident};
 use crate::model::server::ServerKey;
 use crate::model::snapshot::{Coverage, Snapshot};
 use crate::model::system_account::SystemStatus;
@@ -66,6 +67,12 @@ pub struct IncidentHead {
     pub updated_at: Timestamp,
     /// What there is to know in one line, once the cluster has been looked at.
     pub headline: Option<String>,
+    /// The kind of the finding that matters most, once there is a diagnosis that found something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_finding: Option<FindingKind>,
+    /// Who explains most of the trouble, once there is a diagnosis that names somebody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub culprit: Option<Subject>,
 }
 
 /// `GET /api/v1/incidents/{id}`.
@@ -94,6 +101,14 @@ pub struct IncidentDocument {
     /// What the look that is shown and everything beside it say about who, since when and why; `null` before the first.
     #[serde(default)]
     pub diagnosis: Option<Diagnosis>,
+    /// Of which other incidents of the cluster the culprits of the last diagnosis were culprits too; those of no other
+    /// are missing.
+    #[serde(default)]
+    pub culprit_history: Vec<CulpritHistory>,
+    /// Earlier incidents of the cluster with the same culprit or the same kind of top finding, and what became of them:
+    /// most similar first, at most five.
+    #[serde(default)]
+    pub similar: Vec<SimilarIncident>,
     /// What happened, oldest first.
     pub timeline: Vec<Entry>,
     /// The notifications that the timeline names, oldest first.
@@ -257,11 +272,19 @@ impl From<Incident> for IncidentHead {
             opened_at: incident.opened_at,
             updated_at: incident.updated_at,
             headline: incident.headline,
+            top_finding: None,
+            culprit: None,
         }
     }
 }
 
 impl IncidentHead {
+    /// Adds what the last diagnosis comes down to.
+    pub fn with(self, conclusion: Option<Conclusion>) -> Self {
+        let Conclusion { top_finding, culprit } = conclusion.unwrap_or_default();
+        Self { top_finding, culprit, ..self }
+    }
+
     /// The cluster for people, and whether it is certain.
     pub fn cluster_name(&self) -> String {
         match (&self.cluster, self.mapped_by) {

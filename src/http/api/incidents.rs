@@ -1,6 +1,9 @@
-//! `GET /api/v1/incidents` and `GET /api/v1/incidents/{id}`; what changes incidents is in [`acts`].
+//! `GET /api/v1/incidents` and `GET /api/v1/incidents/{id}`; what changes incidents is in [`acts`], what
+//! sums one up in [`report`].
 
 pub mod acts;
+pub mod comparison;
+pub mod report;
 
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -19,7 +22,7 @@ use crate::model::breakdown::{By, InvalidBy};
 use crate::model::ids::{IncidentId, SnapshotId};
 use crate::model::incident::IncidentState;
 use crate::store::incidents::IncidentFilter;
-use crate::store::{alerts, diagnoses, entries, incidents, notifications, snapshots};
+use crate::store::{alerts, diagnoses, entries, incidents, notifications, precedents, snapshots};
 
 /// Which incidents to list.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -131,10 +134,13 @@ pub async fn list_page(state: &AppState, query: ListQuery) -> Result<IncidentLis
     };
     let mut conn = state.store.read().await?;
     let page = incidents::list(&mut conn, &filter, limit).await?;
-    Ok(IncidentList {
-        incidents: page.incidents.into_iter().map(IncidentHead::from).collect(),
-        next: page.next.map(|next| next.to_string()),
-    })
+    let ids: Vec<IncidentId> = page.incidents.iter().map(|incident| incident.id).collect();
+    let mut conclusions = precedents::list_conclusions(&mut conn, &ids).await?;
+    let heads = page.incidents.into_iter().map(|incident| {
+        let conclusion = conclusions.remove(&incident.id);
+        IncidentHead::from(incident).with(conclusion)
+    });
+    Ok(IncidentList { incidents: heads.collect(), next: page.next.map(|next| next.to_string()) })
 }
 
 /// Reads all there is to know of an incident, with one look at its cluster; `usual_top` groups of each breakdown, unless
@@ -176,6 +182,9 @@ pub async fn get_document(
         Some(shown) => snapshots::find_closed(&mut conn, shown.id).await?,
         None => None,
     };
+    let conclusion = precedents::list_conclusions(&mut conn, &[id]).await?.remove(&id);
+    let culprit_history = precedents::list_histories(&mut conn, id).await?;
+    let similar = precedents::list_similar(&mut conn, id).await?;
     let top = query.top.unwrap_or(usual_top);
     let breakdowns = breakdowns
         .into_iter()
@@ -187,7 +196,7 @@ pub async fn get_document(
         members.into_values().map(|member| AlertDocument::new(member, coverage.as_ref())).collect();
     alerts.sort_by(|one, two| (&one.status, one.starts_at).cmp(&(&two.status, two.starts_at)));
     Ok(IncidentDocument {
-        head: incident.into(),
+        head: IncidentHead::from(incident).with(conclusion),
         alerts,
         snapshots: snapshots.into_iter().map(SnapshotDocument::from).collect(),
         snapshot,
@@ -196,6 +205,8 @@ pub async fn get_document(
         breakdowns: top_of(breakdowns, top),
         closed: closed.map(|closed| closed.top(top)),
         diagnosis,
+        culprit_history,
+        similar,
         timeline,
         notifications: notifications.into_iter().map(NotificationDocument::from).collect(),
         changes,

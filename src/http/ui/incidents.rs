@@ -13,9 +13,11 @@ use crate::http::api::documents::{AlertDocument, IncidentDocument, IncidentHead}
 use crate::http::api::incidents::{ListQuery, ShowQuery, get_document, list_page};
 use crate::http::error::ApiError;
 use crate::http::ui::breakdowns::{CoverageView, DEFAULT_TOP, Section};
+use crate::http::ui::diagnosis::{ClosedView, DiagnosisView, SimilarRow};
 use crate::http::ui::layout::{Choice, Layout, Moment, cluster_path, link, render};
 use crate::model::breakdown::Dimension;
 use crate::model::change::Change;
+use crate::model::diagnosis::FindingKind;
 use crate::model::ids::IncidentId;
 use crate::model::incident::IncidentState;
 use crate::model::mapping::MappedBy;
@@ -50,6 +52,8 @@ struct Item {
     href: String,
     state: &'static str,
     headline: Option<String>,
+    finding: Option<&'static str>,
+    culprit: Option<String>,
     alert_name: String,
     cluster: String,
     opened: Moment,
@@ -67,6 +71,7 @@ struct Watched {
 #[template(path = "incident.html")]
 struct ShowPage {
     layout: Layout,
+    title: String,
     head: IncidentHead,
     cluster: String,
     cluster_href: Option<String>,
@@ -76,6 +81,9 @@ struct ShowPage {
     note: Option<String>,
     meaning: &'static str,
     previous_href: Option<String>,
+    diagnosis: Option<DiagnosisView>,
+    similar: Vec<SimilarRow>,
+    closed: Option<ClosedView>,
     alerts: Vec<AlertRow>,
     alerts_summary: String,
     alerts_open: bool,
@@ -87,6 +95,7 @@ struct ShowPage {
     by: Option<String>,
     top: usize,
     json: String,
+    report: String,
 }
 
 /// The look at the cluster that is shown.
@@ -218,6 +227,8 @@ impl Item {
             since: incident.state.since().map(|at| Moment::new(at, now)),
             cluster: incident.cluster_name(),
             headline: incident.headline,
+            finding: incident.top_finding.map(FindingKind::title),
+            culprit: incident.culprit.map(|culprit| culprit.key),
             alert_name: incident.alert_name,
             opened: Moment::new(incident.opened_at, now),
         }
@@ -273,6 +284,13 @@ impl ShowPage {
         };
         Self {
             layout: Layout::new(),
+            title: head.headline.as_ref().unwrap_or(&head.alert_name).clone(),
+            diagnosis: document
+                .diagnosis
+                .map(|diagnosis| DiagnosisView::new(diagnosis, &document.culprit_history, now)),
+            similar: document.similar.into_iter().map(|similar| SimilarRow::new(similar, now)).collect(),
+            closed: document.closed.map(ClosedView::new),
+            report: link(&format!("/api/v1{path}/report"), &[("snapshot", asked_snapshot.as_deref())]),
             cluster: head.cluster.clone().unwrap_or_else(|| "(none)".to_owned()),
             cluster_href: head.cluster.as_deref().map(cluster_path),
             is_assumed: head.mapped_by == Some(MappedBy::Assumed),

@@ -68,6 +68,18 @@ async fn an_incident_of_hostile_names_is_kept_unchanged_and_shown_harmlessly() {
     let timeline: Vec<&str> = lines.iter().copied().skip_while(|line| *line != "TIMELINE").skip(1).collect();
     assert_eq!(timeline.len(), incident["timeline"].as_array().unwrap().len(), "{show}");
 
+    let report = incidents(&["report", id]).await;
+    assert_harmless(&report);
+    // in a block of code markup is text
+    let outside: String = report.split("```").step_by(2).collect();
+    assert!(!outside.contains("<script>") && outside.contains("&lt;script&gt;"), "{report}");
+    let report: Value = serde_json::from_str(&incidents(&["report", id, "--format", "json"]).await).unwrap();
+    assert_eq!(report["alert_name"], HOSTILE);
+    let server = daemon.url.as_str();
+    let (code, culprits, _) = run(&["culprits", "--server", server, "--since", "1d"]).await;
+    assert_eq!(code, 0);
+    assert_harmless(&culprits);
+
     // spreadsheets are given no formula
     for csv in [incidents(&["list", "-o", "csv"]).await, incidents(&["show", id, "-o", "csv"]).await] {
         assert_harmless(&csv);

@@ -427,6 +427,8 @@ async fn the_document_tells_everything() {
           }
         ]
       },
+      "culprit_history": [],
+      "similar": [],
       "timeline": [
         {
           "at": "2026-11-24T09:00:00Z",
