@@ -449,7 +449,11 @@ fn evidence(cluster: &config::Cluster, limits: Limits) -> EvidenceSources {
             LogReader::Loki { client: LokiClient::new(endpoint, limits), query }
         }
     });
-    EvidenceSources { metric_prefix: cluster.metric_prefix.clone(), logs: logs.collect() }
+    EvidenceSources {
+        metric_prefix: cluster.metric_prefix.clone(),
+        account_limits: cluster.account_limits.clone(),
+        logs: logs.collect(),
+    }
 }
 
 /// The mask of users, by a key that is made once per storage directory.

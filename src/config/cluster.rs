@@ -45,6 +45,8 @@ pub struct Cluster {
     pub system_account: Option<SystemAccess>,
     /// From how many connections of one server on each alert holds, where the alert itself does not say so.
     pub thresholds: BTreeMap<String, u64>,
+    /// How many connections its accounts may have, where the servers do not tell.
+    pub account_limits: BTreeMap<String, u64>,
 }
 
 impl Cluster {
@@ -60,6 +62,7 @@ impl Cluster {
             logs: Vec::new(),
             system_account: None,
             thresholds: BTreeMap::new(),
+            account_limits: BTreeMap::new(),
         }
     }
 }
@@ -156,6 +159,7 @@ pub(super) fn read_all(root: &Section<'_>, read_secret: ReadSecret<'_>) -> (Vec<
             logs: logs::read_all(&section, read_secret),
             system_account: system_account::read(&section),
             thresholds: read_thresholds(&section),
+            account_limits: read_account_limits(&section),
             ..Cluster::new(&name, Vec::new())
         };
         if cluster.matchers.is_empty() {
@@ -260,6 +264,25 @@ fn read_thresholds(section: &Section<'_>) -> BTreeMap<String, u64> {
         }
     }
     thresholds
+}
+
+fn read_account_limits(section: &Section<'_>) -> BTreeMap<String, u64> {
+    let mut limits = BTreeMap::new();
+    for element in section.list("account_limits") {
+        let limit = element.section();
+        let account = limit.required("account", scalar::account);
+        let connections = limit.required("connections", scalar::connections);
+        let (Some(account), Some(connections)) = (account, connections) else { continue };
+        match limits.entry(account) {
+            Entry::Vacant(place) => {
+                place.insert(connections);
+            }
+            Entry::Occupied(known) => {
+                limit.problem("account", format!("{} has a limit already", quoted(known.key())));
+            }
+        }
+    }
+    limits
 }
 
 fn label_name(text: &str) -> Result<String, String> {

@@ -71,6 +71,8 @@ pub const KEYS: &[&str] = &[
     "clusters[].server_labels",
     "clusters[].thresholds[].alert",
     "clusters[].thresholds[].connections",
+    "clusters[].account_limits[].account",
+    "clusters[].account_limits[].connections",
     "clusters[].basic_auth.username",
     "clusters[].basic_auth.password",
     "clusters[].basic_auth.password_file",

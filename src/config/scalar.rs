@@ -249,6 +249,11 @@ pub(super) fn alert_name(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("expected the name of an alert".to_owned()) } else { Ok(text.to_owned()) }
 }
 
+/// Reads the name of an account, or its public key.
+pub(super) fn account(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("expected the name of an account".to_owned()) } else { Ok(text.to_owned()) }
+}
+
 /// Reads a number of connections.
 pub(super) fn connections(text: &str) -> Result<u64, String> {
     text.parse()

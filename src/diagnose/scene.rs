@@ -84,6 +84,7 @@ pub struct Scene {
     pub more_samples: Vec<Sample>,
     pub alerts: Vec<AlertEvidence>,
     pub rules: DiagnosisRules,
+    pub account_limits: BTreeMap<String, u64>,
 }
 
 impl Scene {
@@ -106,6 +107,7 @@ impl Scene {
             more_samples: Vec::new(),
             alerts: Vec::new(),
             rules: DiagnosisRules::default(),
+            account_limits: BTreeMap::new(),
         }
     }
 
@@ -157,6 +159,7 @@ impl Scene {
             changes: Looked::Unseen("no changes".to_owned()),
             metrics: Looked::Unseen("no metrics".to_owned()),
             logs: Looked::Unseen("no logs".to_owned()),
+            account_limits: self.account_limits.clone(),
             metric_prefix: "gnatsd".to_owned(),
         }
     }
@@ -329,7 +332,7 @@ fn breakdown(by: By, connections: &[Connection]) -> Breakdown {
             ..Group::default()
         })
         .collect();
-    groups.sort_by(|one, two| two.figures.connections.cmp(&one.figures.connections));
+    groups.sort_by_key(|group| std::cmp::Reverse(group.figures.connections));
     let all: Vec<&Connection> = connections.iter().collect();
     Breakdown { groups, total: figures(&all), starts: starts(&all), ..Breakdown::default() }
 }

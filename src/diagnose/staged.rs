@@ -168,6 +168,7 @@ pub(super) fn evidence(servers: Vec<ServerCoverage>) -> Evidence {
         changes: Looked::Unseen(unseen("changes")),
         metrics: Looked::Unseen(unseen("metrics")),
         logs: Looked::Unseen(unseen("logs")),
+        account_limits: BTreeMap::new(),
         metric_prefix: "gnatsd".to_owned(),
     }
 }

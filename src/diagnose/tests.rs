@@ -191,6 +191,15 @@ fn a_server_is_near_its_limit_from_four_fifths_on() {
 }
 
 #[test]
+fn an_account_is_near_its_limit_from_nine_tenths_on() {
+    let connections = Scene::quiet().evidence().connections();
+    let limited = |limit| Scene { account_limits: [("APP".to_owned(), limit)].into(), ..Scene::quiet() };
+    assert_eq!(limited(connections * 10 / 9).kinds(), [NearAccountLimit]);
+    assert_eq!(limited(connections * 10 / 9 + 4).kinds(), []);
+    assert_eq!(limited(0).kinds(), []);
+}
+
+#[test]
 fn one_server_with_twice_the_mean_of_its_cluster_is_out_of_balance() {
     let cluster = |on_one: u64, on_others: u64| {
         let at = |server, each| Clients { server, ..steady("shop", 10, each) };

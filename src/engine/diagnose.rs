@@ -21,6 +21,14 @@ const HISTORY: SignedDuration = SignedDuration::from_hours(24);
 /// Of how many groups of a dimension it is asked when they were first seen.
 const FIRST_SEEN: usize = 50;
 
+/// How many accounts the servers are asked about, those with most connections first.
+const MOST_ACCOUNTS: usize = 10;
+
+/// Whether an account is one of operator mode, whose limit its servers tell: known by its public key.
+fn is_public_key(account: &str) -> bool {
+    account.len() == 56 && account.starts_with('A')
+}
+
 impl Engine {
     /// Puts together what there is to know about an incident whose cluster was just looked at. Takes a bounded time: who
     /// does not answer is missing, with the reason.
@@ -59,6 +67,7 @@ impl Engine {
             changes: Looked::Seen(changes),
             metrics: metrics.into(),
             logs: logs.into(),
+            account_limits: self.account_limits(&snapshot).await,
             metric_prefix: self.metric_prefix(cluster),
             snapshot,
         })
@@ -108,6 +117,26 @@ impl Engine {
             .iter()
             .filter_map(|(name, before)| Churn::between(name, before, said.get(name.as_str())?));
         (churn.collect(), earlier)
+    }
+
+    /// How many connections the accounts of a look may have: what is configured, else what the servers tell.
+    async fn account_limits(&self, snapshot: &Snapshot) -> BTreeMap<String, u64> {
+        let cluster = &snapshot.cluster;
+        let configured = self.0.evidence.get(cluster).map(|sources| sources.account_limits.clone());
+        let mut limits = configured.unwrap_or_default();
+        let Some(watched) = self.0.clusters.iter().find(|watched| watched.targets.name == *cluster) else {
+            return limits;
+        };
+        let accounts = snapshot.breakdowns.get(&Dimension::Account.into());
+        let untold: Vec<&str> = accounts
+            .into_iter()
+            .flat_map(|accounts| &accounts.groups)
+            .map(|account| account.key.as_str())
+            .filter(|account| is_public_key(account) && !limits.contains_key(*account))
+            .take(MOST_ACCOUNTS)
+            .collect();
+        limits.extend(self.0.observer.account_limits(&watched.targets, &untold).await);
+        limits
     }
 
     fn metric_prefix(&self, cluster: &str) -> String {

@@ -9,6 +9,8 @@ mod scope;
 
 pub use logs::LogReader;
 
+use std::collections::BTreeMap;
+
 use crate::engine::Engine;
 
 /// Who knows of a cluster beside its servers.
@@ -16,6 +18,8 @@ use crate::engine::Engine;
 pub struct EvidenceSources {
     /// What the names of its metrics begin with: `gnatsd` in `gnatsd_varz_connections`.
     pub metric_prefix: String,
+    /// How many connections its accounts may have, where the servers do not tell.
+    pub account_limits: BTreeMap<String, u64>,
     /// Where the logs of its servers are.
     pub logs: Vec<LogReader>,
 }

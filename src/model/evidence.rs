@@ -76,6 +76,8 @@ pub struct Evidence {
     pub metrics: Looked<MetricsEvidence>,
     /// What the servers' logs say.
     pub logs: Looked<LogEvidence>,
+    /// How many connections accounts may have in the whole cluster, as far as that is known.
+    pub account_limits: BTreeMap<String, u64>,
     /// What the names of the cluster's metrics begin with: `gnatsd` in `gnatsd_varz_connections`.
     pub metric_prefix: String,
 }

@@ -7,7 +7,7 @@ mod closed;
 mod server;
 mod union;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +55,9 @@ impl ClusterTargets {
         Self { name: name.to_owned(), servers, auth, system: None, roster: Roster::default() }
     }
 }
+
+/// How long it may take to ask for the limits of accounts, in all.
+const ACCOUNTS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Looks at clusters.
 #[derive(Debug, Clone)]
@@ -206,6 +209,28 @@ impl Observer {
         first
             .map(|(place, varz)| (server_name(&place, varz.as_ref().ok()), varz.map(|varz| varz.vitals())))
             .collect()
+    }
+
+    /// Asks how many connections accounts may have, each at the first monitoring port that tells; who does not tell is left
+    /// out.
+    pub async fn account_limits(&self, cluster: &ClusterTargets, accounts: &[&str]) -> BTreeMap<String, u64> {
+        let mut asked = JoinSet::new();
+        for account in accounts {
+            let (observer, account) = (self.clone(), (*account).to_owned());
+            let (servers, auth) = (cluster.servers.clone(), cluster.auth.clone());
+            asked.spawn(async move {
+                for server in &servers {
+                    let told = observer.client.account_limit(server, auth.as_ref(), &account).await;
+                    if let Ok(Some(limit)) = told {
+                        // a negative one is none
+                        return u64::try_from(limit).ok().map(|limit| (account, limit));
+                    }
+                }
+                None
+            });
+        }
+        let asked = tokio::time::timeout(ACCOUNTS_TIMEOUT, asked.join_all()).await;
+        asked.unwrap_or_default().into_iter().flatten().collect()
     }
 
     fn http(&self, cluster: &ClusterTargets, url: &Url) -> Source {

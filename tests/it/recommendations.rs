@@ -141,6 +141,7 @@ fn evidence(
         value: None,
     };
     Evidence {
+        account_limits: BTreeMap::new(),
         at,
         opened_at: at,
         alerts: vec![AlertEvidence { member: Member::join(alert, None, at), threshold: None }],

@@ -72,7 +72,7 @@ impl Play {
         let cast = || Cast::new(scene, size, seed, servers.addresses());
         let (cast, mut stage) = (cast(), Stage::open(scene, cast()).await);
         let directory = tempfile::tempdir().unwrap();
-        let daemon = start_daemon(directory.path(), &servers).await;
+        let daemon = start_daemon(directory.path(), scene, size, &servers).await;
         sleep(Duration::from_secs(scene.calm_seconds)).await;
         let before = Look::at(&servers).await;
 
@@ -142,12 +142,18 @@ fn culprit(key: &Key) -> Culprit {
     (key.dimension().to_owned(), key.key().to_owned())
 }
 
-async fn start_daemon(directory: &Path, servers: &NatsServers) -> Daemon {
+async fn start_daemon(directory: &Path, scene: &Scene, size: Size, servers: &NatsServers) -> Daemon {
+    // no server tells the limits that stand in its own configuration
+    let limits = scene.accounts.iter().filter_map(|account| {
+        let limit = account.max_connections? * size.factor();
+        Some(format!("{{account: {}, connections: {limit}}}", account.name))
+    });
+    let limits = limits.collect::<Vec<_>>().join(", ");
     let config = directory.join("connwarden.yml");
     let monitors: Vec<_> = servers.servers.iter().map(|server| server.monitor.as_str()).collect();
     let mut text = format!(
         "observe: {{idle_after: 5s}}\n\
-         clusters: [{{name: scene, monitor: {monitors:?}}}]\n"
+         clusters: [{{name: scene, monitor: {monitors:?}, account_limits: [{limits}]}}]\n"
     );
     if connwarden::config::KEYS.contains(&"baseline.interval") {
         text += "baseline: {interval: 10s}\n";

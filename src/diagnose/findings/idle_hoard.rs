@@ -23,7 +23,10 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
             total.idle_without_traffic.saturating_sub(figures.idle_without_traffic),
             total.connections.saturating_sub(figures.connections),
         );
+        // a quiet subscriber waits for messages: that is what its connection is for
+        let waits = figures.subscriptions * 2 >= figures.connections;
         !suspected
+            && !waits
             && !group.absent
             && figures.idle_without_traffic >= case.rules.least_connections
             && share(figures.idle_without_traffic, figures.connections) >= IDLE

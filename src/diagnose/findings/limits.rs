@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::diagnose::case::Case;
 use crate::diagnose::text::{rate, share_text, span};
-use crate::model::breakdown::{Dimension, share};
+use crate::model::breakdown::{Dimension, Group, share};
 use crate::model::diagnosis::{Fact, Finding, FindingKind, Severity, Subject};
 use crate::model::printable::with_commas;
 
@@ -89,7 +89,47 @@ pub(super) fn refused(case: &Case<'_>) -> Option<Finding> {
 /// Servers and accounts that are close to their limit.
 pub(super) fn near(case: &Case<'_>) -> Vec<Finding> {
     let near = fullness(case).filter(|full| full.share >= case.rules.near_limit);
-    near.map(|full| near_limit(case, &full)).collect()
+    near.map(|full| near_limit(case, &full)).chain(near_accounts(case)).collect()
+}
+
+/// The accounts that are close to their limit.
+fn near_accounts(case: &Case<'_>) -> Vec<Finding> {
+    let Some(accounts) = case.evidence.breakdown(Dimension::Account) else { return Vec::new() };
+    let known = accounts.groups.iter().filter_map(|account| {
+        let limit = case.evidence.account_limits.get(&account.key).copied().filter(|limit| *limit > 0)?;
+        let part = share(account.figures.connections, limit);
+        (part >= case.rules.near_account_limit).then_some((account, limit, part))
+    });
+    let finding = |(account, limit, part): (&Group, u64, f64)| {
+        let name = account.label.as_ref().unwrap_or(&account.key);
+        let connections = account.figures.connections;
+        let left = limit.saturating_sub(connections);
+        Finding {
+            kind: FindingKind::NearAccountLimit,
+            severity: if left == 0 { Severity::Critical } else { Severity::Warning },
+            confidence: 0.95,
+            summary: format!(
+                "account {name} has {} of the {} connections it may have in the whole cluster ({})",
+                with_commas(connections),
+                with_commas(limit),
+                share_text(part),
+            ),
+            subject: Some(Subject::new(Dimension::Account, &account.key)),
+            since: None,
+            evidence: vec![
+                Fact::new(
+                    "limit_share",
+                    part,
+                    format!("{} of {}", with_commas(connections), with_commas(limit)),
+                ),
+                Fact::count("left", left, format!("{} connections are left", with_commas(left))),
+            ],
+            confirm: "The account's limit in the servers' configuration, or in its JWT, says so".to_owned(),
+            refute: "The limit was raised since, or the limit that is configured here is out of date"
+                .to_owned(),
+        }
+    };
+    known.map(finding).collect()
 }
 
 /// How full a server is.

@@ -7,7 +7,7 @@ use crate::diagnose::servers::{Server, alike, values};
 use crate::diagnose::steps::notes::Notes;
 use crate::diagnose::text::span;
 use crate::diagnose::words::{counted, list, rate, whose};
-use crate::model::breakdown::share;
+use crate::model::breakdown::{Dimension, share};
 use crate::model::diagnosis::Fact;
 use crate::model::diagnosis_rules::DiagnosisRules;
 use crate::model::evidence::Evidence;
@@ -49,7 +49,36 @@ pub(super) fn look(notes: &mut Notes, servers: &[Server<'_>], evidence: &Evidenc
             ));
         }
     }
+    accounts(notes, evidence, rules);
     descriptors(notes, servers);
+}
+
+/// How full the accounts are whose limit is known.
+fn accounts(notes: &mut Notes, evidence: &Evidence, rules: &DiagnosisRules) {
+    let Some(accounts) = evidence.breakdown(Dimension::Account) else { return };
+    let known = accounts.groups.iter().filter_map(|account| {
+        let limit = evidence.account_limits.get(&account.key).copied().filter(|limit| *limit > 0)?;
+        Some((account, limit))
+    });
+    let mut any = false;
+    for (account, limit) in known {
+        any = true;
+        let part = share(account.figures.connections, limit);
+        let text = format!(
+            "account {} has {} of {} connections ({}).",
+            account.label.as_ref().unwrap_or(&account.key),
+            with_commas(account.figures.connections),
+            with_commas(limit),
+            percent(part),
+        );
+        if part >= rules.near_account_limit { notes.find(text) } else { notes.remark(text) }
+    }
+    if !any {
+        notes.unseen(
+            "the limits of accounts",
+            "the servers tell none; where their configuration has some, name them in `account_limits`",
+        );
+    }
 }
 
 /// How full one server is.
