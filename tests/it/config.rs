@@ -269,11 +269,18 @@ fn duplicate_keys_are_problems() {
 #[test]
 fn wrong_types_are_problems() {
     assert_snapshot!(problems("wrong-types"), @"
-    connwarden.yml:1:1: expected a mapping of `web`, `storage`, `log`, `observe`, `incidents`, `diagnosis`, `retention`, `baseline`, `applications`, `clusters`, `alertmanagers`, `prometheus`, `owners_file`, `reverse_dns`, found a list
-    1 problem in connwarden.yml
+    connwarden.yml:1:6: web: expected a mapping of `listen_address`, `max_body`, `credentials`, `tls`, `allowed_hosts`, `rate_limit`, found text
+    connwarden.yml:3:9: storage.path: expected text, found a list
+    connwarden.yml:6:5: log.level: expected text, found a mapping
+    connwarden.yml:8:10: applications.strip: expected a list, found text
+    connwarden.yml:10:7: applications.rules[0]: expected a mapping of `pattern`, `application`, found text
+    connwarden.yml:11:6: applications.rules[1]: expected a mapping, found nothing
+    connwarden.yml:12:7: applications.rules[2]: expected a mapping of `pattern`, `application`, found a list
+    connwarden.yml:14:3: clusters: expected a list, found a mapping
+    8 problems in connwarden.yml
     ");
     assert_snapshot!(problems("wrong-root"), @"
-    connwarden.yml:1:1: expected a mapping of `web`, `storage`, `log`, `observe`, `incidents`, `diagnosis`, `retention`, `applications`, `clusters`, `alertmanagers`, `prometheus`, `owners_file`, `reverse_dns`, found a list
+    connwarden.yml:1:1: expected a mapping of `web`, `storage`, `log`, `observe`, `incidents`, `diagnosis`, `retention`, `baseline`, `applications`, `clusters`, `alertmanagers`, `prometheus`, `owners_file`, `reverse_dns`, found a list
     1 problem in connwarden.yml
     ");
 }
