@@ -47,6 +47,8 @@ pub struct Suspect {
     pub origins: Vec<Origin>,
     /// Which share of what it grew by began in the last quarter of the time, if start times tell.
     pub lately: Option<f64>,
+    /// When the newest of its connections began.
+    pub newest: Option<Timestamp>,
     /// Which share of its connections is idle and never had a message, from 0 to 1.
     pub hoarded: f64,
 }
@@ -108,6 +110,7 @@ fn suspects(evidence: &Evidence, growth: &Growth, rules: &DiagnosisRules) -> Vec
             origins: origins(evidence, &group),
             lately,
             hoarded,
+            newest: open.and_then(|open| open.figures.newest_start),
             group,
         }
     });

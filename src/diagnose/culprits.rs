@@ -6,6 +6,7 @@ use crate::diagnose::instances::origins;
 use crate::diagnose::text::{minutes_ago, share_text};
 use crate::model::breakdown::{By, Dimension, Group, share};
 use crate::model::diagnosis::{Culprit, Finding, FindingKind};
+use crate::model::owner::Owner;
 use crate::model::printable::with_commas;
 
 /// Names who explains the trouble that the findings tell of, most first.
@@ -40,7 +41,18 @@ pub fn culprits(case: &Case<'_>, findings: &[Finding]) -> Vec<Culprit> {
             .collect(),
         _ => Vec::new(),
     };
-    culprits
+    culprits.into_iter().map(told_whose).collect()
+}
+
+/// With whom to talk to.
+fn told_whose(mut culprit: Culprit) -> Culprit {
+    if let Some(owner) = &culprit.owner {
+        culprit.summary.push_str(&format!("; it belongs to {}", owner.team));
+        if let Some(contact) = &owner.contact {
+            culprit.summary.push_str(&format!(" ({contact})"));
+        }
+    }
+    culprit
 }
 
 fn open<'a>(case: &'a Case<'_>, application: &str) -> Option<&'a Group> {
@@ -143,6 +155,18 @@ fn base(case: &Case<'_>, application: &str) -> Culprit {
             .first_seen
             .get(&(Dimension::Application, application.to_owned()))
             .copied(),
+        owner: owner_of(case, open, application).cloned(),
         summary: String::new(),
     }
+}
+
+/// Who owns an application; else the address that most of it comes from.
+fn owner_of<'a>(case: &'a Case<'_>, open: Option<&Group>, application: &str) -> Option<&'a Owner> {
+    let owners = &case.evidence.owners;
+    let named = open.is_none_or(|open| !open.absent);
+    named.then(|| owners.of(Dimension::Application, application)).flatten().or_else(|| {
+        let group = GroupGrowth { key: application.to_owned(), absent: !named, before: 0, now: 0 };
+        let origin = origins(case.evidence, &group).into_iter().next()?;
+        owners.of(Dimension::Ip, &origin.address)
+    })
 }

@@ -160,6 +160,7 @@ impl Scene {
             metrics: Looked::Unseen("no metrics".to_owned()),
             logs: Looked::Unseen("no logs".to_owned()),
             account_limits: self.account_limits.clone(),
+            owners: Arc::default(),
             metric_prefix: "gnatsd".to_owned(),
         }
     }

@@ -169,6 +169,7 @@ pub(super) fn evidence(servers: Vec<ServerCoverage>) -> Evidence {
         metrics: Looked::Unseen(unseen("metrics")),
         logs: Looked::Unseen(unseen("logs")),
         account_limits: BTreeMap::new(),
+        owners: Arc::default(),
         metric_prefix: "gnatsd".to_owned(),
     }
 }

@@ -108,6 +108,14 @@ fn connections_held_since_long_without_use_are_a_hoard() {
 }
 
 #[test]
+fn a_leak_that_has_come_to_an_end_long_ago_is_a_hoard() {
+    let ended = |until| Clients { until, since: 3_000, ..leak("shop", 4, 400) };
+    let scene = |until| Scene::quiet().with(steady("shop", 4, 3)).with(ended(until));
+    assert_eq!(top(&scene(650)), Some(IdleHoard));
+    assert_eq!(top(&scene(500)), Some(Leak));
+}
+
+#[test]
 fn a_crowd_without_a_name_that_grew_is_told_as_such() {
     let crowd = Clients { since: 400, until: 350, network: "10.88", ..steady("", 40, 5) };
     let scene = Scene::quiet().with(crowd);
@@ -321,4 +329,17 @@ fn a_gap_in_the_samples_is_no_quiet_time() {
     hole.groups.get_mut(&Dimension::Application).unwrap().groups.clear();
     scene.more_samples = vec![hole];
     assert_eq!(scene.kinds(), []);
+}
+
+#[test]
+fn who_owns_a_culprit_is_told() {
+    use crate::model::owner::{Owned, Owner, Owners, Pattern};
+
+    let scene = Scene::quiet().with(steady("shop", 4, 3)).with(leak("shop", 4, 400));
+    let mut evidence = scene.evidence();
+    let owner = Owner { team: "Checkout".to_owned(), runbook: None, contact: Some("#checkout".to_owned()) };
+    evidence.owners = Owners::new([(Owned::Application(Pattern::new("sh*")), owner.clone())]).into();
+    let diagnosis = super::diagnose(&evidence, &scene.rules);
+    assert_eq!(diagnosis.culprits[0].owner, Some(owner));
+    assert!(diagnosis.culprits[0].summary.ends_with("; it belongs to Checkout (#checkout)"));
 }

@@ -68,6 +68,7 @@ impl Engine {
             metrics: metrics.into(),
             logs: logs.into(),
             account_limits: self.account_limits(&snapshot).await,
+            owners: self.owners(),
             metric_prefix: self.metric_prefix(cluster),
             snapshot,
         })

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::model::breakdown::Dimension;
+use crate::model::owner::Owner;
 
 /// What the evidence of an incident says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -145,6 +146,9 @@ pub struct Culprit {
     /// When it was first seen in this cluster, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_seen_at: Option<Timestamp>,
+    /// Who owns it, if the owners' file says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
     /// In one sentence, with the numbers.
     pub summary: String,
 }

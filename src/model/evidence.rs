@@ -11,6 +11,7 @@ use crate::model::change::Change;
 use crate::model::history::History;
 use crate::model::log_evidence::LogEvidence;
 use crate::model::member::Member;
+use crate::model::owner::Owners;
 use crate::model::pattern::MetricsEvidence;
 use crate::model::snapshot::Snapshot;
 use crate::model::threshold::Threshold;
@@ -78,6 +79,8 @@ pub struct Evidence {
     pub logs: Looked<LogEvidence>,
     /// How many connections accounts may have in the whole cluster, as far as that is known.
     pub account_limits: BTreeMap<String, u64>,
+    /// Who owns what.
+    pub owners: Arc<Owners>,
     /// What the names of the cluster's metrics begin with: `gnatsd` in `gnatsd_varz_connections`.
     pub metric_prefix: String,
 }

@@ -132,6 +132,8 @@ async fn the_alerts_of_a_prometheus_are_found_again_in_alertmanager() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_are_shown_to_whom_they_are_for_and_to_nobody_else() {
+    // no harness that does it is used here
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let shown = |headers: HeaderMap| async move {
         let shown = headers.get(header::AUTHORIZATION).map_or("nothing", |value| value.to_str().unwrap());
         let error = format!(r#"{{"errorType":"shown","error":"{shown}"}}"#);

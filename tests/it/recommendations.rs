@@ -59,6 +59,7 @@ fn culprit(key: &str) -> Culprit {
         without_traffic_share: 1.0,
         addresses: Vec::new(),
         first_seen_at: None,
+        owner: None,
         summary: String::new(),
     }
 }
@@ -142,6 +143,7 @@ fn evidence(
     };
     Evidence {
         account_limits: BTreeMap::new(),
+        owners: Arc::default(),
         at,
         opened_at: at,
         alerts: vec![AlertEvidence { member: Member::join(alert, None, at), threshold: None }],

@@ -1,5 +1,7 @@
 //! Those who explain a growth: a leak, more instances than before, a hoard, or a crowd without a name.
 
+use std::time::Duration;
+
 use crate::diagnose::case::{Case, Suspect};
 use crate::diagnose::text::{minutes_ago, share_text};
 use crate::model::breakdown::{Dimension, share};
@@ -14,6 +16,9 @@ const MORE_OF_THE_SAME: f64 = 2.5;
 
 /// An instance with so many connections, where there is none to compare with, has more than it needs.
 const MANY_PER_INSTANCE: f64 = 30.0;
+
+/// What has not grown for so long is held, not leaked.
+const SETTLED: Duration = Duration::from_secs(600);
 
 /// A growth of which less than this began in the last quarter of its time has come to an end.
 const GOES_ON: f64 = 0.1;
@@ -32,7 +37,7 @@ fn finding(case: &Case<'_>, suspect: &Suspect) -> Finding {
         FindingKind::Unnamed
     } else if signs.lean() <= 0.0 {
         FindingKind::ScaleOut
-    } else if suspect.hoarded >= HOARDED && suspect.lately.is_some_and(|lately| lately < GOES_ON) {
+    } else if suspect.hoarded >= HOARDED && suspect.newest.is_some_and(|newest| case.ago(newest) >= SETTLED) {
         FindingKind::IdleHoard
     } else {
         FindingKind::Leak

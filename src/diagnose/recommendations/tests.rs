@@ -36,6 +36,7 @@ fn culprit(dimension: Dimension, key: &str) -> Culprit {
         without_traffic_share: 0.97,
         addresses: vec![Origin { address: "10.2.0.0/16".to_owned(), connections: 900 }],
         first_seen_at: None,
+        owner: None,
         summary: String::new(),
     }
 }

@@ -340,6 +340,7 @@ async fn the_document_tells_everything() {
               }
             ],
             "remarks": [
+              "The limits of accounts could not be looked at: the servers tell none; where their configuration has some, name them in `account_limits`.",
               "labA has 9 connections of at most 65,536 (0.0 %); how fast it grows is not known yet.",
               "65,536 of labA is the default of nats-server: nobody has chosen it for this machine.",
               "nats-server does not tell how many file descriptors it may have. On the host of labA, `grep 'open files' /proc/$(pidof nats-server)/limits` does; it must be 65,636 at least, for 65,536 clients and what else is open. With fewer, new clients hang without any answer, and so does the monitoring port.",
