@@ -1,4 +1,4 @@
-//! A report as Markdown. Every text passes through [`markdown`]: names of clients are text from strangers.
+//! A report as Markdown. Every text passes through [`crate::model::markdown`]: names of clients are text from strangers.
 
 use std::fmt::Write;
 
