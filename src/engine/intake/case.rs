@@ -233,6 +233,8 @@ impl Case {
                 state.resolve(Resolution::Unverified, at).expect("what is unresolved can be resolved");
             let text = text::unverified(&self.incident.key, rules);
             self.add_own(at, EntryKind::Resolved, text.to_owned());
+            // a member that this notification does not name may stand against its end
+            self.verify_at = Some(at);
         }
     }
 
