@@ -79,8 +79,8 @@ CREATE TABLE alerts (
 );
 
 CREATE INDEX alerts_firing ON alerts (incident_key) WHERE status = 'firing';
--- the few that are said to fire against their end: reconciliation asks for them every few minutes
-CREATE INDEX alerts_stale ON alerts (alert_key) WHERE stale_since IS NOT NULL;
+-- the few that are said to fire against their end: asked for where the last firing ends, and by reconciliation
+CREATE INDEX alerts_stale ON alerts (incident_key) WHERE stale_since IS NOT NULL;
 
 CREATE TABLE entries (
     entry_key        INTEGER PRIMARY KEY,

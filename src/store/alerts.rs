@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use sqlx::{QueryBuilder, Sqlite};
 
 use crate::model::alert::{Alert, AlertStatus, AlertValue, ValueSource};
@@ -9,7 +10,7 @@ use crate::model::ids::IncidentId;
 use crate::model::labels::Fingerprint;
 use crate::model::mapping::ServerMatch;
 use crate::model::member::Member;
-use crate::store::portions::push_blank;
+use crate::store::portions::{Portion, push_blank};
 use crate::store::{Conn, StoreError, corrupt, from_json, instant, parse, portions, to_json};
 
 #[derive(sqlx::FromRow)]
@@ -153,35 +154,62 @@ pub async fn list_stale(conn: &mut Conn) -> Result<Vec<(IncidentId, Member)>, St
     members.collect()
 }
 
-/// Counts the members that fire, for each of some incidents that has any.
+/// What the members of an incident come to that is not settled.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Outstanding {
+    /// How many fire.
+    pub firing: usize,
+    /// Since when the first of those stands that are said to fire although their end was told.
+    pub stale_since: Option<Timestamp>,
+}
+
+/// Finds what is not settled, for each of some incidents that has any.
 ///
 /// # Errors
 ///
 /// The database refused, or holds what cannot be read.
-pub async fn count_firing(
+pub async fn find_outstanding(
     conn: &mut Conn,
     incidents: &[IncidentId],
-) -> Result<BTreeMap<IncidentId, usize>, StoreError> {
-    let mut counts = BTreeMap::new();
+) -> Result<BTreeMap<IncidentId, Outstanding>, StoreError> {
+    let mut outstanding: BTreeMap<IncidentId, Outstanding> = BTreeMap::new();
     for portion in portions(incidents) {
-        let mut query = QueryBuilder::<Sqlite>::new(
-            "SELECT incident_id, count(*)
-               FROM incidents
-               JOIN alerts ON alerts.incident_key = incidents.incident_key AND alerts.status = 'firing'
-              WHERE incident_id IN (",
-        );
-        let mut list = query.separated(", ");
-        for incident in portion.padded() {
-            list.push_bind(incident.map(IncidentId::to_string));
-        }
-        query.push(") GROUP BY incident_id");
-        let rows: Vec<(String, i64)> = query.build_query_as().fetch_all(&mut *conn).await?;
-        for (id, count) in rows {
+        // two halves, each by its own index
+        let mut query = QueryBuilder::<Sqlite>::new("");
+        push_outstanding(&mut query, "count(*), NULL", "alerts.status = 'firing'", &portion);
+        query.push(" UNION ALL ");
+        push_outstanding(&mut query, "0, min(stale_since)", "alerts.stale_since IS NOT NULL", &portion);
+        let rows: Vec<(String, i64, Option<i64>)> = query.build_query_as().fetch_all(&mut *conn).await?;
+        for (id, firing, stale_since) in rows {
             let id = parse("incidents", "incident_id", &id, |id| id.parse().ok())?;
-            counts.insert(id, usize::try_from(count).unwrap_or(0));
+            let known = outstanding.entry(id).or_default();
+            known.firing += usize::try_from(firing).unwrap_or(0);
+            known.stale_since = match stale_since {
+                Some(us) => Some(instant("alerts", "stale_since", us)?),
+                None => known.stale_since,
+            };
         }
     }
-    Ok(counts)
+    Ok(outstanding)
+}
+
+fn push_outstanding(
+    query: &mut QueryBuilder<Sqlite>,
+    columns: &str,
+    condition: &str,
+    portion: &Portion<'_, IncidentId>,
+) {
+    query.push(format_args!(
+        "SELECT incident_id, {columns}
+           FROM incidents
+           JOIN alerts ON alerts.incident_key = incidents.incident_key AND {condition}
+          WHERE incident_id IN ("
+    ));
+    let mut list = query.separated(", ");
+    for incident in portion.padded() {
+        list.push_bind(incident.map(IncidentId::to_string));
+    }
+    query.push(") GROUP BY incident_id");
 }
 
 /// Writes members of incidents, new ones and known ones.

@@ -13,6 +13,7 @@ use crate::model::entry::{Entry, EntryKind};
 use crate::model::incident::{Incident, IncidentState, Resolution};
 use crate::model::labels::Fingerprint;
 use crate::model::member::{Member, MemberChange};
+use crate::store::alerts::Outstanding;
 use crate::store::jobs::NewJob;
 
 /// An incident, and what reports have changed about it.
@@ -26,6 +27,8 @@ pub(super) struct Case {
     touched: BTreeSet<Fingerprint>,
     /// How many others fire; known where something ends.
     others_fire: usize,
+    /// Since when a stored member stands against its end; known where something ends.
+    stale_since: Option<Timestamp>,
     /// When NATS should be looked at because of what is new.
     look_at: Option<Timestamp>,
     /// When it should be checked whether what was reported is true.
@@ -51,8 +54,8 @@ impl Changes {
 }
 
 impl Case {
-    /// An incident that is stored; `fire` of its members do.
-    pub(super) fn known(incident: Incident, fire: usize) -> Self {
+    /// An incident that is stored, and what of its members is not settled.
+    pub(super) fn known(incident: Incident, outstanding: Outstanding) -> Self {
         let was = Some(incident.state.name());
         Self {
             incident,
@@ -60,7 +63,8 @@ impl Case {
             entries: Vec::new(),
             members: BTreeMap::new(),
             touched: BTreeSet::new(),
-            others_fire: fire,
+            others_fire: outstanding.firing,
+            stale_since: outstanding.stale_since,
             look_at: None,
             verify_at: None,
         }
@@ -69,7 +73,7 @@ impl Case {
     /// An incident that begins.
     pub(super) fn opened(incident: Incident, origin: &Origin) -> Self {
         let text = text::opened(&incident.key, incident.previous);
-        let mut case = Self { was: None, ..Self::known(incident, 0) };
+        let mut case = Self { was: None, ..Self::known(incident, Outstanding::default()) };
         case.add(origin, EntryKind::Opened, text);
         case
     }
@@ -200,7 +204,7 @@ impl Case {
             self.end(origin, rules);
         }
         if !changes.stale.is_empty() && self.incident.state.is_resolved() {
-            let since = self.members.values().filter_map(|member| member.stale_since).min().unwrap_or(at);
+            let since = self.stands_against_its_end().unwrap_or(at);
             let due_at = if self.can_be_checked(rules) { at } else { rules.stale_until(since) };
             self.verify_at = Some(due_at);
         }
@@ -233,9 +237,14 @@ impl Case {
                 state.resolve(Resolution::Unverified, at).expect("what is unresolved can be resolved");
             let text = text::unverified(&self.incident.key, rules);
             self.add_own(at, EntryKind::Resolved, text.to_owned());
-            // a member that this notification does not name may stand against its end
-            self.verify_at = Some(at);
+            // of a member that this notification need not name
+            self.verify_at = self.stands_against_its_end().map(|since| rules.stale_until(since));
         }
+    }
+
+    /// Since when the first firing stands against its end, if one does.
+    fn stands_against_its_end(&self) -> Option<Timestamp> {
+        self.members.values().filter_map(|member| member.stale_since).chain(self.stale_since).min()
     }
 
     fn fires(&self) -> bool {

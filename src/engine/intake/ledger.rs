@@ -1,7 +1,8 @@
 //! The ledger: the incidents that some reports are about, as they are while the reports are taken in.
 //!
 //! It is read once, changed in memory, and written once, so that many notifications cost few statements. What is read
-//! are the newest incident of each key and those of its members that are reported on; of all others only how many fire.
+//! are the newest incident of each key and those of its members that are reported on; of all others only how many fire, and
+//! whether one stands against its end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,15 +42,15 @@ impl<'a> Ledger<'a> {
         let (mut cases, mut newest, mut places) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         if !incidents.is_empty() {
             let ids: Vec<IncidentId> = incidents.iter().map(|incident| incident.id).collect();
-            // whether others fire matters only where something ends
+            // what the others do matters only where something ends
             let any_ends = reports.clone().flat_map(|report| &report.alerts).any(|mapped| !mapped.fires());
-            let firing =
-                if any_ends { store::alerts::count_firing(conn, &ids).await? } else { BTreeMap::new() };
+            let outstanding =
+                if any_ends { store::alerts::find_outstanding(conn, &ids).await? } else { BTreeMap::new() };
             for incident in incidents {
                 newest.insert(incident.key.identity(), cases.len());
                 places.insert(incident.id, cases.len());
-                let fire = firing.get(&incident.id).copied().unwrap_or(0);
-                cases.push(Case::known(incident, fire));
+                let outstanding = outstanding.get(&incident.id).copied().unwrap_or_default();
+                cases.push(Case::known(incident, outstanding));
             }
             let wanted: BTreeSet<(IncidentId, &Fingerprint)> = reports
                 .filter_map(|report| {
