@@ -9,6 +9,8 @@
 mod baseline;
 #[path = "bench/daemon.rs"]
 mod daemon;
+#[path = "bench/diagnosis.rs"]
+mod diagnosis;
 #[path = "bench/intake.rs"]
 mod intake;
 #[path = "bench/memory.rs"]
@@ -41,6 +43,7 @@ fn main() {
         ["--parse", rounds] => parse::rounds(rounds),
         // a part that is wanted alone
         ["--intake", ..] => runtime.block_on(async { intake::measure(&mut Report::default()).await }),
+        ["--diagnosis", ..] => runtime.block_on(async { diagnosis::measure(&mut Report::default()).await }),
         ["--baseline", ..] => runtime.block_on(async { baseline::measure(&mut Report::default()).await }),
         _ => {
             let mut report = Report::default();
@@ -50,6 +53,7 @@ fn main() {
                 memory::measure(&mut report).await;
                 sweep::measure(&mut report).await;
                 intake::measure(&mut report).await;
+                diagnosis::measure(&mut report).await;
                 baseline::measure(&mut report).await;
             });
             report.write();
