@@ -46,6 +46,11 @@ id! {
 }
 
 id! {
+    /// Names one mitigation.
+    MitigationId
+}
+
+id! {
     /// Names one change that was told of or seen.
     ChangeId
 }

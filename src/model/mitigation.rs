@@ -1,0 +1,511 @@
+//! Mitigations: actions against connections, from plan to outcome.
+//!
+//! A mitigation runs once and is never retried: between two attempts the connections it names may have become
+//! others. A second attempt starts from a new look.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::model::guard::GuardVerdict;
+use crate::model::ids::{IncidentId, MitigationId};
+use crate::model::plan::Plan;
+use crate::model::victim::VictimKey;
+
+/// An action against connections.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Mitigation {
+    /// Names it.
+    pub id: MitigationId,
+    /// The incident that it is meant to end, if any.
+    pub incident: Option<IncidentId>,
+    /// What it does.
+    pub plan: Plan,
+    /// Who had it planned.
+    pub planned_by: String,
+    /// When.
+    pub planned_at: Timestamp,
+    /// Why, in the words of who had it planned.
+    pub reason: Option<String>,
+    /// Where it stands.
+    #[serde(flatten)]
+    pub state: MitigationState,
+}
+
+/// Where a mitigation stands. Each variant carries what is known only from then on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum MitigationState {
+    /// It is written down; nobody has been asked.
+    Planned,
+    /// Guards did not let it be proposed or run.
+    Refused {
+        /// When.
+        refused_at: Timestamp,
+        /// Those that blocked it.
+        blocked_by: Vec<GuardVerdict>,
+    },
+    /// It waits for somebody who approves it.
+    Proposed {
+        /// By whom.
+        proposed_by: String,
+        /// When.
+        proposed_at: Timestamp,
+    },
+    /// It may run until its approval ends.
+    Approved {
+        /// By whom.
+        approved_by: String,
+        /// When.
+        approved_at: Timestamp,
+        /// Until when.
+        valid_until: Timestamp,
+    },
+    /// Somebody has decided against it.
+    Rejected {
+        /// By whom.
+        rejected_by: String,
+        /// When.
+        rejected_at: Timestamp,
+        /// Why.
+        rejection: String,
+    },
+    /// It waited too long, or the cluster is no longer what it was planned for.
+    Expired {
+        /// When that was seen.
+        expired_at: Timestamp,
+        /// Why.
+        expiry: String,
+    },
+    /// Its victims are being asked to leave, or cut.
+    Running {
+        /// Who approved it.
+        approved_by: String,
+        /// Who started it.
+        started_by: String,
+        /// When.
+        started_at: Timestamp,
+    },
+    /// Its victims are gone; it is being looked whether that helped.
+    Verifying {
+        /// Who approved it.
+        approved_by: String,
+        /// Who started it.
+        started_by: String,
+        /// When.
+        started_at: Timestamp,
+        /// When its last victim had been dealt with.
+        executed_at: Timestamp,
+    },
+    /// It is known what it achieved.
+    Finished {
+        /// Who approved it.
+        approved_by: String,
+        /// When it was started.
+        started_at: Timestamp,
+        /// When its last victim had been dealt with.
+        executed_at: Timestamp,
+        /// When the outcome was known.
+        finished_at: Timestamp,
+        /// What it achieved.
+        outcome: Outcome,
+        /// What that is concluded from, in one line.
+        conclusion: String,
+    },
+    /// It ended before its last victim; what had been done is written down.
+    Stopped {
+        /// When it was started.
+        started_at: Timestamp,
+        /// When it ended.
+        stopped_at: Timestamp,
+        /// By whom.
+        stopped_by: String,
+        /// Why.
+        stop: StopReason,
+        /// In words.
+        stop_text: String,
+    },
+}
+
+/// What a mitigation achieved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Most of what was cut stayed away.
+    Effective,
+    /// Most of it came back, or the count did not fall.
+    Ineffective,
+    /// It cannot be told.
+    Inconclusive,
+    /// Nothing was done, as the policy wanted.
+    Simulated,
+    /// It could not be carried out.
+    Failed,
+}
+
+impl Outcome {
+    /// The outcome as it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Effective => "effective",
+            Self::Ineffective => "ineffective",
+            Self::Inconclusive => "inconclusive",
+            Self::Simulated => "simulated",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Why a run ended before its last victim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// Somebody wanted it.
+    Asked,
+    /// Mitigations were paused.
+    Paused,
+    /// The problem was over.
+    ProblemIsOver,
+    /// Things got worse.
+    Worse,
+    /// Too many requests failed.
+    Errors,
+    /// connwarden ended or crashed in the middle.
+    Interrupted,
+}
+
+impl StopReason {
+    /// The reason as it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::Paused => "paused",
+            Self::ProblemIsOver => "problem_is_over",
+            Self::Worse => "worse",
+            Self::Errors => "errors",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// Whether the run counts as failed.
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Worse | Self::Errors)
+    }
+}
+
+/// What became of one victim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum VictimState {
+    /// Nothing yet.
+    Pending,
+    /// A request was to be sent; it may have been.
+    Sent,
+    /// Its server said that it was done.
+    Confirmed,
+    /// It was no longer there, or was somebody else's.
+    Gone,
+    /// Its server refused, or did not answer.
+    Error,
+    /// It was left alone, because the run ended before.
+    Spared,
+}
+
+impl VictimState {
+    /// Every state.
+    pub const ALL: [Self; 6] =
+        [Self::Pending, Self::Sent, Self::Confirmed, Self::Gone, Self::Error, Self::Spared];
+
+    /// The state as it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Sent => "sent",
+            Self::Confirmed => "confirmed",
+            Self::Gone => "gone",
+            Self::Error => "error",
+            Self::Spared => "spared",
+        }
+    }
+}
+
+/// A victim in the journal of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct JournalLine {
+    /// Which victim.
+    #[serde(flatten)]
+    pub victim: VictimKey,
+    /// What became of it.
+    pub state: VictimState,
+    /// When that was written down.
+    pub at: Timestamp,
+    /// What its server said, where it refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Refused because the mitigation has already moved on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot {act} a mitigation that is {state}")]
+pub struct InvalidTransition {
+    /// What was wanted.
+    pub act: &'static str,
+    /// Where it stands.
+    pub state: &'static str,
+}
+
+impl MitigationState {
+    /// The names of all states.
+    pub const NAMES: [&'static str; 10] = [
+        "planned",
+        "refused",
+        "proposed",
+        "approved",
+        "rejected",
+        "expired",
+        "running",
+        "verifying",
+        "finished",
+        "stopped",
+    ];
+
+    /// The state as it is written.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Planned => "planned",
+            Self::Refused { .. } => "refused",
+            Self::Proposed { .. } => "proposed",
+            Self::Approved { .. } => "approved",
+            Self::Rejected { .. } => "rejected",
+            Self::Expired { .. } => "expired",
+            Self::Running { .. } => "running",
+            Self::Verifying { .. } => "verifying",
+            Self::Finished { .. } => "finished",
+            Self::Stopped { .. } => "stopped",
+        }
+    }
+
+    /// Whether nothing can become of it any more.
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused { .. }
+                | Self::Rejected { .. }
+                | Self::Expired { .. }
+                | Self::Finished { .. }
+                | Self::Stopped { .. }
+        )
+    }
+
+    fn cannot(&self, act: &'static str) -> InvalidTransition {
+        InvalidTransition { act, state: self.name() }
+    }
+
+    /// Asks people for their approval.
+    ///
+    /// # Errors
+    ///
+    /// Only what is planned can be proposed.
+    pub fn propose(self, by: &str, at: Timestamp) -> Result<Self, InvalidTransition> {
+        match self {
+            Self::Planned => Ok(Self::Proposed { proposed_by: by.to_owned(), proposed_at: at }),
+            other => Err(other.cannot("propose")),
+        }
+    }
+
+    /// Gives it up because guards block it.
+    ///
+    /// # Errors
+    ///
+    /// Once it runs it can only be stopped.
+    pub fn refuse(self, blocked_by: Vec<GuardVerdict>, at: Timestamp) -> Result<Self, InvalidTransition> {
+        match self {
+            Self::Planned | Self::Proposed { .. } | Self::Approved { .. } => {
+                Ok(Self::Refused { refused_at: at, blocked_by })
+            }
+            other => Err(other.cannot("refuse")),
+        }
+    }
+
+    /// Lets it run until `valid_until`.
+    ///
+    /// # Errors
+    ///
+    /// Only what is proposed can be approved.
+    pub fn approve(self, by: &str, at: Timestamp, valid_until: Timestamp) -> Result<Self, InvalidTransition> {
+        match self {
+            Self::Proposed { .. } => {
+                Ok(Self::Approved { approved_by: by.to_owned(), approved_at: at, valid_until })
+            }
+            other => Err(other.cannot("approve")),
+        }
+    }
+
+    /// Decides against it.
+    ///
+    /// # Errors
+    ///
+    /// Once it runs it can only be stopped.
+    pub fn reject(self, by: &str, at: Timestamp, why: &str) -> Result<Self, InvalidTransition> {
+        match self {
+            Self::Planned | Self::Proposed { .. } | Self::Approved { .. } => {
+                Ok(Self::Rejected { rejected_by: by.to_owned(), rejected_at: at, rejection: why.to_owned() })
+            }
+            other => Err(other.cannot("reject")),
+        }
+    }
+
+    /// Gives it up because it is out of date.
+    ///
+    /// # Errors
+    ///
+    /// Once it runs it can only be stopped.
+    pub fn expire(self, at: Timestamp, why: &str) -> Result<Self, InvalidTransition> {
+        match self {
+            Self::Planned | Self::Proposed { .. } | Self::Approved { .. } => {
+                Ok(Self::Expired { expired_at: at, expiry: why.to_owned() })
+            }
+            other => Err(other.cannot("expire")),
+        }
+    }
+
+    /// Begins.
+    ///
+    /// # Errors
+    ///
+    /// Only what is approved can run.
+    pub fn start(self, by: &str, at: Timestamp) -> Result<Self, InvalidTransition> {
+        match self {
+            Self::Approved { approved_by, .. } => {
+                Ok(Self::Running { approved_by, started_by: by.to_owned(), started_at: at })
+            }
+            other => Err(other.cannot("execute")),
+        }
+    }
+
+    /// Has dealt with its last victim.
+    ///
+    /// # Errors
+    ///
+    /// Only what runs can come to its end.
+    pub fn complete(self, at: Timestamp) -> Result<Self, InvalidTransition> {
+        match self {
+            Self::Running { approved_by, started_by, started_at } => {
+                Ok(Self::Verifying { approved_by, started_by, started_at, executed_at: at })
+            }
+            other => Err(other.cannot("complete")),
+        }
+    }
+
+    /// Ends before its last victim.
+    ///
+    /// # Errors
+    ///
+    /// Only what runs can be stopped.
+    pub fn stop(
+        self,
+        by: &str,
+        at: Timestamp,
+        stop: StopReason,
+        text: &str,
+    ) -> Result<Self, InvalidTransition> {
+        match self {
+            Self::Running { started_at, .. } => Ok(Self::Stopped {
+                started_at,
+                stopped_at: at,
+                stopped_by: by.to_owned(),
+                stop,
+                stop_text: text.to_owned(),
+            }),
+            other => Err(other.cannot("stop")),
+        }
+    }
+
+    /// Is known to have achieved something, or not.
+    ///
+    /// # Errors
+    ///
+    /// Only what is being verified can be judged.
+    pub fn finish(
+        self,
+        outcome: Outcome,
+        conclusion: &str,
+        at: Timestamp,
+    ) -> Result<Self, InvalidTransition> {
+        match self {
+            Self::Verifying { approved_by, started_at, executed_at, .. } => Ok(Self::Finished {
+                approved_by,
+                started_at,
+                executed_at,
+                finished_at: at,
+                outcome,
+                conclusion: conclusion.to_owned(),
+            }),
+            other => Err(other.cannot("finish")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_act_leads_where_it_may_and_nowhere_else() {
+        let at = Timestamp::UNIX_EPOCH;
+        let planned = MitigationState::Planned;
+        let proposed = planned.clone().propose("ann", at).unwrap();
+        let approved = proposed.clone().approve("bob", at, at).unwrap();
+        let running = approved.clone().start("bob", at).unwrap();
+        let verifying = running.clone().complete(at).unwrap();
+        let states = [
+            planned.clone(),
+            planned.clone().refuse(Vec::new(), at).unwrap(),
+            proposed.clone(),
+            approved,
+            proposed.reject("bob", at, "no").unwrap(),
+            planned.expire(at, "late").unwrap(),
+            running.clone(),
+            verifying.clone(),
+            verifying.finish(Outcome::Effective, "fewer", at).unwrap(),
+            running.stop("bob", at, StopReason::Asked, "enough").unwrap(),
+        ];
+        assert_eq!(states.each_ref().map(MitigationState::name), MitigationState::NAMES);
+        type Act = fn(MitigationState) -> Result<MitigationState, InvalidTransition>;
+        let acts: [(&str, Act); 9] = [
+            ("propose", |it| it.propose("x", Timestamp::UNIX_EPOCH)),
+            ("refuse", |it| it.refuse(Vec::new(), Timestamp::UNIX_EPOCH)),
+            ("approve", |it| it.approve("x", Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH)),
+            ("reject", |it| it.reject("x", Timestamp::UNIX_EPOCH, "no")),
+            ("expire", |it| it.expire(Timestamp::UNIX_EPOCH, "late")),
+            ("execute", |it| it.start("x", Timestamp::UNIX_EPOCH)),
+            ("complete", |it| it.complete(Timestamp::UNIX_EPOCH)),
+            ("stop", |it| it.stop("x", Timestamp::UNIX_EPOCH, StopReason::Asked, "")),
+            ("finish", |it| it.finish(Outcome::Failed, "", Timestamp::UNIX_EPOCH)),
+        ];
+        let table = states.iter().map(|state| {
+            let leads = acts.iter().filter_map(|(act, go)| match go(state.clone()) {
+                Ok(next) => Some(format!("{act} -> {}", next.name())),
+                Err(error) => {
+                    assert_eq!(error, InvalidTransition { act, state: state.name() });
+                    None
+                }
+            });
+            let leads: Vec<_> = leads.collect();
+            assert_eq!(leads.is_empty(), state.is_final(), "{}", state.name());
+            format!("{}: {}", state.name(), leads.join(", "))
+        });
+        insta::assert_snapshot!(table.collect::<Vec<_>>().join("\n"), @r"
+        planned: propose -> proposed, refuse -> refused, reject -> rejected, expire -> expired
+        refused: 
+        proposed: refuse -> refused, approve -> approved, reject -> rejected, expire -> expired
+        approved: refuse -> refused, reject -> rejected, expire -> expired, execute -> running
+        rejected: 
+        expired: 
+        running: complete -> verifying, stop -> stopped
+        verifying: finish -> finished
+        finished: 
+        stopped: 
+        ");
+    }
+}
