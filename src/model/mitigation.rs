@@ -201,7 +201,11 @@ pub enum VictimState {
     Pending,
     /// A request was to be sent; it may have been.
     Sent,
-    /// Its server said that it was done.
+    /// It was asked to leave and has some time to do so.
+    Asked,
+    /// It left when it was asked to.
+    Left,
+    /// It was cut: its server said so.
     Confirmed,
     /// It was no longer there, or was somebody else's.
     Gone,
@@ -213,14 +217,24 @@ pub enum VictimState {
 
 impl VictimState {
     /// Every state.
-    pub const ALL: [Self; 6] =
-        [Self::Pending, Self::Sent, Self::Confirmed, Self::Gone, Self::Error, Self::Spared];
+    pub const ALL: [Self; 8] = [
+        Self::Pending,
+        Self::Sent,
+        Self::Asked,
+        Self::Left,
+        Self::Confirmed,
+        Self::Gone,
+        Self::Error,
+        Self::Spared,
+    ];
 
     /// The state as it is written.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",
             Self::Sent => "sent",
+            Self::Asked => "asked",
+            Self::Left => "left",
             Self::Confirmed => "confirmed",
             Self::Gone => "gone",
             Self::Error => "error",
