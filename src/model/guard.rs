@@ -49,6 +49,32 @@ pub enum GuardKind {
     SoleWarden,
 }
 
+impl GuardKind {
+    /// The guard, for people.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Protected => "Protected connections",
+            Self::MaxVictims => "Number of victims",
+            Self::MaxShare => "Share of the cluster",
+            Self::KeepMinimum => "Minimum kept",
+            Self::SnapshotAge => "Age of the look",
+            Self::SnapshotComplete => "Completeness of the look",
+            Self::Capability => "What the cluster can do",
+            Self::ProblemIsLive => "The problem is there",
+            Self::NotSilenced => "Silences",
+            Self::MappingIsCertain => "The alert's cluster",
+            Self::OneRun => "One run at a time",
+            Self::CoolDown => "Cool-down",
+            Self::HourlyBudget => "Budget of an hour",
+            Self::CircuitBreaker => "Circuit breaker",
+            Self::StormBrake => "Reachable servers",
+            Self::TimeWindow => "Time window",
+            Self::Pause => "Pause",
+            Self::SoleWarden => "Other connwardens",
+        }
+    }
+}
+
 /// What a guard said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GuardVerdict {

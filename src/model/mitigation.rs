@@ -299,6 +299,30 @@ impl MitigationState {
         }
     }
 
+    /// The state in a word or two, with its outcome if it has one.
+    pub fn standing(&self) -> String {
+        match self {
+            Self::Finished { outcome, .. } => format!("finished ({})", outcome.name()),
+            Self::Stopped { stop, .. } => format!("stopped ({})", stop.name()),
+            state => state.name().to_owned(),
+        }
+    }
+
+    /// How it ended, in one line, where there is something to say.
+    pub fn conclusion(&self) -> Option<String> {
+        match self {
+            Self::Refused { blocked_by, .. } => {
+                let reasons: Vec<&str> = blocked_by.iter().map(|verdict| verdict.reason.as_str()).collect();
+                Some(reasons.join("; "))
+            }
+            Self::Rejected { rejected_by, rejection, .. } => Some(format!("by {rejected_by}: {rejection}")),
+            Self::Expired { expiry, .. } => Some(expiry.clone()),
+            Self::Finished { conclusion, .. } => Some(conclusion.clone()),
+            Self::Stopped { stopped_by, stop_text, .. } => Some(format!("by {stopped_by}: {stop_text}")),
+            _ => None,
+        }
+    }
+
     /// Whether nothing can become of it any more.
     pub fn is_final(&self) -> bool {
         matches!(
