@@ -5,14 +5,16 @@
 //! what the victims had in common: the application, and where they came from (account, user and address). Others like
 //! them who happened to come count too; that a mitigation helped is only said where all of it agrees.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
-use crate::model::breakdown::Dimension;
+use crate::model::breakdown::{Breakdown, By, Dimension};
 use crate::model::mitigation::Outcome;
 use crate::model::mitigation_look::{Look, Returned, ReturnedGroup};
 use crate::model::printable::with_commas;
+use crate::model::snapshot::Snapshot;
 use crate::model::victim::Victim;
 
 /// From this share of those that were cut on, in percent, too many came back.
@@ -30,10 +32,10 @@ const ORIGIN: [Dimension; 3] = [Dimension::Account, Dimension::User, Dimension::
 
 /// The connections of the groups that victims are of, over a whole cluster: by dimension and key, keys as breakdowns
 /// write them. A group that is not there has none.
-pub type GroupCounts = HashMap<(Dimension, String), u64>;
+pub type GroupCounts = BTreeMap<Dimension, BTreeMap<String, u64>>;
 
 /// A cluster, counted at one moment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
     /// All its connections.
     pub total: u64,
@@ -41,8 +43,41 @@ pub struct Count {
     pub matched: u64,
     /// Those of each group of a victim.
     pub groups: GroupCounts,
-    /// Whether all connections of all servers were seen.
+    /// Whether all connections of all servers were seen, and all groups of victims counted.
     pub is_complete: bool,
+}
+
+impl Count {
+    /// Counts the groups of victims in a snapshot that has a breakdown by each of [`DIMENSIONS`]; `matched` are the
+    /// connections that the selector means. A group that may be among those that are not listed was not counted.
+    pub fn of(snapshot: &Snapshot, matched: u64, victims: &[Victim]) -> Self {
+        let mut groups = GroupCounts::new();
+        for (dimension, key) in victims.iter().flat_map(groups_of) {
+            groups.entry(dimension).or_default().insert(key, 0);
+        }
+        let mut is_complete = snapshot.coverage.complete;
+        for (dimension, counts) in &mut groups {
+            let breakdown = snapshot.breakdowns.get(&By::from(*dimension));
+            is_complete &= breakdown.is_some_and(|breakdown| count_groups(breakdown, counts));
+        }
+        Self { total: snapshot.coverage.seen, matched, groups, is_complete }
+    }
+
+    fn group(&self, dimension: Dimension, key: &str) -> u64 {
+        self.groups.get(&dimension).and_then(|groups| groups.get(key)).copied().unwrap_or(0)
+    }
+}
+
+/// Reads the connections of some groups; says whether they are exact: some may be among those that are not listed.
+fn count_groups(breakdown: &Breakdown, counts: &mut BTreeMap<String, u64>) -> bool {
+    let mut is_exact = true;
+    for group in &breakdown.groups {
+        if let Some(count) = counts.get_mut(&group.key) {
+            *count += group.figures.connections;
+            is_exact &= group.undercount == 0;
+        }
+    }
+    is_exact && (breakdown.other.figures.connections == 0 || counts.values().all(|count| *count > 0))
 }
 
 /// The groups that a victim is of, one of each of [`DIMENSIONS`].
@@ -83,12 +118,10 @@ pub fn look(cut: &[Victim], before: &Count, now: &Count, at: Timestamp, after_ms
 }
 
 fn group(dimension: Dimension, key: String, cut: u64, before: &Count, now: &Count) -> ReturnedGroup {
-    let name = (dimension, key);
-    let count = |groups: &GroupCounts| groups.get(&name).copied().unwrap_or(0);
-    let (before, now) = (count(&before.groups), count(&now.groups));
+    let (before, now) = (before.group(dimension, &key), now.group(dimension, &key));
     // what would be there had nobody come back
     let left = before.saturating_sub(cut);
-    ReturnedGroup { before, cut, now, returned: now.saturating_sub(left).min(cut), key: name.1 }
+    ReturnedGroup { before, cut, now, returned: now.saturating_sub(left).min(cut), key }
 }
 
 /// Adds the groups of a dimension up, and keeps those with most victims.
@@ -150,7 +183,9 @@ fn came_back(look: &Look, dimensions: &[Dimension]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::breakdown::{Figures, Group};
     use crate::model::selector::Candidate;
+    use crate::model::snapshot::Coverage;
 
     /// A cluster of 100 connections of which the selector means 40: 30 of `orders` at one address, 10 of `billing` at
     /// another; the other 60 have the same account. Ten of `orders` and two of `billing` are cut.
@@ -171,7 +206,7 @@ mod tests {
     }
 
     fn count(orders: u64, billing: u64, others: u64) -> Count {
-        let groups = [
+        let counts = [
             (Dimension::Application, "orders", orders),
             (Dimension::Application, "billing", billing),
             (Dimension::Account, "APP", orders + billing + others),
@@ -180,12 +215,11 @@ mod tests {
             (Dimension::Ip, "10.0.0.1", orders),
             (Dimension::Ip, "10.0.0.2", billing),
         ];
-        Count {
-            total: orders + billing + others,
-            matched: orders + billing,
-            groups: groups.map(|(dimension, key, count)| ((dimension, key.to_owned()), count)).into(),
-            is_complete: true,
+        let mut groups = GroupCounts::new();
+        for (dimension, key, count) in counts {
+            groups.entry(dimension).or_default().insert(key.to_owned(), count);
         }
+        Count { total: orders + billing + others, matched: orders + billing, groups, is_complete: true }
     }
 
     fn look_at(now: &Count) -> Look {
@@ -232,7 +266,10 @@ mod tests {
             Victim::of(&Candidate { cid, application: Some(&name), account: "APP", ..Candidate::default() })
         };
         let cut: Vec<Victim> = (0..60).map(victim).collect();
-        let groups: GroupCounts = cut.iter().flat_map(groups_of).map(|group| (group, 1)).collect();
+        let mut groups = GroupCounts::new();
+        for (dimension, key) in cut.iter().flat_map(groups_of) {
+            *groups.entry(dimension).or_default().entry(key).or_default() += 1;
+        }
         let all = Count { total: 60, matched: 60, groups, is_complete: true };
         let look = look(&cut, &all, &all, Timestamp::UNIX_EPOCH, 0);
         let applications = &look.returned[0];
@@ -259,11 +296,68 @@ mod tests {
     fn who_came_back_under_another_name_is_not_called_gone() {
         // twelve of the same addresses, user and account, which call themselves something else
         let mut now = count(20, 8, 72);
-        now.groups.insert((Dimension::Ip, "10.0.0.1".to_owned()), 30);
-        now.groups.insert((Dimension::User, "alice".to_owned()), 30);
+        now.groups.get_mut(&Dimension::Ip).unwrap().insert("10.0.0.1".to_owned(), 30);
+        now.groups.get_mut(&Dimension::User).unwrap().insert("alice".to_owned(), 30);
         let (outcome, text) = concluded(&now);
         assert_eq!(outcome, Outcome::Inconclusive);
         insta::assert_snapshot!(text, @"applications and origins say different things: of 12 that were cut 0 came back by application and 10 by account, user and address; the selector meant 40 connections before and means 28 now");
+    }
+
+    #[test]
+    fn groups_are_counted_in_a_snapshot_and_one_that_may_be_unlisted_is_not_taken_for_gone() {
+        let listed = |key: &str, connections| Group {
+            key: key.to_owned(),
+            figures: Figures { connections, ..Figures::default() },
+            ..Group::default()
+        };
+        let by = |groups| Breakdown { groups, ..Breakdown::default() };
+        let coverage = Coverage {
+            seen: 100,
+            total: 100,
+            complete: true,
+            duration_ms: 0,
+            bytes: 0,
+            servers: Vec::new(),
+            system_error: None,
+        };
+        let mut snapshot = Snapshot {
+            cluster: "east".to_owned(),
+            taken_at: Timestamp::UNIX_EPOCH,
+            coverage,
+            breakdowns: [
+                (
+                    Dimension::Application,
+                    by(vec![listed("audit", 60), listed("orders", 30), listed("billing", 10)]),
+                ),
+                (Dimension::Account, by(vec![listed("APP", 100)])),
+                (Dimension::User, by(vec![listed("(no user)", 70), listed("alice", 30)])),
+                (Dimension::Ip, by(vec![listed("10.0.0.1", 30), listed("10.0.0.2", 10)])),
+            ]
+            .map(|(dimension, breakdown)| (By::from(dimension), breakdown))
+            .into(),
+            closed: None,
+        };
+        let counted = |snapshot: &Snapshot| Count::of(snapshot, 40, &cut());
+        assert_eq!(counted(&snapshot), count(30, 10, 60));
+        let written = serde_json::to_string(&counted(&snapshot)).unwrap();
+        assert_eq!(serde_json::from_str::<Count>(&written).unwrap(), counted(&snapshot));
+
+        let applications = By::from(Dimension::Application);
+        let breakdown = snapshot.breakdowns.get_mut(&applications).unwrap();
+        breakdown.groups.pop();
+        let gone = counted(&snapshot);
+        assert_eq!((gone.groups[&Dimension::Application]["billing"], gone.is_complete), (0, true));
+        let breakdown = snapshot.breakdowns.get_mut(&applications).unwrap();
+        breakdown.other.figures.connections = 10;
+        assert!(!counted(&snapshot).is_complete, "it may be among the others");
+        let breakdown = snapshot.breakdowns.get_mut(&applications).unwrap();
+        breakdown.groups.push(listed("billing", 5));
+        assert!(counted(&snapshot).is_complete);
+        let breakdown = snapshot.breakdowns.get_mut(&applications).unwrap();
+        breakdown.groups[1].undercount = 1;
+        assert!(!counted(&snapshot).is_complete, "it is not exact");
+        snapshot.breakdowns.remove(&applications);
+        assert!(!counted(&snapshot).is_complete, "nobody counted");
     }
 
     #[test]

@@ -50,6 +50,28 @@ pub enum GuardKind {
 }
 
 impl GuardKind {
+    /// Every guard, in the order in which they are asked and shown.
+    pub const ALL: [Self; 18] = [
+        Self::Protected,
+        Self::MaxVictims,
+        Self::MaxShare,
+        Self::KeepMinimum,
+        Self::SnapshotAge,
+        Self::SnapshotComplete,
+        Self::Capability,
+        Self::ProblemIsLive,
+        Self::NotSilenced,
+        Self::MappingIsCertain,
+        Self::OneRun,
+        Self::CoolDown,
+        Self::HourlyBudget,
+        Self::CircuitBreaker,
+        Self::StormBrake,
+        Self::TimeWindow,
+        Self::Pause,
+        Self::SoleWarden,
+    ];
+
     /// The guard, for people.
     pub fn title(self) -> &'static str {
         match self {
@@ -73,27 +95,6 @@ impl GuardKind {
             Self::SoleWarden => "Other connwardens",
         }
     }
-    /// Every guard, in the order in which they are asked and shown.
-    pub const ALL: [Self; 18] = [
-        Self::Protected,
-        Self::MaxVictims,
-        Self::MaxShare,
-        Self::KeepMinimum,
-        Self::SnapshotAge,
-        Self::SnapshotComplete,
-        Self::Capability,
-        Self::ProblemIsLive,
-        Self::NotSilenced,
-        Self::MappingIsCertain,
-        Self::OneRun,
-        Self::CoolDown,
-        Self::HourlyBudget,
-        Self::CircuitBreaker,
-        Self::StormBrake,
-        Self::TimeWindow,
-        Self::Pause,
-        Self::SoleWarden,
-    ];
 }
 
 /// What a guard said.
