@@ -157,6 +157,11 @@ impl Picking {
         }
     }
 
+    /// Counts a connection that cannot be named for certain, and so is never a victim.
+    pub fn pass_over(&mut self) {
+        self.total += 1;
+    }
+
     /// Adds what was seen elsewhere by the same rules.
     pub fn absorb(&mut self, other: Self) {
         self.total += other.total;
