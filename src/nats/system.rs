@@ -36,6 +36,9 @@ pub use crate::nats::system::roll_call::RollCall;
 /// How long servers may take to say that they are there.
 pub const ROLL_CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// The longest nats id that is believed; they have 56 characters.
+const LONGEST_ID: usize = 64;
+
 /// The largest reply that is no connection list, unpacked, in bytes.
 const LARGEST_SMALL_REPLY: u64 = 1024 * 1024;
 
@@ -302,6 +305,11 @@ impl SystemAccount {
             }),
         }
     }
+}
+
+/// Whether a text may be the nats id of a server: nothing else becomes part of a subject.
+pub fn is_server_id(text: &str) -> bool {
+    (1..=LONGEST_ID).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 fn failure(what: &str, server: &ServerRef, cause: SystemCause) -> SystemError {

@@ -4,6 +4,7 @@
 //! port, if it has one; see `union`.
 
 mod closed;
+mod pick;
 mod server;
 mod union;
 
@@ -29,6 +30,7 @@ use crate::nats::system::{SystemAccount, SystemCause, SystemError};
 use crate::nats::varz::Varz;
 use crate::observe::roster::Roster;
 use crate::observe::sweep::closed::ClosedCluster;
+use crate::observe::sweep::pick::{Search, SearchResult};
 use crate::observe::sweep::server::{ServerSweep, server_name};
 use crate::observe::tally::{Tally, TallyRules};
 use crate::observe::users::UserMask;
@@ -75,6 +77,8 @@ struct Counting {
     rules: TallyRules,
     /// Whether closed connections are counted too.
     closed: bool,
+    /// What else is looked for among the open ones.
+    search: Option<Search>,
 }
 
 impl Observer {
@@ -99,6 +103,16 @@ impl Observer {
     /// Always answers: what could not be seen is said in the snapshot's coverage.
     #[tracing::instrument(name = "observe.cluster.sweep", skip_all, fields(cluster = %cluster.name))]
     pub async fn sweep(&self, cluster: &ClusterTargets, wishes: &Wishes) -> Snapshot {
+        self.sweep_and_search(cluster, wishes, None).await.0
+    }
+
+    /// Looks at every server of a cluster, and searches through the connections on the way.
+    async fn sweep_and_search(
+        &self,
+        cluster: &ClusterTargets,
+        wishes: &Wishes,
+        search: Option<Search>,
+    ) -> (Snapshot, Option<SearchResult>) {
         let (taken_at, stopwatch) = (self.clock.now(), self.clock.stopwatch());
         let rules = TallyRules {
             by: wishes.by.clone(),
@@ -112,12 +126,12 @@ impl Observer {
             hashing: RandomState::new(),
         };
         let mut closed = wishes.closed.then(|| ClosedCluster::new(&rules, taken_at));
-        let counting = Counting { rules, closed: wishes.closed };
+        let counting = Counting { rules, closed: wishes.closed, search };
         let (done, system_error) = match &cluster.system {
             Some(system) => self.sweep_both_ways(cluster, system, &counting).await,
             None => (self.sweep_by_http(cluster, &counting).await, None),
         };
-        let mut all: Option<Tally> = None;
+        let (mut all, mut results): (Option<Tally>, Option<SearchResult>) = (None, None);
         let mut servers = Vec::with_capacity(done.len());
         for mut sweep in done {
             // one server under two addresses is counted once
@@ -133,19 +147,25 @@ impl Observer {
                 all.absorb(&sweep.coverage, closed);
             }
             servers.push(sweep.coverage);
+            match (&mut results, sweep.searched) {
+                (Some(results), Some(searched)) => results.absorb(searched),
+                (None, searched) => results = searched,
+                (Some(_), None) => {}
+            }
             match (&mut all, sweep.tally) {
                 (Some(all), Some(tally)) => all.absorb(tally),
                 (None, tally) => all = tally,
                 (Some(_), None) => {}
             }
         }
-        Snapshot {
+        let snapshot = Snapshot {
             cluster: cluster.name.clone(),
             taken_at,
             coverage: Coverage { system_error, ..Coverage::of(servers, millis(stopwatch.elapsed())) },
             breakdowns: all.map(Tally::into_breakdowns).unwrap_or_default(),
             closed: closed.map(ClosedCluster::into_closed),
-        }
+        };
+        (snapshot, results)
     }
 
     /// Asks a server of a cluster what it says of itself: by the system account, where that has shown it, otherwise or

@@ -212,7 +212,12 @@ impl Missing {
         let Self { server, why } = self;
         let error = format!("{}: {why}", excerpt(&server.name));
         let id = Some(server.id).filter(|id| !id.is_empty());
-        ServerSweep { coverage: ServerCoverage::unseen(server.name, id, error), tally: None, closed: None }
+        ServerSweep {
+            coverage: ServerCoverage::unseen(server.name, id, error),
+            tally: None,
+            closed: None,
+            searched: None,
+        }
     }
 }
 
