@@ -286,10 +286,11 @@ impl SystemAccount {
         headers.insert("Accept-Encoding", "gzip");
         let request = Request::new().headers(headers).payload(options.into()).timeout(Some(timeout));
         let subject = format!("$SYS.REQ.SERVER.{}.{what}", server.id);
+        let denied = self.0.link.denied(&subject);
         let answer = tokio::select! {
             answer = client.send_request(subject.clone(), request) => answer,
             // nobody else will answer
-            denied = self.0.link.denied(&subject) => return Err(SystemCause::Denied(denied)),
+            denied = denied => return Err(SystemCause::Denied(denied)),
         };
         match answer {
             Ok(message) => Ok(Reply::new(message)),

@@ -108,15 +108,18 @@ impl Link {
         }
     }
 
-    /// Waits for a server to say that the user may not publish to `subject`.
-    pub(super) async fn denied(&self, subject: &str) -> String {
-        let mut objections = self.news.objections.subscribe();
-        loop {
-            match objections.recv().await {
-                Ok(said) if said.contains(subject) => return said,
-                Ok(_) | Err(RecvError::Lagged(_)) => {}
-                // nothing is said any more
-                Err(RecvError::Closed) => std::future::pending().await,
+    /// Waits for a server to say that the user may not publish to `subject`. Listens from now on, not only once it is
+    /// waited for: a server can be faster than that.
+    pub(super) fn denied(&self, subject: &str) -> impl Future<Output = String> + use<> {
+        let (mut objections, subject) = (self.news.objections.subscribe(), subject.to_owned());
+        async move {
+            loop {
+                match objections.recv().await {
+                    Ok(said) if said.contains(&subject) => return said,
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    // nothing is said any more
+                    Err(RecvError::Closed) => std::future::pending().await,
+                }
             }
         }
     }

@@ -120,13 +120,13 @@ pub(super) async fn take(
         Some(name) => serde_json::json!({ "cluster": name }).to_string(),
         None => String::new(),
     };
+    let mut denied = std::pin::pin!(link.denied(PING));
     client.publish_with_reply(PING, inbox, filter.into()).await.map_err(|error| lost(&error))?;
 
     let nats_cluster = nats_cluster.map(|name| clip(name).to_owned());
     let mut call = RollCall { nats_cluster, patience, ..RollCall::default() };
     let (mut understood, mut strange) = (true, 0_usize);
     let mut deadline = std::pin::pin!(tokio::time::sleep(patience));
-    let mut denied = std::pin::pin!(link.denied(PING));
     while !(call.is_settled(expected) && call.servers.len() + strange >= call.active) {
         let settled = call.is_settled(expected);
         let answer = tokio::select! {
