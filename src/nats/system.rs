@@ -8,6 +8,7 @@
 //! A reply is one NATS message, however many connections it lists: it is held in memory as it came, packed with gzip
 //! (about 30 bytes a connection), and unpacked piece by piece into the streaming reader.
 
+pub mod control;
 mod link;
 mod login;
 mod reply;
@@ -149,6 +150,9 @@ pub enum SystemCause {
     /// Not what was asked for.
     #[error("not the answer to it: {0}")]
     Malformed(String),
+    /// It would be done to our own connection.
+    #[error("it is our own connection")]
+    Own,
     /// Not a connection list.
     #[error(transparent)]
     Connz(#[from] ConnzError),

@@ -8,7 +8,7 @@ mod pick;
 mod server;
 mod union;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,7 @@ use crate::model::vitals::ServerVitals;
 use crate::nats::monitoring::{MonitoringClient, MonitoringError};
 use crate::nats::source::{Source, SourceError};
 use crate::nats::system::{SystemAccount, SystemCause, SystemError};
+use crate::nats::text::clip;
 use crate::nats::varz::Varz;
 use crate::observe::roster::Roster;
 use crate::observe::sweep::closed::ClosedCluster;
@@ -214,21 +215,32 @@ impl Observer {
     /// [`Churn`](crate::model::vitals::Churn).
     #[tracing::instrument(name = "observe.cluster.vitals", skip_all, fields(cluster = %cluster.name))]
     pub async fn vitals(&self, cluster: &ClusterTargets) -> Vec<(String, Result<ServerVitals, SourceError>)> {
-        let answers = match &cluster.system {
-            Some(system) => self.varz_both_ways(cluster, system).await,
-            None => {
-                let first = self.first_answers(cluster).await.into_iter();
-                first.map(|(url, first)| (shown(&url), first.varz)).collect()
-            }
-        };
         let mut told = HashSet::new();
-        let first = answers.into_iter().filter(|(_, varz)| {
+        let first = self.varz_of_all(cluster).await.into_iter().filter(|(_, varz)| {
             varz.as_ref()
                 .map_or(true, |varz| varz.server_id.is_empty() || told.insert(varz.server_id.clone()))
         });
         first
             .map(|(place, varz)| (server_name(&place, varz.as_ref().ok()), varz.map(|varz| varz.vitals())))
             .collect()
+    }
+
+    /// Asks every server of a cluster at once which account is that of its system: those that tell.
+    pub async fn system_accounts(&self, cluster: &ClusterTargets) -> BTreeSet<String> {
+        let answers = self.varz_of_all(cluster).await.into_iter();
+        let accounts = answers.filter_map(|(_, varz)| varz.ok()?.system_account);
+        accounts.filter(|account| !account.is_empty()).map(|account| clip(&account).to_owned()).collect()
+    }
+
+    /// Asks every server of a cluster at once what it says of itself: by where it is. One server may be there twice.
+    pub async fn varz_of_all(&self, cluster: &ClusterTargets) -> Vec<(String, Result<Varz, SourceError>)> {
+        match &cluster.system {
+            Some(system) => self.varz_both_ways(cluster, system).await,
+            None => {
+                let first = self.first_answers(cluster).await.into_iter();
+                first.map(|(url, first)| (shown(&url), first.varz)).collect()
+            }
+        }
     }
 
     /// Asks how many connections accounts may have, each at the first monitoring port that tells; who does not tell is left

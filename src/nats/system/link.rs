@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use crate::model::printable::excerpt;
 use crate::model::system_account::{SystemAccess, SystemStatus};
+use crate::nats::system::control::Control;
 use crate::nats::system::{SystemCause, login};
 use crate::telemetry::metrics::Metrics;
 
@@ -108,6 +109,13 @@ impl Link {
         }
     }
 
+    /// The nats id of the server that it is to, and its number there, while there is one.
+    pub(super) fn own_connection(&self) -> Option<(String, u64)> {
+        let client = self.client.get().filter(|client| client.connection_state() == State::Connected)?;
+        let server = client.server_info();
+        (server.client_id > 0).then_some((server.server_id, server.client_id))
+    }
+
     /// Waits for a server to say that the user may not publish to `subject`. Listens from now on, not only once it is
     /// waited for: a server can be faster than that.
     pub(super) fn denied(&self, subject: &str) -> impl Future<Output = String> + use<> {
@@ -169,6 +177,12 @@ impl Link {
     }
 }
 
+/// Whether a server objects to a control request. Whether those are allowed is found out by asking for one.
+fn is_about_control(said: &str) -> bool {
+    let mut verbs = Control::ALL.iter().map(|control| format!(".{}\"", control.verb()));
+    said.contains("$SYS.REQ.SERVER.") && verbs.any(|verb| said.contains(&verb))
+}
+
 /// How long to wait before the next attempt.
 fn pause(attempts: usize) -> Duration {
     let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX).min(12);
@@ -216,6 +230,10 @@ impl News {
                 let said = excerpt(said.trim_matches('\''));
                 // nobody may be waiting
                 let _ = self.objections.send(said.clone());
+                if is_about_control(&said) {
+                    // whoever asked for it tells
+                    return;
+                }
                 if self.heard().objection.replace(said.clone()).as_ref() != Some(&said) {
                     warn!(%cluster, "the system account of cluster {cluster} was told: {said}");
                 }

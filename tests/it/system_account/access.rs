@@ -10,7 +10,7 @@ use crate::harness::PATIENCE;
 const DEPLOYMENT: &str = include_str!("../../../docs/deployment.md");
 
 /// The users of the manual, beside two accounts with clients.
-fn documented() -> String {
+pub(super) fn documented() -> String {
     let section = DEPLOYMENT.split("## The system account of NATS").nth(1).expect("the manual has it");
     let own = section.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block");
     let clients = "accounts {\n  APP { users: [ { user: alice, password: secret } ] }\n";
