@@ -29,6 +29,7 @@ pub mod markdown;
 pub mod matcher;
 pub mod member;
 pub mod mitigation;
+pub mod mitigation_rules;
 pub mod notification;
 pub mod owner;
 pub mod pattern;

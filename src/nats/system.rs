@@ -55,6 +55,15 @@ struct Parts {
     nats_cluster: Mutex<Option<Option<String>>>,
 }
 
+/// What a connection to a system account is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// To look at servers.
+    Reader,
+    /// To cut connections, as somebody else than who looks.
+    Actor,
+}
+
 /// A server as the system account addresses it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerRef {
@@ -164,16 +173,23 @@ fn said(objection: Option<&str>) -> String {
 
 impl SystemAccount {
     /// Makes a client of the system account of `cluster`; it connects when it is first asked something, under the
-    /// name `connwarden/<instance>/<cluster>`.
+    /// name `connwarden/<instance>/<cluster>`, with `/actor` behind it for one that acts.
     pub fn new(
         cluster: &str,
         instance: &str,
+        role: Role,
         access: SystemAccess,
         settings: MonitoringSettings,
         metrics: Metrics,
     ) -> Self {
-        let link = Link::new(cluster, instance, access, settings.connect_timeout, metrics);
+        let link = Link::new(cluster, instance, role, access, settings.connect_timeout, metrics);
         Self(Arc::new(Parts { link, settings, nats_cluster: Mutex::default() }))
+    }
+
+    /// Begins to connect, unless it has, and does not wait: later it may be too late, because a full server takes no new
+    /// connection.
+    pub async fn open(&self) {
+        self.0.link.begin().await;
     }
 
     /// Whether it can be used now.

@@ -48,6 +48,8 @@ pub struct ClusterTargets {
     pub auth: Option<RemoteAuth>,
     /// The system account, if there is one.
     pub system: Option<SystemAccount>,
+    /// The system account as whom connections are cut, if there is one; who reads, unless somebody else is configured.
+    pub actor: Option<SystemAccount>,
     /// The servers that have been there.
     pub roster: Roster,
 }
@@ -55,7 +57,14 @@ pub struct ClusterTargets {
 impl ClusterTargets {
     /// A cluster whose servers are asked by their monitoring ports.
     pub fn new(name: &str, servers: Vec<Url>, auth: Option<RemoteAuth>) -> Self {
-        Self { name: name.to_owned(), servers, auth, system: None, roster: Roster::default() }
+        Self { name: name.to_owned(), servers, auth, system: None, actor: None, roster: Roster::default() }
+    }
+}
+
+impl ClusterTargets {
+    /// Our own connections to servers of the cluster: the nats id of the server, and the number there.
+    pub fn own_connections(&self) -> BTreeSet<(String, u64)> {
+        [&self.system, &self.actor].into_iter().flatten().filter_map(SystemAccount::own_connection).collect()
     }
 }
 

@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 use std::{fs, io, path::Path, time::Duration};
 
 use connwarden::config::{Config, LogFormat, MAX_FILE_BYTES, Problems, parse_monitor_url};
+use connwarden::model::guard::{GuardSettings, TimeWindow};
 use connwarden::model::log_source::LogSource;
+use connwarden::model::mitigation_rules::Pace;
+use connwarden::model::owner::Pattern;
+use connwarden::model::protection::ProtectedBySettings;
 use connwarden::model::remote_auth::RemoteAuth;
 use connwarden::model::system_account::{SystemLogin, SystemTls};
 use connwarden::model::{application::InstancePart, labels::Labels, retention::Keep};
@@ -103,6 +107,43 @@ fn an_empty_file_means_all_defaults() {
             cpu_share: 0.8,
             memory_share: 0.9,
         },
+        mitigations: MitigationSettings {
+            enabled: true,
+            guards: GuardSettings {
+                protected: ProtectedBySettings {
+                    applications: [],
+                    names: [],
+                    accounts: [],
+                    users: [],
+                    networks: [],
+                },
+                max_victims: 50,
+                max_share_percent: 10.0,
+                keep: 1,
+                max_snapshot_age: 120s,
+                replan_threshold_percent: 10.0,
+                cool_down: 600s,
+                max_cool_down: 21600s,
+                hourly_budget: 500,
+                breaker_failures: 3,
+                breaker_window: 14400s,
+                max_unreachable_percent: 34.0,
+                windows: [],
+                approval_valid: 900s,
+            },
+            pace: Pace {
+                batch: 10,
+                batch_pause: 2s,
+                drain_wait: 30s,
+                verify_after: [
+                    5s,
+                    30s,
+                    120s,
+                    600s,
+                ],
+            },
+            pause_file: None,
+        },
         retention: Retention {
             incidents: Keep {
                 age: 7776000s,
@@ -180,6 +221,48 @@ fn every_setting_is_read() {
     let parts: Vec<InstancePart> = config.applications.parts().collect();
     assert_eq!(parts, [InstancePart::Uuid, InstancePart::Number]);
     assert_eq!(config.applications.application("legacy-orders-9"), "legacy-orders");
+
+    let mitigations = &config.mitigations;
+    let guards = &mitigations.guards;
+    let patterns = |texts: &[&str]| texts.iter().map(|text| Pattern::new(*text)).collect::<Vec<_>>();
+    let protected = ProtectedBySettings {
+        applications: patterns(&["payments-*", "billing"]),
+        names: patterns(&["cron-?"]),
+        accounts: patterns(&["BANK"]),
+        users: patterns(&["root"]),
+        networks: ["10.4.0.0/16", "2001:db8::1/128"].map(|text| text.parse().unwrap()).to_vec(),
+    };
+    let weekdays = [true, true, true, true, true, false, false];
+    assert_eq!(
+        *guards,
+        GuardSettings {
+            protected,
+            max_victims: 10_000,
+            max_share_percent: 2.5,
+            keep: 0,
+            max_snapshot_age: Duration::from_secs(30),
+            replan_threshold_percent: 0.0,
+            cool_down: hour,
+            max_cool_down: day,
+            hourly_budget: 1000,
+            breaker_failures: 1,
+            breaker_window: hour,
+            max_unreachable_percent: 50.0,
+            windows: vec![
+                TimeWindow { days: weekdays, from_minute: 480, until_minute: 1080 },
+                TimeWindow { days: weekdays.map(|day| !day), from_minute: 1320, until_minute: 360 },
+            ],
+            approval_valid: Duration::from_secs(300),
+        }
+    );
+    let pace = Pace {
+        batch: 1,
+        batch_pause: Duration::ZERO,
+        drain_wait: Duration::from_secs(60),
+        verify_after: vec![Duration::from_secs(60)],
+    };
+    assert_eq!((mitigations.enabled, &mitigations.pace), (false, &pace));
+    assert_eq!(mitigations.pause_file.as_deref(), Some(Path::new("/etc/connwarden/pause")));
 
     let [eu, us] = config.clusters.as_slice() else { panic!("{:?}", config.clusters) };
     assert_eq!(eu.name, "prod-eu");
@@ -279,8 +362,8 @@ fn wrong_types_are_problems() {
     connwarden.yml:14:3: clusters: expected a list, found a mapping
     8 problems in connwarden.yml
     ");
-    assert_snapshot!(problems("wrong-root"), @"
-    connwarden.yml:1:1: expected a mapping of `web`, `storage`, `log`, `observe`, `incidents`, `diagnosis`, `retention`, `baseline`, `applications`, `clusters`, `alertmanagers`, `prometheus`, `owners_file`, `reverse_dns`, found a list
+    assert_snapshot!(problems("wrong-root"), @r"
+    connwarden.yml:1:1: expected a mapping of `web`, `storage`, `log`, `observe`, `incidents`, `diagnosis`, `mitigations`, `retention`, `baseline`, `applications`, `clusters`, `alertmanagers`, `prometheus`, `owners_file`, `reverse_dns`, found a list
     1 problem in connwarden.yml
     ");
 }
@@ -625,6 +708,69 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn limits_of_mitigations_are_checked() {
+    assert_snapshot!(problems("mitigations"), @r"
+    connwarden.yml:2:12: mitigations.enabled: expected `true` or `false`, found `maybe`
+    connwarden.yml:4:20: mitigations.protected.applications[0]: expected one line of text, found ``
+    connwarden.yml:4:33: mitigations.protected.applications[2]: is listed twice
+    connwarden.yml:5:16: mitigations.protected.networks[0]: `10.4.1.0/16` has bits behind its prefix, write `10.4.0.0/16`
+    connwarden.yml:5:29: mitigations.protected.networks[1]: expected a network such as `10.4.0.0/16`, or an address, found `nowhere`
+    connwarden.yml:6:5: mitigations.protected.user: unknown key, did you mean `users`?
+    connwarden.yml:7:16: mitigations.max_victims: expected a whole number from 1 to 10000, found `10001`
+    connwarden.yml:8:22: mitigations.max_share_percent: must be above 0; `enabled: false` turns mitigations off
+    connwarden.yml:9:17: mitigations.keep_minimum: expected a whole number from 0 to 10000, found `-1`
+    connwarden.yml:10:21: mitigations.max_snapshot_age: must be at most 3600s, found `2h`
+    connwarden.yml:11:29: mitigations.replan_threshold_percent: expected a percentage from 0 to 100 such as `10`, found `101`
+    connwarden.yml:12:14: mitigations.cool_down: max_cool_down (21600s) is shorter than cool_down (25200s)
+    connwarden.yml:13:18: mitigations.hourly_budget: expected a whole number from 1 to 1000000, found `0`
+    connwarden.yml:14:23: mitigations.breaker.failures: expected a whole number from 1 to 1000, found `none`
+    connwarden.yml:14:37: mitigations.breaker.window: must be longer than 0
+    connwarden.yml:15:28: mitigations.max_unreachable_percent: expected a percentage from 0 to 100 such as `10`, found `NaN`
+    connwarden.yml:16:13: mitigations.windows[0]: expected a window in UTC such as `Mon-Fri 08:00-18:00`, `Sat,Sun 00:00-24:00` or `daily 22:00-06:00`, found `Mon-Fri 8-18`
+    connwarden.yml:16:27: mitigations.windows[1]: it ends when it begins, write 00:00-24:00 for whole days, found `Mon 08:00-08:00`
+    connwarden.yml:16:46: mitigations.windows[2]: no window begins at 24:00, write 00:00 of the next day, found `Sun 24:00-06:00`
+    connwarden.yml:16:84: mitigations.windows[4]: is listed twice
+    connwarden.yml:17:19: mitigations.approval_valid: must be at most 86400s, found `25h`
+    connwarden.yml:18:10: mitigations.batch: expected a whole number from 1 to 1000, found `1e3`
+    connwarden.yml:19:16: mitigations.batch_pause: must be at most 300s, found `6m`
+    connwarden.yml:20:15: mitigations.drain_wait: must be longer than 0
+    connwarden.yml:21:23: mitigations.verify_after[1]: must be longer than the one before it
+    connwarden.yml:21:27: mitigations.verify_after[2]: expected a duration such as `30s`, `5m` or `1h30m`, found `soon`
+    connwarden.yml:22:15: mitigations.pause_file: expected a path
+    27 problems in connwarden.yml
+    ");
+    assert_snapshot!(problems("more-mitigations"), @r"
+    connwarden.yml:3:18: mitigations.max_cool_down: max_cool_down (1800s) is shorter than cool_down (3600s)
+    connwarden.yml:4:12: mitigations.windows: expected at least one window; remove the key for always
+    connwarden.yml:5:17: mitigations.verify_after: expected between 1 and 10 durations
+    connwarden.yml:6:3: mitigations.keep: unknown key, did you mean `keep_minimum`?
+    connwarden.yml:7:12: mitigations.breaker: expected a mapping of `failures`, `window`, found text
+    5 problems in connwarden.yml
+    ");
+}
+
+#[test]
+fn an_actor_is_one_login_of_its_own() {
+    assert_snapshot!(problems("system-actors"), @r"
+    connwarden.yml:8:14: clusters[0].system_account.actor.credentials_file: is missing, give it, or an `nkey_file`, or a `user` and its `password_file`
+    connwarden.yml:15:14: clusters[1].system_account.actor: is who reads; leave it out, and who reads acts too
+    connwarden.yml:21:26: clusters[2].system_account.actor.nkey_file: both `credentials_file` and `nkey_file` are given, only one can be shown
+    connwarden.yml:21:67: clusters[2].system_account.actor.urls: unknown key here, did you mean `clusters[].logs[].loki.url`?
+    connwarden.yml:21:103: clusters[2].system_account.actor.password_file: is given without a `user`
+    5 problems in connwarden.yml
+    ");
+    let config = parse(
+        "clusters:\n  - name: a\n    system_account:\n      urls: nats://nats-1\n      nkey_file: reader.nk\n      \
+         tls: {ca_file: ca.crt}\n      actor: {user: actor, password_file: secret}\n",
+    );
+    let cluster = &config.unwrap_or_else(|problems| panic!("{problems}")).clusters[0];
+    let (reader, actor) = (cluster.system_account.as_ref().unwrap(), cluster.system_actor.as_ref().unwrap());
+    assert_eq!((&actor.urls, &actor.tls), (&reader.urls, &reader.tls));
+    let login = SystemLogin::Password { user: "actor".to_owned(), password_file: "secret".into() };
+    assert_eq!((&reader.login, &actor.login), (&SystemLogin::Nkey("reader.nk".into()), &login));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use crate::model::printable::excerpt;
 use crate::model::system_account::{SystemAccess, SystemStatus};
 use crate::nats::system::control::Control;
-use crate::nats::system::{SystemCause, login};
+use crate::nats::system::{Role, SystemCause, login};
 use crate::telemetry::metrics::Metrics;
 
 /// How often the server is asked whether it is still there; three times without an answer, and the connection is made
@@ -42,11 +42,14 @@ pub(super) struct Link {
 #[derive(Debug)]
 struct News {
     cluster: String,
+    /// What the connection is to, in the log.
+    account: &'static str,
     connected: watch::Sender<bool>,
     heard: Mutex<Heard>,
     /// What servers say against what is asked, as they say it.
     objections: broadcast::Sender<String>,
-    metrics: Metrics,
+    /// Where it is counted, if it is.
+    metrics: Option<Metrics>,
 }
 
 #[derive(Debug, Default)]
@@ -63,24 +66,42 @@ impl Link {
     pub(super) fn new(
         cluster: &str,
         instance: &str,
+        role: Role,
         access: SystemAccess,
         connect_timeout: Duration,
         metrics: Metrics,
     ) -> Self {
-        metrics.system_account_connected(cluster, false);
+        let suffix = match role {
+            Role::Reader => "",
+            Role::Actor => "/actor",
+        };
+        let metrics = (role == Role::Reader).then_some(metrics);
         let news = News {
             cluster: cluster.to_owned(),
+            account: match role {
+                Role::Reader => "the system account",
+                Role::Actor => "the system account, to act,",
+            },
             connected: watch::Sender::new(false),
             heard: Mutex::default(),
             objections: broadcast::Sender::new(CAPACITY),
             metrics,
         };
+        news.count(false);
         Self {
             access,
-            name: format!("connwarden/{instance}/{cluster}"),
+            name: format!("connwarden/{instance}/{cluster}{suffix}"),
             connect_timeout,
             client: OnceCell::new(),
             news: Arc::new(news),
+        }
+    }
+
+    /// Begins to open it, unless somebody has.
+    pub(super) async fn begin(&self) {
+        if let Err(error) = self.client.get_or_try_init(|| self.open()).await {
+            let cluster = &self.news.cluster;
+            warn!(%cluster, "cannot open {} of cluster {cluster}: {error}", self.news.account);
         }
     }
 
@@ -194,22 +215,29 @@ impl News {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Counts whether there is a connection.
+    fn count(&self, connected: bool) {
+        if let Some(metrics) = &self.metrics {
+            metrics.system_account_connected(&self.cluster, connected);
+        }
+    }
+
     fn hear(&self, event: Event) {
-        let cluster = &self.cluster;
+        let (cluster, account) = (&self.cluster, self.account);
         match event {
             Event::Connected => {
                 *self.heard() = Heard::default();
-                self.metrics.system_account_connected(cluster, true);
+                self.count(true);
                 self.connected.send_replace(true);
-                info!(%cluster, "connected to the system account of cluster {cluster}");
+                info!(%cluster, "connected to {account} of cluster {cluster}");
             }
             Event::Disconnected | Event::Closed => {
-                self.metrics.system_account_connected(cluster, false);
+                self.count(false);
                 if self.connected.send_replace(false) {
                     let why =
                         self.heard().objection.take().unwrap_or_else(|| "the connection ended".to_owned());
                     self.heard().told = true;
-                    warn!(%cluster, "lost the system account of cluster {cluster}: {why}");
+                    warn!(%cluster, "lost {account} of cluster {cluster}: {why}");
                 }
             }
             Event::ClientError(ClientError::Other(text)) if !*self.connected.borrow() => {
@@ -219,7 +247,7 @@ impl News {
                     (!std::mem::replace(&mut heard.told, true)).then(|| heard.why())
                 };
                 if let Some(why) = why {
-                    warn!(%cluster, "cannot connect to the system account of cluster {cluster}: {why}");
+                    warn!(%cluster, "cannot connect to {account} of cluster {cluster}: {why}");
                 }
             }
             Event::ServerError(error) => {
@@ -235,7 +263,7 @@ impl News {
                     return;
                 }
                 if self.heard().objection.replace(said.clone()).as_ref() != Some(&said) {
-                    warn!(%cluster, "the system account of cluster {cluster} was told: {said}");
+                    warn!(%cluster, "{account} of cluster {cluster} was told: {said}");
                 }
             }
             _ => {}

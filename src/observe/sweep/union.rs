@@ -47,6 +47,9 @@ impl Observer {
         cluster: &ClusterTargets,
         system: &SystemAccount,
     ) -> Result<RollCall, SystemError> {
+        if let Some(actor) = &cluster.actor {
+            actor.open().await;
+        }
         let call = system.roll_call(&cluster.roster.expected()).await?;
         cluster.roster.note_call(&call, self.clock.now());
         Ok(call)
