@@ -49,7 +49,7 @@ use crate::store::{self, Store};
 use crate::telemetry::metrics::Metrics;
 
 pub use crate::app::lifecycle::Stop;
-pub use crate::app::watched::{check_system_account, targets, watched};
+pub use crate::app::watched::{capabilities, check_system_account, targets, watched};
 
 /// How many jobs are worked on at the same time.
 const WORKERS: usize = 2;

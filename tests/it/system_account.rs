@@ -1,6 +1,7 @@
 //! The system account: every server of a cluster looked at over NATS itself, and what is left when servers fail.
 
 mod access;
+mod capabilities;
 mod control;
 mod daemon;
 mod picks;

@@ -76,7 +76,7 @@ async fn the_reader_of_the_manual_reads_and_the_actor_acts() {
 }
 
 /// A configuration with a system account of which everything but its address is given, and its eyes.
-fn eyes(server: &NatsServer, scheme: &str, rest: &str) -> Eyes {
+pub(super) fn eyes(server: &NatsServer, scheme: &str, rest: &str) -> Eyes {
     let url = format!("{scheme}://{}", server.clients);
     let text = format!(
         "observe: {{connect_timeout: 2s}}\nclusters:\n  - name: prod\n    system_account:\n      urls: {url}\n{rest}"
