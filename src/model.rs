@@ -6,6 +6,7 @@
 pub mod alert;
 pub mod application;
 pub mod breakdown;
+pub mod capability;
 pub mod change;
 pub mod closed;
 pub mod comparison;

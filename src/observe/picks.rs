@@ -22,6 +22,9 @@ use crate::observe::tally::{Applications, ServerFacts, TallyRules, client_name, 
 /// What every connwarden's connection to a system account is called, before what tells it from others.
 pub const WARDEN_PREFIX: &str = "connwarden/";
 
+/// As which instance `connwarden doctor` connects. It does nothing to anybody, and is nobody to be afraid of.
+pub const DOCTOR: &str = "doctor";
+
 /// How many other connwardens are remembered by name: one is enough to be told.
 const OTHER_WARDENS_KEPT: usize = 16;
 
@@ -112,7 +115,7 @@ impl Picks {
             subscriptions: connection.subscriptions,
             pending_bytes: connection.pending_bytes,
         };
-        if let Some(name) = name.filter(|name| name.starts_with(WARDEN_PREFIX))
+        if let Some(name) = name.filter(|name| is_acting_warden(name))
             && self.other_wardens.len() < OTHER_WARDENS_KEPT
             && self.rules.protection.is_of_system_account(&candidate)
             && !self.rules.protection.is_own(&candidate)
@@ -156,6 +159,11 @@ impl Sought {
         let named = Named::of(envelope, connection)?;
         of_number.iter().find(|key| key.server_id == named.server_id && key.start == named.start)
     }
+}
+
+/// Whether a connection is called as those of connwardens that may act are.
+fn is_acting_warden(name: &str) -> bool {
+    name.strip_prefix(WARDEN_PREFIX).is_some_and(|rest| rest.split('/').next() != Some(DOCTOR))
 }
 
 /// What names a connection for certain.
@@ -339,13 +347,14 @@ mod tests {
             (2, "connwarden/theirs/prod", "SYS"),
             (3, "connwarden/imposter/prod", "APP"),
             (4, "orders", "APP"),
+            (5, "connwarden/doctor/prod", "SYS"),
         ]);
         let own = BTreeSet::from([("NA".to_owned(), 1)]);
         let rules =
             rules(serde_json::json!({ "kind": "client" }), Protection { own, ..Protection::default() });
         let told = found(&page, &rules, true, Some("SYS"));
         assert_eq!(told.other_wardens, BTreeSet::from(["connwarden/theirs/prod".to_owned()]));
-        let protected = BTreeMap::from([(ProtectionReason::Own, 1), (ProtectionReason::SystemAccount, 1)]);
+        let protected = BTreeMap::from([(ProtectionReason::Own, 1), (ProtectionReason::SystemAccount, 2)]);
         assert_eq!((told.picked.protected, told.picked.victims.len()), (protected, 2));
 
         let mut both = Picks::new(&rules, &naming(), server(true), Some("SYS"));
