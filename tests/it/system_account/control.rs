@@ -173,3 +173,22 @@ async fn who_answers_authorisation_callouts_is_found_on_whatever_server() {
         drop(other);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_own_connection_is_known_by_number_also_after_a_server_has_joined() {
+    for line in [NEWEST, OLDER] {
+        let nats = start_cluster(line, "east", 1, ACCOUNTS).await;
+        let eyes = Eyes::new(&[nats[0].url()], &[]);
+        assert_eq!(system(&eyes).own_connection(), None);
+        eyes.look().await;
+        let own = eyes.targets.own_connections();
+        assert_eq!(own.len(), 1, "{line}");
+        // clients are told of it, which replaces what they know of their own server
+        let routes = format!("routes: [\"nats-route://{}\"]", nats[0].routes.unwrap());
+        let joining = format!("cluster {{ name: east, listen: \"127.0.0.1:-1\", {routes} }}\n{ACCOUNTS}");
+        let _joined = NatsServer::start_named("joined", line, &joining).await;
+        eventually("both servers", async || (eyes.look().await.coverage.servers.len() == 2).then_some(()))
+            .await;
+        assert_eq!(eyes.targets.own_connections(), own, "{line}");
+    }
+}
