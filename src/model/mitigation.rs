@@ -144,6 +144,15 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 5] =
+        [Self::Effective, Self::Ineffective, Self::Inconclusive, Self::Simulated, Self::Failed];
+
+    /// Reads what [`Outcome::name`] wrote.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.name() == name)
+    }
+
     /// The outcome as it is written.
     pub fn name(self) -> &'static str {
         match self {
@@ -175,6 +184,15 @@ pub enum StopReason {
 }
 
 impl StopReason {
+    /// Every reason.
+    pub const ALL: [Self; 6] =
+        [Self::Asked, Self::Paused, Self::ProblemIsOver, Self::Worse, Self::Errors, Self::Interrupted];
+
+    /// Reads what [`StopReason::name`] wrote.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+
     /// The reason as it is written.
     pub fn name(self) -> &'static str {
         match self {
@@ -239,6 +257,24 @@ impl VictimState {
             Self::Gone => "gone",
             Self::Error => "error",
             Self::Spared => "spared",
+        }
+    }
+
+    /// Reads what [`VictimState::name`] wrote.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    /// The states from which a victim comes into this one. None leads back to [`VictimState::Pending`]: what may have
+    /// been sent has been written down for ever.
+    pub fn comes_from(self) -> &'static [Self] {
+        match self {
+            Self::Pending => &[],
+            // who was asked to leave and has stayed is cut
+            Self::Sent => &[Self::Pending, Self::Asked],
+            Self::Gone => &[Self::Pending, Self::Sent],
+            Self::Spared => &[Self::Pending],
+            Self::Asked | Self::Left | Self::Confirmed | Self::Error => &[Self::Sent],
         }
     }
 }
@@ -487,6 +523,20 @@ impl MitigationState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_name_is_read_as_it_is_written() {
+        for state in VictimState::ALL {
+            assert_eq!(VictimState::from_name(state.name()), Some(state));
+        }
+        for outcome in Outcome::ALL {
+            assert_eq!(Outcome::from_name(outcome.name()), Some(outcome));
+        }
+        for reason in StopReason::ALL {
+            assert_eq!(StopReason::from_name(reason.name()), Some(reason));
+        }
+        assert_eq!((VictimState::from_name("cut"), Outcome::from_name("")), (None, None));
+    }
 
     #[test]
     fn every_act_leads_where_it_may_and_nowhere_else() {
