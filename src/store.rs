@@ -4,6 +4,7 @@
 //! change, its timeline entries and the jobs it causes are committed together. `INTEGER` keys stay in here.
 
 pub mod alerts;
+pub mod audit;
 pub mod backup;
 pub mod baselines;
 pub mod changes;
@@ -15,7 +16,9 @@ pub mod first_seen;
 pub mod incidents;
 pub mod jobs;
 mod lock;
+pub mod mitigations;
 pub mod notifications;
+pub mod pauses;
 mod portions;
 pub mod precedents;
 pub mod retention;
@@ -25,6 +28,7 @@ pub mod settings;
 pub mod snapshots;
 pub mod space;
 pub mod thinning;
+pub mod victims;
 pub mod writer;
 
 use std::fs::{DirBuilder, OpenOptions};
