@@ -120,6 +120,14 @@ fn an_empty_file_means_all_defaults() {
                 age: 7776000s,
                 count: 10000,
             },
+            mitigations: Keep {
+                age: 7776000s,
+                count: 10000,
+            },
+            audit: Keep {
+                age: 31622400s,
+                count: 100000,
+            },
         },
         baseline: Sampling {
             enabled: true,
