@@ -27,7 +27,7 @@ async fn a_healthy_daemon_is_found_healthy() {
         format!("ok       configuration: {config}: 1 clusters, 1 servers"),
         format!("ok       storage: {}", data.display()),
         format!("ok       lock: connwarden runs as process {}", daemon.process.id()),
-        "ok       schema: version 4".to_owned(),
+        "ok       schema: version 5".to_owned(),
         "ok       integrity: every page and index is as it should be".to_owned(),
         "ok       consistency: no row contradicts another".to_owned(),
         "ok       jobs: none was given up".to_owned(),

@@ -626,6 +626,36 @@ async fn acts_are_on_record_the_newest_first() {
     assert_eq!((page.lines, page.next), (vec![act(7), act(4), act(1)], None));
 }
 
+#[tokio::test]
+async fn what_contradicts_the_journal_is_told() {
+    let world = World::make().await;
+    let never_started = world.insert_in(1, "east", state("approved")).await;
+    world.record(&never_started, &[line(0, VictimState::Sent)]).await.unwrap();
+    world.insert_in(2, "east", state("stopped")).await;
+    let mut tx = world.write().await;
+    victims::spare_pending(&mut tx, MitigationId(Uuid::from_u128(2)), at(5)).await.unwrap();
+    store::commit(tx).await.unwrap();
+    world.insert_in(3, "east", state("verifying")).await;
+    let mut tx = world.write().await;
+    for change in [
+        "UPDATE mitigations SET outcome = 'effective' WHERE state = 'stopped'",
+        "DROP INDEX mitigations_running",
+    ] {
+        sqlx::query(change).execute(&mut *tx).await.unwrap();
+    }
+    store::commit(tx).await.unwrap();
+    for serial in [4, 5] {
+        world.insert_in(serial, "west", state("running")).await;
+    }
+    let mut inspection = Inspection::open(world.directory.path()).await.unwrap();
+    insta::assert_snapshot!(inspection.contradictions().await.unwrap().join("\n"), @r"
+    several mitigations run in west at once
+    mitigation 00000000-0000-0000-0000-000000000001 was never started, but victims were asked to leave or cut
+    mitigation 00000000-0000-0000-0000-000000000003 is verifying, but victims wait to be dealt with
+    mitigation 00000000-0000-0000-0000-000000000002 is stopped, but its outcome says otherwise
+    ");
+}
+
 /// Opens an incident, and resolves it at a minute.
 async fn insert_incident(world: &World, serial: u128, resolved_at: Option<i64>) -> IncidentId {
     let id = IncidentId(Uuid::from_u128(serial));

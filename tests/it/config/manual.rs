@@ -38,19 +38,19 @@ fn what_the_example_comments_out_would_work() {
     connwarden.yml:48:24: web.credentials[1].basic_auth.password_file: both `password` and `password_file` are given
     connwarden.yml:54:19: web.credentials[2].client_certificate.dns_name: both `common_name` and `dns_name` are given
     connwarden.yml:61:22: web.credentials[3].hmac.secret_file: both `secret` and `secret_file` are given
-    connwarden.yml:204:7: clusters[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:206:22: clusters[0].basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:209:24: clusters[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
-    connwarden.yml:217:18: clusters[0].system_account.nkey_file: both `credentials_file` and `nkey_file` are given, only one can be shown
-    connwarden.yml:236:13: clusters[0].logs[1].loki.basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:238:28: clusters[0].logs[1].loki.basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:240:30: clusters[0].logs[1].loki.bearer_token_file: both `bearer_token` and `bearer_token_file` are given
-    connwarden.yml:252:7: alertmanagers[1].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:254:22: alertmanagers[1].basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:257:24: alertmanagers[1].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
-    connwarden.yml:266:7: prometheus[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:268:22: prometheus[0].basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:270:24: prometheus[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:212:7: clusters[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:214:22: clusters[0].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:217:24: clusters[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:225:18: clusters[0].system_account.nkey_file: both `credentials_file` and `nkey_file` are given, only one can be shown
+    connwarden.yml:244:13: clusters[0].logs[1].loki.basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:246:28: clusters[0].logs[1].loki.basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:248:30: clusters[0].logs[1].loki.bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:260:7: alertmanagers[1].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:262:22: alertmanagers[1].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:265:24: alertmanagers[1].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:274:7: prometheus[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:276:22: prometheus[0].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:278:24: prometheus[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
     17 problems in connwarden.yml
     "
     );
