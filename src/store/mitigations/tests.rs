@@ -87,7 +87,7 @@ fn victim(place: u64) -> Victim {
         },
         server: "nats-1".to_owned(),
         application: Some("orders".to_owned()),
-        name: (place % 2 == 0).then(|| format!("orders-{place}'; DROP TABLE victims; --")),
+        name: place.is_multiple_of(2).then(|| format!("orders-{place}'; DROP TABLE victims; --")),
         ip: Some("10.1.2.3".parse().unwrap()),
         account: "APP".to_owned(),
         user: None,
@@ -208,10 +208,8 @@ async fn a_mitigation_is_read_as_it_was_written_in_every_state() {
 #[tokio::test]
 async fn every_transition_is_saved_only_from_the_state_it_came_from() {
     let world = World::make().await;
-    let mut serial = 0;
-    for from in states() {
+    for (serial, from) in (0..).zip(states()) {
         let moved = world.insert_in(serial, &format!("cluster-{serial}"), from.clone()).await;
-        serial += 1;
         for was in MitigationState::NAMES.into_iter().filter(|was| *was != from.name()) {
             for to in states() {
                 let moved = Mitigation { state: to, ..moved.clone() };
