@@ -719,8 +719,8 @@ async fn mitigations_go_with_their_incident_once_they_are_over_and_no_guard_look
             assert_eq!(bites, [0], "{} is not over", moved.state.name());
             continue;
         }
-        assert_eq!(retain(&world, &limits(DAY, 0), bite).await, [0], "guards still look at it");
-        let bites = retain(&world, &limits(2 * DAY, 0), bite).await;
+        assert_eq!(retain(&world, &limits(7 * DAY, 0), bite).await, [0], "guards still look at it");
+        let bites = retain(&world, &limits(8 * DAY, 0), bite).await;
         // 1200 victims, one look, the mitigation, one entry, the incident
         assert_eq!(bites, [500, 500, 204, 0]);
         let mut conn = world.read().await;
@@ -760,9 +760,9 @@ async fn mitigations_without_an_incident_go_by_age_and_number_and_never_before_t
         page.mitigations.iter().rev().map(|it| it.id.0.as_u128()).collect::<Vec<_>>()
     };
     let all: Vec<u128> = (0..10).chain([20, 21]).collect();
-    let (now, ever) = (2 * DAY, Timestamp::MIN);
+    let (now, ever) = (8 * DAY, Timestamp::MIN);
     assert_eq!(retain(&world, &Limits { before: ever, ..limits(now, 6) }, bite).await, [0]);
-    assert_eq!(retain(&world, &limits(DAY, 0), bite).await, [0], "guards still look at them");
+    assert_eq!(retain(&world, &limits(7 * DAY, 0), bite).await, [0], "guards still look at them");
     assert_eq!(kept().await, all);
     // of six that are over, four stay: what ended first goes
     assert_eq!(retain(&world, &Limits { before: ever, ..limits(now, 4) }, bite).await, [8, 0]);

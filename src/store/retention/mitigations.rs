@@ -1,7 +1,7 @@
 //! Deletes mitigations with all that belongs to them, and acts from the audit log.
 //!
 //! A mitigation that has not come to its end is never deleted, and none that guards still look at: what was done within
-//! the last day decides what may be done next.
+//! the last seven days decides what may be done next.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -9,7 +9,7 @@ use crate::store::retention::{BITE, Bite, Candidate, Limits, choose, delete};
 use crate::store::{Conn, StoreError, to_i64};
 
 /// For how long guards look back at most.
-const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// How many mitigations a transaction deletes.
 const MITIGATIONS: i64 = 50;
