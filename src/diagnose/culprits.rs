@@ -154,7 +154,7 @@ fn base(case: &Case<'_>, application: &str) -> Culprit {
             .evidence
             .first_seen
             .get(&(Dimension::Application, application.to_owned()))
-            .copied(),
+            .map(|seen| seen.at),
         owner: owner_of(case, open, application).cloned(),
         summary: String::new(),
     }

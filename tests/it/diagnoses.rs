@@ -1,6 +1,7 @@
 //! Diagnoses as people and programs get to see them: on pages, in reports, on the command line, beside earlier ones.
 
 mod comparison;
+mod newcomers;
 mod precedents;
 mod report;
 
