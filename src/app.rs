@@ -27,8 +27,8 @@ use crate::app::tls::Certificates;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::engine::{
-    COMPLETE, Cluster, ENRICH, Engine, EvidenceSources, IncidentRules, LogReader, SampleError, Sampler,
-    Settings, Sources, VERIFY,
+    COMPLETE, Cluster, ENRICH, Engine, EvidenceSources, IncidentRules, LogReader, NAME_ADDRESSES,
+    SampleError, Sampler, Settings, Sources, VERIFY,
 };
 use crate::http::auth::{Access, Rules};
 use crate::http::management::Readiness;
@@ -220,6 +220,11 @@ pub async fn wire(config: &Config, store: Store, clock: Clock) -> anyhow::Result
     worker.register(COMPLETE, move |job| {
         let engine = completing.clone();
         async move { engine.complete(&job).await }
+    });
+    let naming = engine.clone();
+    worker.register(NAME_ADDRESSES, move |job| {
+        let engine = naming.clone();
+        async move { engine.name_addresses(&job).await }
     });
     let (readiness, body_limits) = (Readiness::default(), BodyLimits::new(config.web.max_body_bytes));
     let access = access(&config.web.access, clock.clone(), metrics.clone())?;

@@ -53,6 +53,7 @@ pub use crate::engine::enrich::ENRICH;
 pub use crate::engine::gather::{EvidenceSources, LogReader};
 pub use crate::engine::history::{CompareError, Compared, ComparisonWish};
 pub use crate::engine::intake::{IntakeError, Receipt};
+pub use crate::engine::names::NAME_ADDRESSES;
 pub use crate::engine::observe::LookError;
 pub use crate::engine::reconcile::{Reconciliation, Sources};
 pub use crate::engine::rules::IncidentRules;
@@ -60,7 +61,7 @@ pub use crate::engine::sample::{SampleError, Sampler};
 pub use crate::engine::verify::VERIFY;
 
 /// Every kind of job there is.
-pub const JOB_KINDS: [&str; 3] = [ENRICH, VERIFY, COMPLETE];
+pub const JOB_KINDS: [&str; 4] = [ENRICH, VERIFY, COMPLETE, NAME_ADDRESSES];
 
 /// Who is named in the timeline for what connwarden does by itself.
 const SELF: &str = "connwarden";

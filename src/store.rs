@@ -3,6 +3,7 @@
 //! One connection writes, several read. Functions take `&mut Conn`, so the caller chooses the transaction: a
 //! change, its timeline entries and the jobs it causes are committed together. `INTEGER` keys stay in here.
 
+pub mod address_names;
 pub mod alerts;
 pub mod backup;
 pub mod baselines;

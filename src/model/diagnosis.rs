@@ -158,6 +158,9 @@ pub struct Culprit {
 pub struct Origin {
     /// An address, or a network.
     pub address: String,
+    /// The name that DNS gives the address, if it was asked and knows one. Text from strangers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// How many connections come from there.
     pub connections: u64,
 }
@@ -389,6 +392,16 @@ impl MitigationStep {
             Self::Application => "The application",
             Self::Balancing => "Balancing the cluster",
             Self::Monitoring => "Regular monitoring",
+        }
+    }
+}
+
+impl Origin {
+    /// The address, with its name if it has one: `10.0.0.1 (api-1.example)`.
+    pub fn named(&self) -> String {
+        match &self.name {
+            Some(name) => format!("{} ({name})", self.address),
+            None => self.address.clone(),
         }
     }
 }

@@ -284,6 +284,8 @@ fn choose(
 }
 
 async fn delete_snapshots(conn: &mut Conn, keys: &[i64], bite: &mut Bite) -> Result<(), StoreError> {
+    let names = delete(conn, "DELETE FROM address_names WHERE snapshot_key IN (", keys).await?;
+    bite.add("address_names", names);
     bite.add("diagnoses", delete(conn, "DELETE FROM diagnoses WHERE snapshot_key IN (", keys).await?);
     let breakdowns = delete(conn, "DELETE FROM breakdowns WHERE snapshot_key IN (", keys).await?;
     bite.add("breakdowns", breakdowns);

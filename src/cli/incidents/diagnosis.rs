@@ -93,8 +93,8 @@ fn culprits(
     };
     let rows = culprits.iter().map(|culprit| {
         let from = culprit.addresses.first().map(|origin| match culprit.addresses.len() {
-            1 => origin.address.clone(),
-            count => format!("{} and {} more", origin.address, count - 1),
+            1 => origin.named(),
+            count => format!("{} and {} more", origin.named(), count - 1),
         });
         vec![
             match &culprit.label {

@@ -34,7 +34,7 @@ fn culprit(dimension: Dimension, key: &str) -> Culprit {
         explained_share: 0.9,
         since: Some(ago(600)),
         without_traffic_share: 0.97,
-        addresses: vec![Origin { address: "10.2.0.0/16".to_owned(), connections: 900 }],
+        addresses: vec![Origin { address: "10.2.0.0/16".to_owned(), name: None, connections: 900 }],
         first_seen_at: None,
         owner: None,
         summary: String::new(),

@@ -56,7 +56,7 @@ pub(super) struct CulpritRow {
     pub(super) since: Option<Moment>,
     pub(super) without_traffic: String,
     /// Addresses, each with its number of connections.
-    pub(super) addresses: Vec<(String, String)>,
+    pub(super) addresses: Vec<(String, Option<String>, String)>,
     pub(super) first_seen: Option<Moment>,
     pub(super) summary: String,
     /// Of how many other incidents it was a culprit, and links to some of them.
@@ -198,7 +198,7 @@ impl CulpritRow {
             addresses: culprit
                 .addresses
                 .into_iter()
-                .map(|origin| (origin.address, with_commas(origin.connections)))
+                .map(|origin| (origin.address, origin.name, with_commas(origin.connections)))
                 .collect(),
             first_seen: culprit.first_seen_at.map(|at| Moment::new(at, now)),
             summary: culprit.summary,

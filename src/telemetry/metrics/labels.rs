@@ -184,7 +184,8 @@ pub(super) struct TableLabels {
 }
 
 /// The tables of which rows are deleted.
-pub(super) const RETAINED: [&str; 13] = [
+pub(super) const RETAINED: [&str; 14] = [
+    "address_names",
     "alerts",
     "baselines",
     "breakdowns",

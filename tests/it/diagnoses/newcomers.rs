@@ -9,7 +9,8 @@ use crate::harness::test_app::TestApp;
 use crate::swarm::{ClientSpec, Options, Swarm};
 
 fn clients(nats: &NatsServer, name: &str, address: u8, count: usize) -> Vec<ClientSpec> {
-    let client = ClientSpec::new(nats.clients).name(name).user("alice", "secret").source([127, 0, 0, address]);
+    let client =
+        ClientSpec::new(nats.clients).name(name).user("alice", "secret").source([127, 0, 0, address]);
     vec![client; count]
 }
 

@@ -85,7 +85,7 @@ pub fn diagnosis(kind: FindingKind, name: &str) -> Diagnosis {
             explained_share: 0.9484,
             since: Some(since),
             without_traffic_share: 0.97,
-            addresses: vec![Origin { address: name.to_owned(), connections: 2940 }],
+            addresses: vec![Origin { address: name.to_owned(), name: None, connections: 2940 }],
             first_seen_at: Some(since),
             owner: None,
             summary: format!("2,940 of 3,100 are {name}"),

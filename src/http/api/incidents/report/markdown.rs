@@ -119,7 +119,7 @@ fn who(text: &mut String, diagnosis: &Diagnosis, histories: &[CulpritHistory]) -
         let addresses = culprit
             .addresses
             .iter()
-            .map(|origin| format!("{} ({})", code(&origin.address), with_commas(origin.connections)));
+            .map(|origin| format!("{} ({})", code(&origin.named()), with_commas(origin.connections)));
         let addresses: Vec<String> = addresses.collect();
         writeln!(
             text,
