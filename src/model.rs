@@ -39,6 +39,7 @@ pub mod printable;
 pub mod protection;
 pub mod remote_auth;
 pub mod retention;
+pub mod rise;
 pub mod sampling;
 pub mod selector;
 pub mod server;
