@@ -133,9 +133,12 @@ pub struct Culprit {
     pub label: Option<String>,
     /// How many connections it has now.
     pub connections: u64,
-    /// How many connections it has more than before; of a storm, how many it attempted.
-    pub grown_by: u64,
-    /// Which share of all that grew, or was attempted, it explains, from 0 to 1.
+    /// How many connections it has more than before; of a storm, how many it attempted. Missing of one that holds many
+    /// without having grown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grown_by: Option<u64>,
+    /// Which share of all that grew, or was attempted, it explains, from 0 to 1; of one that has not grown, its share of
+    /// all connections.
     pub explained_share: f64,
     /// Since when.
     pub since: Option<Timestamp>,

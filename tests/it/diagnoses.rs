@@ -32,7 +32,7 @@ async fn the_page_of_an_incident_begins_with_its_diagnosis() {
         "orders-api goes on growing",
         "<h2 id=\"culprits\">",
         "94.8 %",
-        "97.0 %",
+        "97 %",
         "<h2 id=\"recommendations\">",
         "max_connections: 5000\n",
         "<h2 id=\"steps\">",

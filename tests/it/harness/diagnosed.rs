@@ -81,7 +81,7 @@ pub fn diagnosis(kind: FindingKind, name: &str) -> Diagnosis {
             key: name.to_owned(),
             label: None,
             connections: 3000,
-            grown_by: 2940,
+            grown_by: Some(2940),
             explained_share: 0.9484,
             since: Some(since),
             without_traffic_share: 0.97,
