@@ -145,7 +145,10 @@ impl Store {
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
             .statement_cache_capacity(READY_STATEMENTS);
-        let writer = open(&options, is_new).await.map_err(|error| error.about(directory))?;
+        // what a statement has changed is kept until it ends, in case it fails; in a file that was made and deleted for
+        // nearly every batch of notifications. Whoever writes much at once does it bite by bite
+        let writing = options.clone().pragma("temp_store", "MEMORY");
+        let writer = open(&writing, is_new).await.map_err(|error| error.about(directory))?;
         // opened lazily: a start pays for what it uses
         let readers = pool(READERS).connect_lazy_with(options.read_only(true).create_if_missing(false));
         Ok(Self {
