@@ -135,7 +135,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// The store cannot be read.
+    /// The store cannot be read, or there is no thread that could write to it.
     pub async fn new(
         store: Store,
         observer: Observer,
@@ -173,7 +173,7 @@ impl Engine {
             jobs_bell,
             looks: TaskTracker::new(),
         }));
-        Intake::start(&engine, batches);
+        Intake::start(&engine, batches)?;
         Ok(engine)
     }
 
