@@ -39,9 +39,13 @@ bench: tools ## what it costs, against floors of the same run; also in target/be
 # How many times `make torture` kills the daemon.
 TORTURE_ROUNDS ?= 1000
 
+# For how many random clusters `make torture` checks plans of mitigations.
+PLAN_CASES ?= 1000000
+
 .PHONY: torture
-torture: tools ## kill the daemon under load TORTURE_ROUNDS=1000 times, and count what was acknowledged (some minutes)
+torture: tools ## kill the daemon under load TORTURE_ROUNDS=1000 times, and plan for PLAN_CASES=1000000 clusters (some minutes)
 	@mkdir -p target
+	PLAN_CASES=$(PLAN_CASES) cargo test --locked --lib plans_are_what_the_rules_say
 	TORTURE_ROUNDS=$(TORTURE_ROUNDS) cargo test --locked --test it torture -- --nocapture 2>&1 | tee target/torture.log
 	@grep '^torture: rounds' target/torture.log | tail -n 1
 

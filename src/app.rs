@@ -3,6 +3,7 @@
 //! The first signal stops softly: no new requests, those going on are answered, jobs that have begun are finished.
 //! Whatever is not done after the grace period is cut off; jobs are durable and go on at the next start.
 
+mod handlers;
 mod lifecycle;
 mod listener;
 pub mod operator_token;
@@ -27,8 +28,7 @@ use crate::app::tls::Certificates;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::engine::{
-    COMPLETE, Cluster, ENRICH, Engine, EvidenceSources, IncidentRules, LogReader, SampleError, Sampler,
-    Settings, Sources, VERIFY,
+    Cluster, Engine, EvidenceSources, IncidentRules, LogReader, SampleError, Sampler, Settings, Sources,
 };
 use crate::http::auth::{Access, Rules};
 use crate::http::management::Readiness;
@@ -49,7 +49,7 @@ use crate::store::{self, Store};
 use crate::telemetry::metrics::Metrics;
 
 pub use crate::app::lifecycle::Stop;
-pub use crate::app::watched::{check_system_account, targets, watched};
+pub use crate::app::watched::{capabilities, check_system_account, targets, watched};
 
 /// How many jobs are worked on at the same time.
 const WORKERS: usize = 2;
@@ -206,21 +206,14 @@ pub async fn wire(config: &Config, store: Store, clock: Clock) -> anyhow::Result
         .context("reading what is known of the servers")?;
 
     let mut worker = Worker::new(store.clone(), clock.clone(), metrics.clone(), bell);
-    let enriching = engine.clone();
-    worker.register(ENRICH, move |job| {
-        let engine = enriching.clone();
-        async move { engine.enrich(&job).await }
-    });
-    let verifying = engine.clone();
-    worker.register(VERIFY, move |job| {
-        let engine = verifying.clone();
-        async move { engine.verify(&job).await }
-    });
-    let completing = engine.clone();
-    worker.register(COMPLETE, move |job| {
-        let engine = completing.clone();
-        async move { engine.complete(&job).await }
-    });
+    handlers::register(&mut worker, &engine);
+    let interrupted = engine.interrupt_mitigations().await.context("ending the runs of the last process")?;
+    if interrupted > 0 {
+        warn!(
+            mitigations = interrupted,
+            "{interrupted} mitigations were running when connwarden ended: stopped"
+        );
+    }
     let (readiness, body_limits) = (Readiness::default(), BodyLimits::new(config.web.max_body_bytes));
     let access = access(&config.web.access, clock.clone(), metrics.clone())?;
     // the state is cloned several times a request, and the metrics are many
@@ -397,6 +390,7 @@ fn settings(config: &Config, instance: &str, metrics: &Metrics) -> anyhow::Resul
         owners: owners.unwrap_or_default(),
         reverse_dns: reverse_dns(&config.reverse_dns),
         sampling: config.baseline.clone(),
+        mitigations: config.mitigations.clone(),
     })
 }
 

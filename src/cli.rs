@@ -11,7 +11,9 @@ mod culprits;
 mod doctor;
 mod incidents;
 mod inspect;
+mod mitigations;
 mod notifications;
+mod plan;
 mod printable;
 mod render;
 mod serve;
@@ -54,6 +56,10 @@ enum Command {
     Clusters(clusters::Arguments),
     /// List who was the culprit of how many incidents.
     Culprits(culprits::Arguments),
+    /// Show exactly what a mitigation would do to whom, by a running daemon; does nothing.
+    Plan(Box<plan::Arguments>),
+    /// List and show mitigations of a running daemon, approve, execute and stop them.
+    Mitigations(mitigations::Arguments),
     /// List what a running daemon has received, and take it in once more.
     Notifications(notifications::Arguments),
     /// Copy the database into a new file, also while the daemon runs.
@@ -101,6 +107,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Changes(arguments) => changes::run(arguments).await,
             Command::Clusters(arguments) => clusters::run(arguments).await,
             Command::Culprits(arguments) => culprits::run(arguments).await,
+            Command::Plan(arguments) => plan::run(*arguments).await,
+            Command::Mitigations(arguments) => mitigations::run(arguments).await,
             Command::Notifications(arguments) => notifications::run(arguments).await,
             Command::Backup(arguments) => backup::run(arguments).await,
             Command::Doctor(arguments) => doctor::run(arguments).await,

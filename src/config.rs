@@ -14,6 +14,7 @@ mod endpoint;
 mod incidents;
 mod keys;
 mod logs;
+mod mitigations;
 mod owners;
 mod problem;
 mod retention;
@@ -39,6 +40,7 @@ use url::Url;
 use crate::model::application::{ApplicationRule, ApplicationRules, InstancePart};
 use crate::model::diagnosis_rules::DiagnosisRules;
 use crate::model::endpoint::Endpoint;
+use crate::model::mitigation_rules::MitigationSettings;
 use crate::model::retention::Retention;
 use crate::model::sampling::Sampling;
 
@@ -77,6 +79,8 @@ pub struct Config {
     pub incidents: Incidents,
     /// From when on something is worth a finding.
     pub diagnosis: DiagnosisRules,
+    /// What stops mitigations, and how fast they are.
+    pub mitigations: MitigationSettings,
     /// How long what is over is kept.
     pub retention: Retention,
     /// How clusters are sampled, to have something to compare with.
@@ -156,6 +160,7 @@ impl Config {
             config.observe = Observe::read(&root.section("observe"));
             config.incidents = Incidents::read(&root.section("incidents"));
             config.diagnosis = diagnosis::read(&root.section("diagnosis"));
+            config.mitigations = mitigations::read(&root.section("mitigations"));
             config.retention = retention::read(&root.section("retention"));
             config.baseline = baseline::read(&root.section("baseline"));
             config.applications = read_applications(&root.section("applications"));

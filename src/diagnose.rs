@@ -25,9 +25,9 @@ mod version;
 mod words;
 
 pub use crate::diagnose::recommendations::recommendations;
-pub use crate::diagnose::steps::steps;
 
 use crate::diagnose::case::Case;
+use crate::diagnose::steps::steps;
 use crate::diagnose::text::minutes_ago;
 use crate::model::diagnosis::{Culprit, Diagnosis, Finding, FindingKind};
 use crate::model::diagnosis_rules::DiagnosisRules;
@@ -46,7 +46,7 @@ pub fn diagnose(evidence: &Evidence, rules: &DiagnosisRules) -> Diagnosis {
         headline: headline_of(&case, &findings, &culprits),
         findings,
         culprits,
-        steps: steps(evidence, rules),
+        steps: steps(&case),
         recommendations,
     }
 }

@@ -13,6 +13,7 @@ mod gather;
 mod group_commit;
 mod history;
 mod intake;
+mod mitigations;
 mod names;
 mod observe;
 mod reconcile;
@@ -34,11 +35,13 @@ use url::Url;
 
 use crate::clock::Clock;
 use crate::engine::group_commit::Intake;
+use crate::engine::mitigations::Mitigations;
 use crate::engine::observe::WatchedCluster;
 use crate::engine::reconcile::Suspicions;
 use crate::engine::vitals::EarlierVitals;
 use crate::model::diagnosis_rules::DiagnosisRules;
 use crate::model::mapping::{ClusterRoute, KnownServer};
+use crate::model::mitigation_rules::MitigationSettings;
 use crate::model::owner::Owners;
 use crate::model::sampling::Sampling;
 use crate::observe::sweep::{ClusterTargets, Observer};
@@ -53,6 +56,8 @@ pub use crate::engine::enrich::ENRICH;
 pub use crate::engine::gather::{EvidenceSources, LogReader};
 pub use crate::engine::history::{CompareError, Compared, ComparisonWish};
 pub use crate::engine::intake::{IntakeError, Receipt};
+pub use crate::engine::mitigations::{LOOK_BACK, MitigateError, PlanWish, RUN};
+pub use crate::engine::names::NAME_ADDRESSES;
 pub use crate::engine::observe::LookError;
 pub use crate::engine::reconcile::{Reconciliation, Sources};
 pub use crate::engine::rules::IncidentRules;
@@ -60,7 +65,7 @@ pub use crate::engine::sample::{SampleError, Sampler};
 pub use crate::engine::verify::VERIFY;
 
 /// Every kind of job there is.
-pub const JOB_KINDS: [&str; 3] = [ENRICH, VERIFY, COMPLETE];
+pub const JOB_KINDS: [&str; 6] = [ENRICH, VERIFY, COMPLETE, NAME_ADDRESSES, RUN, LOOK_BACK];
 
 /// Who is named in the timeline for what connwarden does by itself.
 const SELF: &str = "connwarden";
@@ -93,6 +98,8 @@ pub struct Settings {
     pub reverse_dns: Option<ReverseDns>,
     /// How clusters are sampled.
     pub sampling: Sampling,
+    /// What is allowed against connections, and at which pace.
+    pub mitigations: MitigationSettings,
 }
 
 /// Everything the use cases need. Cheap to clone.
@@ -113,6 +120,7 @@ struct Parts {
     /// Who knows of each cluster beside its servers, by the cluster's name.
     evidence: HashMap<String, EvidenceSources>,
     sampling: Sampling,
+    mitigations: Mitigations,
     /// What was not as it should be in the last round of reconciliation.
     suspicions: Mutex<Suspicions>,
     /// What each server said of itself a moment ago.
@@ -135,7 +143,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// The store cannot be read.
+    /// The store cannot be read, or there is no thread that could write to it.
     pub async fn new(
         store: Store,
         observer: Observer,
@@ -144,7 +152,8 @@ impl Engine {
         metrics: Metrics,
         jobs_bell: Arc<Notify>,
     ) -> Result<Self, StoreError> {
-        let Settings { clusters, rules, diagnosis, sources, owners, reverse_dns, sampling } = settings;
+        let Settings { clusters, rules, diagnosis, sources, owners, reverse_dns, sampling, mitigations } =
+            settings;
         let servers = servers::load(&store, &clusters, clock.now()).await?;
         let evidence =
             clusters.iter().map(|cluster| (cluster.route.name.clone(), cluster.evidence.clone())).collect();
@@ -163,6 +172,7 @@ impl Engine {
             reverse_dns,
             evidence,
             sampling,
+            mitigations: Mitigations::new(mitigations),
             suspicions: Mutex::default(),
             earlier_vitals: EarlierVitals::default(),
             intake,
@@ -173,7 +183,7 @@ impl Engine {
             jobs_bell,
             looks: TaskTracker::new(),
         }));
-        Intake::start(&engine, batches);
+        Intake::start(&engine, batches)?;
         Ok(engine)
     }
 

@@ -14,6 +14,7 @@ pub mod engine;
 pub mod http;
 pub mod jobs;
 pub mod logs;
+pub mod mitigate;
 pub mod model;
 pub mod nats;
 pub mod observe;

@@ -7,6 +7,7 @@ pub mod addresses;
 pub mod closed;
 pub mod instant;
 pub mod keys;
+pub mod picks;
 pub mod roster;
 pub mod sweep;
 pub mod tally;

@@ -3,7 +3,9 @@
 //! One connection writes, several read. Functions take `&mut Conn`, so the caller chooses the transaction: a
 //! change, its timeline entries and the jobs it causes are committed together. `INTEGER` keys stay in here.
 
+pub mod address_names;
 pub mod alerts;
+pub mod audit;
 pub mod backup;
 pub mod baselines;
 pub mod changes;
@@ -15,7 +17,9 @@ pub mod first_seen;
 pub mod incidents;
 pub mod jobs;
 mod lock;
+pub mod mitigations;
 pub mod notifications;
+pub mod pauses;
 mod portions;
 pub mod precedents;
 pub mod retention;
@@ -25,6 +29,7 @@ pub mod settings;
 pub mod snapshots;
 pub mod space;
 pub mod thinning;
+pub mod victims;
 pub mod writer;
 
 use std::fs::{DirBuilder, OpenOptions};
@@ -145,7 +150,10 @@ impl Store {
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
             .statement_cache_capacity(READY_STATEMENTS);
-        let writer = open(&options, is_new).await.map_err(|error| error.about(directory))?;
+        // what a statement has changed is kept until it ends, in case it fails; in a file that was made and deleted for
+        // nearly every batch of notifications. Whoever writes much at once does it bite by bite
+        let writing = options.clone().pragma("temp_store", "MEMORY");
+        let writer = open(&writing, is_new).await.map_err(|error| error.about(directory))?;
         // opened lazily: a start pays for what it uses
         let readers = pool(READERS).connect_lazy_with(options.read_only(true).create_if_missing(false));
         Ok(Self {

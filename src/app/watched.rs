@@ -1,12 +1,15 @@
 //! The clusters that are watched: by which ways their servers are asked, and as whom.
 
 use crate::app::{patience, random_key};
+use crate::clock::Clock;
 use crate::config::{self, Config};
+use crate::mitigate::probe::probe;
+use crate::model::capability::Capabilities;
 use crate::model::mapping::ClusterRoute;
 use crate::model::system_account::SystemAccess;
 use crate::nats;
-use crate::nats::system::SystemAccount;
-use crate::observe::sweep::ClusterTargets;
+use crate::nats::system::{Role, SystemAccount};
+use crate::observe::sweep::{ClusterTargets, Observer};
 use crate::store::{self, Store};
 use crate::telemetry::metrics::Metrics;
 
@@ -26,10 +29,14 @@ pub fn watched(
     instance: &str,
     metrics: &Metrics,
 ) -> ClusterTargets {
-    let account = |access: &SystemAccess| {
-        SystemAccount::new(&cluster.name, instance, access.clone(), patience(config), metrics.clone())
+    let account = |access: &SystemAccess, role| {
+        let settings = patience(config);
+        SystemAccount::new(&cluster.name, instance, role, access.clone(), settings, metrics.clone())
     };
-    ClusterTargets { system: cluster.system_account.as_ref().map(account), ..targets(cluster) }
+    let system = cluster.system_account.as_ref().map(|access| account(access, Role::Reader));
+    let actor = cluster.system_actor.as_ref().map(|access| account(access, Role::Actor));
+    // without an actor, who reads acts too
+    ClusterTargets { actor: actor.or_else(|| system.clone()), system, ..targets(cluster) }
 }
 
 /// Reads the files of a cluster's system account as a connection would.
@@ -38,7 +45,14 @@ pub fn watched(
 ///
 /// One of them cannot be used; says which and why.
 pub fn check_system_account(cluster: &config::Cluster) -> Result<(), String> {
-    cluster.system_account.as_ref().map_or(Ok(()), nats::system::check)
+    cluster.system_account.as_ref().map_or(Ok(()), nats::system::check)?;
+    let actor = cluster.system_actor.as_ref().map_or(Ok(()), nats::system::check);
+    actor.map_err(|error| format!("actor: {error}"))
+}
+
+/// Finds out what can be done to the connections of a cluster.
+pub async fn capabilities(observer: &Observer, cluster: &ClusterTargets, clock: &Clock) -> Capabilities {
+    probe(observer, cluster, clock).await
 }
 
 /// Which alerts are about a configured cluster.

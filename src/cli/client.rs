@@ -133,6 +133,43 @@ impl Client {
         self.read(&body)
     }
 
+    /// Has something done that is done only once for the same key, however often it is asked for.
+    ///
+    /// # Errors
+    ///
+    /// Nobody answered, or the daemon refused, or it is none.
+    pub(super) async fn post_once<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &Value,
+        key: Option<&str>,
+    ) -> anyhow::Result<T> {
+        let request = |http: reqwest::Client, url| {
+            let request = http.post(url).json(body);
+            match key {
+                Some(key) => request.header("Idempotency-Key", key),
+                None => request,
+            }
+        };
+        let body = self.send(path, request).await?;
+        self.read(&body)
+    }
+
+    /// Has something removed whose name may be any text.
+    ///
+    /// # Errors
+    ///
+    /// Nobody answered, or the daemon refused.
+    pub(super) async fn delete(&self, path: &str, name: &str) -> anyhow::Result<()> {
+        let request = |http: reqwest::Client, mut url: Url| {
+            if let Ok(mut segments) = url.path_segments_mut() {
+                segments.push(name);
+            }
+            http.delete(url)
+        };
+        self.send(path, request).await.map(drop)
+    }
+
     fn read<T: DeserializeOwned>(&self, body: &[u8]) -> anyhow::Result<T> {
         serde_json::from_slice(body).map_err(|error| {
             anyhow::anyhow!("reading the document of {}: {}", self.server, visible(&error.to_string()))

@@ -2,7 +2,7 @@
 //!
 //! It reads and asks, and changes nothing, so it works beside a running daemon.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -16,7 +16,8 @@ use crate::cli::{FAILURE, print};
 use crate::clock::Clock;
 use crate::config::{Cluster, Config, load_owners};
 use crate::model::printable::{excerpt, visible};
-use crate::observe::sweep::Observer;
+use crate::observe::picks::DOCTOR;
+use crate::observe::sweep::{ClusterTargets, Observer};
 use crate::observe::users::UserMask;
 use crate::store::StoreError;
 use crate::store::check::{self, Inspection, Schema};
@@ -244,7 +245,10 @@ impl Checkup {
         }
         for cluster in &config.clusters {
             let what = format!("cluster {}", cluster.name);
-            self.system_account(config, cluster, &observer).await;
+            let targets = self.system_account(config, cluster, &observer).await;
+            if let Some(targets) = targets.filter(|_| config.mitigations.enabled) {
+                self.actions(&targets, &observer).await;
+            }
             for server in &cluster.monitor {
                 match observer.varz(server, cluster.auth.as_ref()).await {
                     Ok(varz) => {
@@ -265,14 +269,21 @@ impl Checkup {
 }
 
 impl Checkup {
-    /// Asks the system account of a cluster which servers there are, if it has one.
-    async fn system_account(&mut self, config: &Config, cluster: &Cluster, observer: &Observer) {
+    /// Asks the system account of a cluster which servers there are, if it has one; the cluster, unless it cannot be
+    /// asked.
+    async fn system_account(
+        &mut self,
+        config: &Config,
+        cluster: &Cluster,
+        observer: &Observer,
+    ) -> Option<ClusterTargets> {
         if let Err(error) = app::check_system_account(cluster) {
             let what = format!("cluster {}", cluster.name);
-            return self.add(Verdict::Failed, &what, format!("system_account: {error}"));
+            self.add(Verdict::Failed, &what, format!("system_account: {error}"));
+            return None;
         }
-        let targets = app::watched(cluster, config, "doctor", &Metrics::new());
-        let Some(system) = &targets.system else { return };
+        let targets = app::watched(cluster, config, DOCTOR, &Metrics::new());
+        let Some(system) = &targets.system else { return Some(targets) };
         let what = format!("cluster {}", cluster.name);
         match observer.roll_call(&targets, system).await {
             Ok(call) => {
@@ -285,11 +296,31 @@ impl Checkup {
                         format!("{} does not answer, and its neighbours have routes to it", excerpt(name));
                     self.add(Verdict::Failed, &what, found);
                 }
+                Some(targets)
             }
             Err(error) => {
                 let advice = "is it running, is the user one of the system account, and may it do what \
                               docs/deployment.md lists?";
                 self.add(Verdict::Failed, &what, format!("{error}: {advice}"));
+                None
+            }
+        }
+    }
+
+    /// Finds out what mitigations could do to the connections of a cluster. That they can do nothing is no failure.
+    async fn actions(&mut self, targets: &ClusterTargets, observer: &Observer) {
+        let what = format!("cluster {}", targets.name);
+        // who only looks misses nothing
+        let verdict = if targets.system.is_some() { Verdict::Warning } else { Verdict::Ok };
+        let mut reasons: BTreeMap<Option<String>, Vec<&str>> = BTreeMap::new();
+        for capability in app::capabilities(observer, targets, &Clock::system()).await.actions {
+            reasons.entry(capability.reason()).or_default().push(capability.action.name());
+        }
+        for (reason, actions) in reasons {
+            let actions = actions.join(" and ");
+            match reason {
+                None => self.add(Verdict::Ok, &what, format!("{actions} can work")),
+                Some(reason) => self.add(verdict, &what, format!("{actions} cannot work: {reason}")),
             }
         }
     }

@@ -1,6 +1,6 @@
 //! `connwarden incidents`: the incidents of a running daemon, through its API.
 
-mod act;
+pub(super) mod act;
 mod compare;
 mod diagnosis;
 mod report;

@@ -106,6 +106,8 @@ fn name(by: By, group: &Group) -> String {
         return format!("{:?}", group.key);
     }
     match (&group.label, &group.example) {
+        // a name of an address is what its owner likes
+        (Some(label), _) if by == Dimension::Ip.into() => format!("{} ({label})", group.key),
         (Some(label), _) => format!("{label} ({})", group.key),
         (None, Some(example)) => format!("{}  e.g. {example}", group.key),
         (None, None) => group.key.clone(),
@@ -216,6 +218,13 @@ mod tests {
         };
         all.extend(figures);
         more
+    }
+
+    #[test]
+    fn an_address_stands_before_its_name_and_an_account_behind_it() {
+        let group = Group { key: "10.0.0.1".to_owned(), label: Some("api".to_owned()), ..Group::default() };
+        assert_eq!(name(Dimension::Ip.into(), &group), "10.0.0.1 (api)");
+        assert_eq!(name(Dimension::Account.into(), &group), "api (10.0.0.1)");
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub struct Cluster {
     pub logs: Vec<LogSource>,
     /// Its system account, if that is to be asked.
     pub system_account: Option<SystemAccess>,
+    /// As whom its connections are cut, if not as who asks the system account.
+    pub system_actor: Option<SystemAccess>,
     /// From how many connections of one server on each alert holds, where the alert itself does not say so.
     pub thresholds: BTreeMap<String, u64>,
     /// How many connections its accounts may have, where the servers do not tell.
@@ -61,6 +63,7 @@ impl Cluster {
             auth: None,
             logs: Vec::new(),
             system_account: None,
+            system_actor: None,
             thresholds: BTreeMap::new(),
             account_limits: BTreeMap::new(),
         }
@@ -147,6 +150,7 @@ pub(super) fn read_all(root: &Section<'_>, read_secret: ReadSecret<'_>) -> (Vec<
             }
         }
         let name = name.unwrap_or_default();
+        let system = system_account::read(&section);
         let monitor = read_monitor(&section, &name, &mut owners);
         let cluster = Cluster {
             monitor,
@@ -157,7 +161,8 @@ pub(super) fn read_all(root: &Section<'_>, read_secret: ReadSecret<'_>) -> (Vec<
             server_labels: read_server_labels(&section),
             auth: read_auth(&section, read_secret),
             logs: logs::read_all(&section, read_secret),
-            system_account: system_account::read(&section),
+            system_account: system.reader,
+            system_actor: system.actor,
             thresholds: read_thresholds(&section),
             account_limits: read_account_limits(&section),
             ..Cluster::new(&name, Vec::new())

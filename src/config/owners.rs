@@ -94,7 +94,7 @@ fn read_owner(section: &Section<'_>, lines: &mut HashMap<String, usize>) -> Vec<
     owned.into_iter().map(|owned| (owned, owner.clone())).collect()
 }
 
-fn name(text: &str) -> Result<String, String> {
+pub(super) fn name(text: &str) -> Result<String, String> {
     if text.trim().is_empty() || text.chars().any(char::is_control) {
         Err(format!("expected one line of text, found {}", quoted(text)))
     } else if text.chars().count() > LONGEST {
@@ -115,7 +115,7 @@ fn web_address(text: &str) -> Result<String, String> {
 }
 
 /// Reads `10.4.0.0/16` or a single address.
-fn network(text: &str) -> Result<IpNet, String> {
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
     if let Ok(address) = text.parse::<std::net::IpAddr>() {
         return Ok(address.to_canonical().into());
     }

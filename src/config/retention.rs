@@ -15,6 +15,8 @@ pub(super) fn read(section: &Section<'_>) -> Retention {
         notifications: read_keep(&section.section("notifications"), default.notifications),
         snapshots: read_keep(&section.section("snapshots"), default.snapshots),
         changes: read_keep(&section.section("changes"), default.changes),
+        mitigations: read_keep(&section.section("mitigations"), default.mitigations),
+        audit: read_keep(&section.section("audit"), default.audit),
     }
 }
 

@@ -13,16 +13,30 @@ const DEFAULT_PORT: u16 = 4222;
 /// The keys that each are a login.
 const LOGINS: [&str; 3] = ["credentials_file", "nkey_file", "user"];
 
-/// Reads the section `system_account` of a cluster; none if it is not there, or wrong.
-pub(super) fn read(cluster: &Section<'_>) -> Option<SystemAccess> {
+/// The system account of a cluster, as it is configured.
+#[derive(Default)]
+pub(super) struct SystemAccounts {
+    /// As whom everything is read.
+    pub(super) reader: Option<SystemAccess>,
+    /// As whom connections are cut, if that is somebody else.
+    pub(super) actor: Option<SystemAccess>,
+}
+
+/// Reads the section `system_account` of a cluster; nobody if it is not there, or wrong.
+pub(super) fn read(cluster: &Section<'_>) -> SystemAccounts {
     if !cluster.mentions("system_account") {
-        return None;
+        return SystemAccounts::default();
     }
     let section = cluster.section("system_account");
     let urls = read_urls(&section);
     let login = read_login(&section);
     let tls = section.mentions("tls").then(|| read_tls(&section.section("tls")));
-    Some(SystemAccess { urls, login: login?, tls })
+    let actor = section.mentions("actor").then(|| read_login(&section.section("actor"))).flatten();
+    if actor.is_some() && actor == login {
+        section.problem("actor", "is who reads; leave it out, and who reads acts too");
+    }
+    let access = |login| SystemAccess { urls: urls.clone(), login, tls: tls.clone() };
+    SystemAccounts { reader: login.map(access), actor: actor.map(access) }
 }
 
 fn read_urls(section: &Section<'_>) -> Vec<Url> {

@@ -3,11 +3,11 @@
 use crate::diagnose::case::{Case, Suspect};
 use crate::diagnose::growth::GroupGrowth;
 use crate::diagnose::instances::origins;
-use crate::diagnose::text::{minutes_ago, share_text};
+use crate::diagnose::text::minutes_ago;
 use crate::model::breakdown::{By, Dimension, Group, share};
 use crate::model::diagnosis::{Culprit, Finding, FindingKind};
 use crate::model::owner::Owner;
-use crate::model::printable::with_commas;
+use crate::model::printable::{percent, with_commas};
 
 /// Names who explains the trouble that the findings tell of, most first.
 pub fn culprits(case: &Case<'_>, findings: &[Finding]) -> Vec<Culprit> {
@@ -79,9 +79,9 @@ fn of_growth(case: &Case<'_>, suspect: &Suspect) -> Culprit {
             summary.push_str(&format!(" and {} more", with_commas(more)));
         }
     }
-    summary.push_str(&format!(", {} without traffic", share_text(silent)));
+    summary.push_str(&format!(", {} without traffic", percent(silent)));
     Culprit {
-        grown_by: group.grown_by(),
+        grown_by: Some(group.grown_by()),
         explained_share: suspect.share,
         since: Some(suspect.since),
         addresses: suspect.origins.clone(),
@@ -92,13 +92,13 @@ fn of_growth(case: &Case<'_>, suspect: &Suspect) -> Culprit {
 
 fn of_storm(case: &Case<'_>, application: &str, closed: u64, part: f64) -> Culprit {
     Culprit {
-        grown_by: closed,
+        grown_by: Some(closed),
         explained_share: part,
         since: case.storm.as_ref().and_then(|storm| storm.since),
         summary: format!(
             "{} of the connections that ended are of {application}, {} of all that the servers remember",
             with_commas(closed),
-            share_text(part),
+            percent(part),
         ),
         ..base(case, application)
     }
@@ -113,7 +113,7 @@ fn holder(case: &Case<'_>, application: &str) -> Option<Culprit> {
         summary: format!(
             "{application} has {} connections, {} of all",
             with_commas(open.figures.connections),
-            share_text(open.share),
+            percent(open.share),
         ),
         ..base(case, application)
     })
@@ -145,7 +145,7 @@ fn base(case: &Case<'_>, application: &str) -> Culprit {
         key: application.to_owned(),
         label: open.and_then(|open| open.label.clone()),
         connections: group.now,
-        grown_by: 0,
+        grown_by: None,
         explained_share: 0.0,
         since: None,
         without_traffic_share: figures.map_or(0.0, |it| share(it.without_traffic, it.connections)),
@@ -154,7 +154,7 @@ fn base(case: &Case<'_>, application: &str) -> Culprit {
             .evidence
             .first_seen
             .get(&(Dimension::Application, application.to_owned()))
-            .copied(),
+            .map(|seen| seen.at),
         owner: owner_of(case, open, application).cloned(),
         summary: String::new(),
     }

@@ -13,10 +13,8 @@ use crate::model::breakdown::{Breakdown, Dimension, Group};
 use crate::model::diagnosis_rules::DiagnosisRules;
 use crate::model::evidence::Evidence;
 use crate::model::history::{SAMPLED, Sample};
+use crate::model::rise::is_foot;
 use crate::model::starts::StartHistogram;
-
-/// How much of a rise the foot of it may already have.
-const FOOT: f64 = 0.1;
 
 /// How far back a rise is looked for: the shortest span that has one is taken.
 const SPANS: [Duration; 4] = [
@@ -101,12 +99,6 @@ impl Growth {
     /// How much the groups of a dimension have grown, most first.
     pub fn of(&self, dimension: Dimension) -> &[GroupGrowth] {
         self.groups.get(&dimension).map_or(&[], Vec::as_slice)
-    }
-
-    /// How fast it grows, in connections a minute.
-    pub fn per_minute(&self, at: Timestamp) -> f64 {
-        let minutes = at.duration_since(self.since).as_secs_f64() / 60.0;
-        if minutes > 0.0 { self.grown_by() as f64 / minutes } else { 0.0 }
     }
 
     /// From when on what began came with the growth: a bit before the foot of the rise, which has some of it already.
@@ -208,19 +200,18 @@ fn foot_of_rise<'a>(evidence: &'a Evidence, rules: &DiagnosisRules) -> Foot<'a> 
     if samples.is_empty() {
         return Foot::Unknown;
     }
-    let now = evidence.connections() as f64;
+    let now = evidence.connections();
     for span in SPANS {
         let from = taken_at.saturating_sub(signed(span)).unwrap_or(Timestamp::MIN);
         let within: Vec<&Sample> = samples.iter().copied().filter(|sample| sample.at >= from).collect();
         let mut counts: Vec<u64> = within.iter().map(|sample| sample.connections()).collect();
         counts.sort_unstable();
         let Some(quiet) = counts.get((counts.len() as f64 * QUIET) as usize) else { continue };
-        let quiet = *quiet as f64;
-        let rise = now - quiet;
-        if rise < (rules.least_connections as f64).max(quiet * LEAST_RISE) {
+        let rise = now.saturating_sub(*quiet);
+        if (rise as f64) < (rules.least_connections as f64).max(*quiet as f64 * LEAST_RISE) {
             continue;
         }
-        let foot = within.iter().rev().find(|sample| sample.connections() as f64 <= quiet + rise * FOOT);
+        let foot = within.iter().rev().find(|sample| is_foot(sample.connections(), *quiet, now));
         if let Some(foot) = foot {
             return Foot::At(foot);
         }

@@ -106,6 +106,7 @@ pub fn origins(evidence: &Evidence, application: &GroupGrowth) -> Vec<Origin> {
         .filter_map(|group| Some((group.keys.get(&Dimension::Ip)?.as_str(), group.figures.connections)))
         .collect();
     by_address.sort_by(|one, two| two.1.cmp(&one.1).then_with(|| one.0.cmp(two.0)));
-    let origin = |(address, connections): (&str, u64)| Origin { address: address.to_owned(), connections };
+    let origin =
+        |(address, connections): (&str, u64)| Origin { address: address.to_owned(), name: None, connections };
     by_address.into_iter().take(MOST_ORIGINS).map(origin).collect()
 }

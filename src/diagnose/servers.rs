@@ -26,6 +26,9 @@ const LEAST_BETWEEN_SAMPLES: Duration = Duration::from_secs(2 * 60);
 /// From which time on a growth between the two looks of an incident says something.
 const LEAST_BETWEEN_LOOKS: Duration = Duration::from_secs(10);
 
+/// How long ahead a growth is followed: beyond, nothing is foreseen.
+pub(super) const FORESEEN: Duration = Duration::from_secs(30 * 86_400);
+
 /// A server that was looked at.
 #[derive(Debug, Clone)]
 pub(super) struct Server<'a> {
@@ -69,6 +72,21 @@ impl<'a> Server<'a> {
             Some((memory, clients)) if clients >= ENOUGH_TO_DIVIDE => (memory / clients, true),
             _ => (USUAL_BYTES_PER_CONNECTION, false),
         }
+    }
+
+    /// How many connections it really takes: its limit, or fewer where its memory ends before.
+    pub(super) fn capacity(&self, limit: u64) -> u64 {
+        let memory = self.vitals.and_then(|vitals| vitals.memory_limit_bytes).filter(|memory| *memory > 0);
+        let by_memory = memory.map(|memory| (memory / self.bytes_per_connection().0.max(1)).max(1));
+        by_memory.map_or(limit, |by_memory| by_memory.min(limit))
+    }
+
+    /// When it will be full if it goes on growing as it does; `None` if it does not grow, or nobody knows, or it is full.
+    pub(super) fn full_in(&self, evidence: &Evidence, capacity: u64) -> Option<Duration> {
+        let (per_minute, _) = self.growth(evidence).filter(|(per_minute, _)| *per_minute > 0.0)?;
+        let left =
+            self.clients().and_then(|clients| capacity.checked_sub(clients)).filter(|left| *left > 0)?;
+        Some(Duration::try_from_secs_f64(left as f64 * 60.0 / per_minute).unwrap_or(Duration::MAX))
     }
 
     /// How fast its connections grow, in connections a minute, and over which time that was measured; by the samples of

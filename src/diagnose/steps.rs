@@ -10,16 +10,16 @@ mod metrics;
 mod notes;
 mod resources;
 
+use crate::diagnose::case::Case;
 use crate::model::diagnosis::Step;
-use crate::model::diagnosis_rules::DiagnosisRules;
-use crate::model::evidence::Evidence;
 
 /// Works through the diagnosis steps of the runbook.
-pub fn steps(evidence: &Evidence, rules: &DiagnosisRules) -> Vec<Step> {
+pub(super) fn steps(case: &Case<'_>) -> Vec<Step> {
+    let (evidence, rules) = (case.evidence, case.rules);
     vec![
         logs::step(evidence),
         configuration::step(evidence, rules),
-        changes::step(evidence, rules),
+        changes::step(evidence, rules, case.growth.as_ref()),
         metrics::step(evidence, rules),
         resources::step(evidence, rules),
     ]

@@ -26,6 +26,15 @@ const LONGEST_LIFETIME_S: f64 = 60.0;
 /// Who stands for so much of a storm by themselves is behind it.
 const BEHIND_IT: f64 = 0.5;
 
+/// How often the clients behind a storm have come again, at least: a deployment replaces each connection once.
+const TIMES_OVER: f64 = 2.0;
+
+/// How often all connections have been replaced, at least, where nobody stands out: some always come and go.
+const ALL_OVER: f64 = 1.0;
+
+/// How a server begins to say that it cut a client that did not read.
+const SLOW_CONSUMER: &str = "Slow Consumer";
+
 /// Clients that connect and are gone again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Storm {
@@ -84,6 +93,9 @@ impl Storm {
         if lasted.is_some_and(|lasted| lasted > LONGEST_LIFETIME_S) && share(refused, all) < BEHIND_IT {
             return None;
         }
+        if !is_over_and_over(evidence, &behind, closed_per_minute) {
+            return None;
+        }
         let reason = closed.and_then(|closed| closed.reasons.first()).map(|reason| reason.reason.clone());
         let since =
             closed.and_then(|closed| closed.servers.iter().filter_map(|ring| ring.reaches_back_to).max());
@@ -97,6 +109,40 @@ impl Storm {
             behind,
         })
     }
+}
+
+/// Whether clients come back again and again: what ends is mostly refused, or more of it ended than a deployment or the
+/// usual coming and going explain. Clients that are cut because they do not read are another matter.
+fn is_over_and_over(evidence: &Evidence, behind: &[Stormer], closed_per_minute: f64) -> bool {
+    let Some(closed) = &evidence.snapshot.closed else { return true };
+    if share(closed.refused, closed.closed) >= BEHIND_IT {
+        return true;
+    }
+    let slow = closed.reasons.iter().filter(|reason| reason.reason.starts_with(SLOW_CONSUMER));
+    if share(slow.map(|reason| reason.connections).sum(), closed.closed) >= BEHIND_IT {
+        return false;
+    }
+    // a ring that is full has forgotten how many there were: as many as end in the time that is looked at
+    let is_forgotten = closed.servers.iter().any(|ring| ring.full);
+    let remembered = closed.closed as f64;
+    let all = if is_forgotten {
+        remembered.max(closed_per_minute * LATELY.as_secs_f64() / 60.0)
+    } else {
+        remembered
+    };
+    if behind.is_empty() {
+        return all >= ALL_OVER * evidence.snapshot.coverage.seen as f64;
+    }
+    let applications = evidence.snapshot.breakdowns.get(&By::from(Dimension::Application));
+    let open: u64 = applications.map_or(0, |breakdown| {
+        let groups = breakdown
+            .groups
+            .iter()
+            .filter(|group| behind.iter().any(|it| it.application == group.key && it.absent == group.absent));
+        groups.map(|group| group.figures.connections).sum()
+    });
+    let ended: f64 = behind.iter().map(|stormer| stormer.share * all).sum();
+    ended >= TIMES_OVER * open as f64
 }
 
 /// How many connections ended lately on all servers together, and in how long a time: over the one, two or three last

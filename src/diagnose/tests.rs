@@ -3,8 +3,12 @@
 use jiff::SignedDuration;
 
 use crate::diagnose::scene::{Clients, Scene, ago, closed, now, steady, vitals};
+use crate::diagnose::staged;
 use crate::model::breakdown::Dimension;
 use crate::model::diagnosis::FindingKind::{self, *};
+use crate::model::diagnosis::{Fact, Finding};
+use crate::model::diagnosis_rules::DiagnosisRules;
+use crate::model::evidence::Evidence;
 use crate::model::history::{Sample, ServerSample};
 use crate::model::vitals::{Churn, ServerVitals};
 
@@ -35,9 +39,9 @@ fn an_application_that_opens_more_and_more_at_its_instances_leaks() {
     assert_eq!(top(&scene), Some(Leak));
     assert_eq!(scene.culprits(), ["shop"]);
     let diagnosis = scene.diagnosis();
-    insta::assert_snapshot!(diagnosis.headline, @"664 connections on n1; 62 % are shop, 400 of them idle and without traffic; Connection leak: shop, +379 since 02:50 UTC (9m ago)");
+    insta::assert_snapshot!(diagnosis.headline, @"664 connections on n1; 62.1 % are shop, 400 of them idle and without traffic; Connection leak: shop, +379 since 02:50 UTC (9m ago)");
     insta::assert_snapshot!(diagnosis.findings[0].summary, @"shop grew by 379 to 412 connections since 02:50 UTC (9m ago) and explains 100 % of the growth: the addresses are those that were there before, each has 103 connections now");
-    insta::assert_snapshot!(diagnosis.culprits[0].summary, @"of +379 since 02:50 UTC (9m ago), 379 are shop from 10.0.1.1 and 3 more, 97 % without traffic");
+    insta::assert_snapshot!(diagnosis.culprits[0].summary, @"of +379 since 02:50 UTC (9m ago), 379 are shop from 10.0.1.1 and 3 more, 97.1 % without traffic");
 }
 
 #[test]
@@ -102,6 +106,9 @@ fn connections_held_since_long_without_use_are_a_hoard() {
     let scene = Scene::quiet().with(pool(true, 8));
     assert_eq!(scene.kinds(), [IdleHoard]);
     assert_eq!(scene.culprits(), ["pool"]);
+    let culprit = &scene.diagnosis().culprits[0];
+    assert_eq!(culprit.grown_by, None);
+    assert!(!serde_json::to_string(culprit).unwrap().contains("grown_by"));
     assert_eq!(Scene::quiet().with(pool(false, 8)).kinds(), []);
     // less than a fifth of all
     assert_eq!(Scene::quiet().with(pool(true, 2)).kinds(), []);
@@ -196,6 +203,49 @@ fn a_server_is_near_its_limit_from_four_fifths_on() {
     // what 0 and below mean differs between versions
     assert_eq!(limited(0).kinds(), []);
     assert_eq!(limited(-1).kinds(), []);
+}
+
+/// What there is to know of n1 with so many connections and this limit.
+fn full_server(connections: u64, max_connections: i64) -> Evidence {
+    staged::evidence_of(ServerVitals {
+        connections,
+        max_connections: Some(max_connections),
+        ..staged::vitals()
+    })
+}
+
+fn near_limit(evidence: &Evidence) -> Option<Finding> {
+    let findings = super::diagnose(evidence, &DiagnosisRules::default()).findings;
+    findings.into_iter().find(|finding| finding.kind == NearLimit)
+}
+
+#[test]
+fn a_limit_of_zero_is_the_default_in_old_versions_only() {
+    let mut evidence = full_server(60_000, 0);
+    let finding = near_limit(&evidence).unwrap();
+    assert!(finding.summary.starts_with("n1 has 60,000 of the 65,536 connections"), "{}", finding.summary);
+    staged::snapshot(&mut evidence).coverage.servers[0].version = Some("2.15.1".to_owned());
+    assert_eq!(near_limit(&evidence), None);
+    assert_eq!(near_limit(&full_server(60_000, -1)), None);
+}
+
+#[test]
+fn the_finding_and_the_step_foresee_the_same_or_nothing() {
+    let foreseen = |evidence: &Evidence| {
+        let diagnosis = super::diagnose(evidence, &DiagnosisRules::default());
+        let finding = near_limit(evidence).unwrap();
+        let seconds =
+            |facts: &[Fact], name: &str| facts.iter().find(|fact| fact.name == name).map(|fact| fact.value);
+        (seconds(&finding.evidence, "seconds_to_full"), seconds(&diagnosis.steps[1].evidence, "full_in"))
+    };
+    let mut evidence = full_server(900, 1_000);
+    assert_eq!(foreseen(&evidence), (None, None));
+    staged::watched(&mut evidence, vec![staged::sample(600, &[("orders-api", 700)])]);
+    assert_eq!(foreseen(&evidence), (Some(300.0), Some(300.0)));
+    let summary = near_limit(&evidence).unwrap().summary;
+    assert!(summary.ends_with(": full in 5m if it goes on growing by 20 a minute"), "{summary}");
+    staged::watched(&mut evidence, vec![staged::sample(600, &[("orders-api", 900)])]);
+    assert_eq!(foreseen(&evidence), (None, None));
 }
 
 #[test]

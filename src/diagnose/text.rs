@@ -23,16 +23,6 @@ pub fn span(duration: Duration) -> String {
     }
 }
 
-/// `97 %`, and never `100 %` or `0 %` of what is not all or nothing.
-pub fn share_text(share: f64) -> String {
-    let percent = share * 100.0;
-    match percent {
-        percent if percent > 0.0 && percent < 1.0 => "less than 1 %".to_owned(),
-        percent if percent > 99.0 && percent < 100.0 => "more than 99 %".to_owned(),
-        percent => format!("{percent:.0} %"),
-    }
-}
-
 /// `1,200 a minute`.
 pub fn rate(per_minute: f64) -> String {
     format!("{} a minute", crate::model::printable::with_commas(per_minute.round().max(0.0) as u64))
@@ -48,11 +38,5 @@ mod tests {
             .map(|s| span(Duration::from_secs(s)))
             .into();
         assert_eq!(told, ["0s", "119s", "2m", "119m", "2h 0m", "3h 20m", "47h 59m", "2d 0h", "2d 4h"]);
-    }
-
-    #[test]
-    fn what_is_not_all_is_not_told_as_all() {
-        let told = [0.0, 0.001, 0.5, 0.97, 0.999, 1.0].map(share_text);
-        assert_eq!(told, ["0 %", "less than 1 %", "50 %", "97 %", "more than 99 %", "100 %"]);
     }
 }

@@ -2,10 +2,11 @@
 
 use anyhow::Context;
 
-use crate::engine::{ENRICH, Engine, SELF, VERIFY};
+use crate::engine::{ENRICH, Engine, RUN, SELF, VERIFY};
 use crate::model::entry::{Entry, EntryKind};
-use crate::model::ids::IncidentId;
+use crate::model::ids::{IncidentId, MitigationId};
 use crate::model::incident::{IncidentState, Resolution};
+use crate::model::mitigation::StopReason;
 use crate::store;
 
 /// Why a job is given up.
@@ -18,6 +19,13 @@ impl Engine {
     ///
     /// The store failed.
     pub async fn abandon(&self, kind: &str, subject: &str) -> anyhow::Result<()> {
+        if kind == RUN {
+            let id: MitigationId = subject.parse().context("reading the mitigation's id from the job")?;
+            let text = format!("{AGAIN_AND_AGAIN} ran");
+            // it may have been stopped already
+            let _ = self.stop_run(id, SELF, StopReason::Interrupted, &text).await;
+            return Ok(());
+        }
         // other jobs are about no incident
         if ![ENRICH, VERIFY].contains(&kind) {
             return Ok(());

@@ -9,6 +9,7 @@ use crate::engine::Engine;
 use crate::engine::verify::Members;
 use crate::model::breakdown::Dimension;
 use crate::model::evidence::{AlertEvidence, Evidence, Looked};
+use crate::model::first_seen::FirstSeen;
 use crate::model::history::History;
 use crate::model::incident::Incident;
 use crate::model::snapshot::Snapshot;
@@ -18,8 +19,8 @@ use crate::store::StoreError;
 /// How far back samples are asked for: what is further back stands for itself at the same time of an earlier day.
 const HISTORY: SignedDuration = SignedDuration::from_hours(24);
 
-/// Of how many groups of a dimension it is asked when they were first seen.
-const FIRST_SEEN: usize = 50;
+/// Of how many groups of a dimension it is asked when they were first seen, the largest first.
+const FIRST_SEEN: usize = 200;
 
 /// How many accounts the servers are asked about, those with most connections first.
 const MOST_ACCOUNTS: usize = 10;
@@ -91,16 +92,21 @@ impl Engine {
     async fn first_seen_of(
         &self,
         snapshot: &Snapshot,
-    ) -> Result<BTreeMap<(Dimension, String), Timestamp>, StoreError> {
+    ) -> Result<BTreeMap<(Dimension, String), FirstSeen>, StoreError> {
         let mut first_seen = BTreeMap::new();
-        for dimension in [Dimension::Application, Dimension::Ip] {
+        let whole_looks = self.whole_looks(&snapshot.cluster).await?;
+        for dimension in [Dimension::Application, Dimension::Ip, Dimension::User] {
             let Some(breakdown) = snapshot.breakdowns.get(&dimension.into()) else { continue };
             let groups = breakdown.groups.iter().filter(|group| !group.absent).take(FIRST_SEEN);
             let keys: Vec<&str> = groups.map(|group| group.key.as_str()).collect();
+            let found = self.first_seen(&snapshot.cluster, dimension, &keys).await?;
+            // who came since the last sample was not noted yet: this look is the first
+            let before = whole_looks.get(&dimension).copied().filter(|at| *at < snapshot.taken_at);
+            let unnoted = FirstSeen { at: snapshot.taken_at, not_seen_at: before };
+            let seen = keys.iter().map(|key| (*key, found.get(*key).copied().unwrap_or(unnoted)));
             // what was there at the first look may have been there for ever
-            let found = self.first_seen(&snapshot.cluster, dimension, &keys).await?.into_iter();
-            let known = found.filter(|(_, seen)| seen.not_seen_at.is_some());
-            first_seen.extend(known.map(|(key, seen)| ((dimension, key), seen.at)));
+            let known = seen.filter(|(_, seen)| seen.not_seen_at.is_some());
+            first_seen.extend(known.map(|(key, seen)| ((dimension, key.to_owned()), seen)));
         }
         Ok(first_seen)
     }

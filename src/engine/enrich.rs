@@ -7,7 +7,7 @@ use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::diagnose::diagnose;
-use crate::engine::{Engine, SELF};
+use crate::engine::{Engine, NAME_ADDRESSES, SELF};
 use crate::model::diagnosis::Diagnosis;
 use crate::model::entry::{Entry, EntryKind};
 use crate::model::ids::{IncidentId, SnapshotId};
@@ -15,7 +15,7 @@ use crate::model::printable::with_commas;
 use crate::model::snapshot::{Coverage, Snapshot};
 use crate::observe::wishes::Wishes;
 use crate::store::diagnoses::PackedDiagnosis;
-use crate::store::jobs::LeasedJob;
+use crate::store::jobs::{LeasedJob, NewJob};
 use crate::store::snapshots::PackedSnapshot;
 use crate::store::{self, StoreError};
 
@@ -87,6 +87,11 @@ impl Engine {
                 }
             }
             store::entries::insert(&mut tx, id, &entries).await?;
+            if self.names_addresses() {
+                let subject = snapshot_id.to_string();
+                let job = NewJob { kind: NAME_ADDRESSES, subject, due_at: now };
+                store::jobs::insert(&mut tx, &[job], now).await?;
+            }
         }
         if !coverage.complete && (first || again.is_none()) {
             let text = failed(coverage, again, job.attempts);

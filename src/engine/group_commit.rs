@@ -4,14 +4,16 @@
 //! It lives as long as the engine: what waits when the process stops is still stored and answered.
 
 use std::sync::{Arc, Weak};
+use std::thread;
 
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::engine::intake::Delivery;
 use crate::engine::{Engine, Parts, Receipt};
-use crate::store::Store;
 use crate::store::writer::{Batches, WriteError, Writer};
+use crate::store::{Store, StoreError};
 
 /// Where notifications wait to be stored, and who stores them.
 #[derive(Debug)]
@@ -28,11 +30,23 @@ impl Intake {
         (Self { writer, stop: CancellationToken::new(), task: TaskTracker::new() }, batches)
     }
 
-    /// Begins to work the queue off.
-    pub(super) fn start(engine: &Engine, batches: Batches<Delivery, Receipt>) {
+    /// Begins to work the queue off, in a thread of its own: a batch is a dozen turns of the database's thread, and as a
+    /// task among those that read and answer it waited in their queue after each.
+    ///
+    /// # Errors
+    ///
+    /// There is no thread to be had.
+    pub(super) fn start(engine: &Engine, batches: Batches<Delivery, Receipt>) -> Result<(), StoreError> {
         let Intake { stop, task, .. } = &engine.0.intake;
-        task.spawn(work_off(Arc::downgrade(&engine.0), batches, stop.clone()));
+        let (runtime, token) = (Handle::current(), task.token());
+        let work = work_off(Arc::downgrade(&engine.0), batches, stop.clone());
+        let thread = thread::Builder::new().name("intake".to_owned()).spawn(move || {
+            runtime.block_on(work);
+            drop(token);
+        });
+        thread.map_err(StoreError::Thread)?;
         task.close();
+        Ok(())
     }
 
     /// Has a delivery stored; answers after the commit.

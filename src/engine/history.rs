@@ -121,6 +121,18 @@ impl Engine {
         store::first_seen::find(&mut *self.0.store.read().await?, cluster, dimension, keys).await
     }
 
+    /// Says when a look last saw every key of each dimension.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub(super) async fn whole_looks(
+        &self,
+        cluster: &str,
+    ) -> Result<BTreeMap<Dimension, Timestamp>, StoreError> {
+        store::first_seen::list_whole_looks(&mut *self.0.store.read().await?, cluster).await
+    }
+
     /// Says what has changed in a cluster, by default since it was last well until now.
     ///
     /// # Errors

@@ -32,6 +32,7 @@ impl Engine {
         retention: &Retention,
         stop: &CancellationToken,
     ) -> Result<Deleted, StoreError> {
+        self.expire_overdue().await?;
         let now = self.0.clock.now();
         let mut deleted = Deleted::new();
         for kind in Kind::ALL {
@@ -79,6 +80,14 @@ impl Engine {
                 let limits = self.limits(retention.changes, now);
                 store::retention::bite_of_changes(&mut tx, &limits).await?
             }
+            Kind::Mitigations => {
+                let limits = self.limits(retention.mitigations, now);
+                store::retention::bite_of_mitigations(&mut tx, &limits).await?
+            }
+            Kind::Audit => {
+                let limits = self.limits(retention.audit, now);
+                store::retention::bite_of_audit(&mut tx, &limits, after).await?
+            }
             Kind::Baselines => {
                 let before = earlier(now, self.0.sampling.keep);
                 store::thinning::bite_of_baselines(&mut tx, now, before).await?
@@ -113,16 +122,20 @@ enum Kind {
     Snapshots,
     Notifications,
     Changes,
+    Mitigations,
+    Audit,
     Baselines,
     FirstSeen,
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
         Self::Incidents,
         Self::Snapshots,
         Self::Notifications,
         Self::Changes,
+        Self::Mitigations,
+        Self::Audit,
         Self::Baselines,
         Self::FirstSeen,
     ];

@@ -59,6 +59,8 @@ pub(super) struct Answer {
     pub(super) verdict: Option<Verdict>,
     /// What was seen, for people.
     pub(super) seen: String,
+    /// The count of the server that is furthest above its threshold, or nearest to it, with that.
+    pub(super) furthest: Option<(u64, Threshold)>,
 }
 
 pub(super) type Members = BTreeMap<Fingerprint, Member>;
@@ -79,7 +81,7 @@ impl Engine {
             Some((incident, members)) if question(incident, members).is_some() => {
                 self.ask_nats(incident, members).await
             }
-            _ => Answer { impossible: false, verdict: None, seen: String::new() },
+            _ => Answer { impossible: false, verdict: None, seen: String::new(), furthest: None },
         };
 
         let mut tx = self.0.store.write().await?;
@@ -239,7 +241,8 @@ impl Engine {
 
     /// Asks the servers that an incident is about how many connections they have.
     pub(super) async fn ask_nats(&self, incident: &Incident, members: &Members) -> Answer {
-        let nothing = |seen: &str| Answer { impossible: true, verdict: None, seen: seen.to_owned() };
+        let nothing =
+            |seen: &str| Answer { impossible: true, verdict: None, seen: seen.to_owned(), furthest: None };
         let cluster = self.clusters().find(|targets| Some(targets.name.as_str()) == incident.key.cluster());
         let Some(cluster) = cluster else {
             return nothing("the cluster is not configured any more");
@@ -288,10 +291,16 @@ impl Engine {
         let answers: BTreeMap<ServerKey, _> = asked.join_all().await.into_iter().collect();
 
         let (mut verdicts, mut seen) = (Vec::new(), Vec::new());
+        let mut furthest: Option<(u64, Threshold)> = None;
         for (key, threshold) in questions {
             match &answers[&key] {
                 Ok(varz) => {
                     verdicts.push(Some(threshold.judge(varz.connections)));
+                    let beyond = |(count, threshold): (u64, Threshold)| count as f64 - threshold.connections;
+                    let this = (varz.connections, threshold);
+                    if furthest.is_none_or(|other| beyond(this) > beyond(other)) {
+                        furthest = Some(this);
+                    }
                     let name = Some(excerpt(&varz.server_name)).filter(|name| !name.is_empty());
                     seen.push(format!(
                         "{} has {} connections (threshold {})",
@@ -306,7 +315,7 @@ impl Engine {
                 }
             }
         }
-        Answer { impossible: false, verdict: summed_up(&verdicts), seen: seen.join("; ") }
+        Answer { impossible: false, verdict: summed_up(&verdicts), seen: seen.join("; "), furthest }
     }
 }
 

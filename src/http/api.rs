@@ -6,6 +6,7 @@ pub mod culprits;
 pub mod documents;
 pub mod history;
 pub mod incidents;
+pub mod mitigations;
 pub mod notifications;
 
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};

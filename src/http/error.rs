@@ -14,10 +14,10 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::engine::{ActError, ChangeError, CompareError, IntakeError, LookError};
+use crate::engine::{ActError, ChangeError, CompareError, IntakeError, LookError, MitigateError};
 use crate::model::breakdown::InvalidBy;
 use crate::model::change::InvalidChange;
-use crate::model::ids::{IncidentId, NotificationId, SnapshotId};
+use crate::model::ids::{IncidentId, MitigationId, NotificationId, SnapshotId};
 use crate::store::StoreError;
 use crate::store::writer::WriteError;
 
@@ -50,6 +50,12 @@ pub enum ApiError {
     /// An operator's act was refused.
     #[error(transparent)]
     Act(ActError),
+    /// No such mitigation.
+    #[error("no mitigation {0}")]
+    UnknownMitigation(MitigationId),
+    /// A mitigation was not planned, or not moved on.
+    #[error(transparent)]
+    Mitigate(MitigateError),
     /// What is told of a change cannot be.
     #[error(transparent)]
     Change(#[from] InvalidChange),
@@ -95,6 +101,15 @@ impl From<ActError> for ApiError {
     }
 }
 
+impl From<MitigateError> for ApiError {
+    fn from(error: MitigateError) -> Self {
+        match error {
+            MitigateError::Store(error) => Self::Store(error),
+            error => Self::Mitigate(error),
+        }
+    }
+}
+
 impl From<ChangeError> for ApiError {
     fn from(error: ChangeError) -> Self {
         match error {
@@ -121,6 +136,13 @@ impl ApiError {
             | Self::UnknownIncident(_)
             | Self::UnknownSnapshot(_)
             | Self::UnknownNotification(_)
+            | Self::UnknownMitigation(_)
+            | Self::Mitigate(
+                MitigateError::UnknownMitigation(_)
+                | MitigateError::UnknownIncident(_)
+                | MitigateError::UnknownCluster(_)
+                | MitigateError::UnknownPause(_),
+            )
             | Self::Act(
                 ActError::UnknownIncident(_) | ActError::UnknownNotification(_) | ActError::UnknownCluster(_),
             )
@@ -129,9 +151,21 @@ impl ApiError {
                 StatusCode::NOT_FOUND
             }
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Act(ActError::Transition(_) | ActError::InTheWay { .. }) | Self::NothingToCompare(_) => {
-                StatusCode::CONFLICT
-            }
+            Self::Act(ActError::Transition(_) | ActError::InTheWay { .. })
+            | Self::NothingToCompare(_)
+            | Self::Mitigate(
+                MitigateError::NoCluster(_)
+                | MitigateError::Transition(_)
+                | MitigateError::Digest { .. }
+                | MitigateError::Stale(_)
+                | MitigateError::Blocked(_)
+                | MitigateError::Busy(_)
+                | MitigateError::OtherPause(_)
+                | MitigateError::KeyReused,
+            ) => StatusCode::CONFLICT,
+            Self::Mitigate(MitigateError::Request(_)) => StatusCode::BAD_REQUEST,
+            // it has become an error of its own
+            Self::Mitigate(MitigateError::Store(_)) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Act(ActError::Unreadable(_) | ActError::Store(_)) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::BadRequest(_)
             | Self::By(_)

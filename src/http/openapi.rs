@@ -24,6 +24,7 @@ pub const PATH: &str = "/api/v1/openapi.json";
     tags(
         (name = "webhook", description = "Where Alertmanager and Grafana deliver"),
         (name = "incidents", description = "What happened"),
+        (name = "mitigations", description = "What is planned, running and done against it"),
         (name = "changes", description = "What was changed around it"),
         (name = "clusters", description = "What is there now"),
         (name = "management", description = "How connwarden itself is doing"),

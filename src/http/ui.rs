@@ -11,6 +11,7 @@ pub mod errors;
 pub mod escape;
 mod incidents;
 mod layout;
+mod mitigations;
 
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, header};
@@ -31,6 +32,7 @@ pub(super) fn routes() -> Router<AppState> {
         .route("/", get(incidents::list))
         .route("/incidents/{id}", get(incidents::show))
         .route("/clusters/{name}", get(clusters::show))
+        .route("/mitigations/{id}", get(mitigations::show))
         .route("/assets/{file}", get(assets::show))
         .layer(middleware::map_response(secure))
 }

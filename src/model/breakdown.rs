@@ -287,7 +287,8 @@ pub struct Group {
     /// Set on the group of connections that have no value; its key is a placeholder such as `(unnamed)`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub absent: bool,
-    /// What the key is called, where the key itself is not readable (an account's name beside its public key).
+    /// What the key is called, where the key itself is not readable: an account's name beside its public key, the name
+    /// that DNS gives an address. Text from strangers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// One of the client names behind an application.

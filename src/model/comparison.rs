@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::model::breakdown::Dimension;
 use crate::model::history::{History, Sample, SampledGroups};
+use crate::model::rise::is_foot;
 
 /// What is different between two samples.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -211,9 +212,6 @@ pub enum HealthyReason {
 /// What of the threshold is clearly below it, in percent: what goes back and forth across it is not well in between.
 const CLEARLY_BELOW: u64 = 90;
 
-/// The part of a rise that is not worth speaking of.
-const FOOT: u64 = 10;
-
 /// How far before the threshold was crossed the foot of the rise is looked for at first.
 const RISE: SignedDuration = SignedDuration::from_hours(1);
 
@@ -294,11 +292,6 @@ fn foot(
         (looked, lowest) = (longer, lower);
     }
     looked.rfind(|place| is_foot(level(*place), lowest, peak)).unwrap_or(last)
-}
-
-/// Whether hardly anything of the rise from `lowest` to `highest` has happened at `level`.
-fn is_foot(level: u64, lowest: u64, highest: u64) -> bool {
-    level.saturating_sub(lowest).saturating_mul(100) <= highest.saturating_sub(lowest).saturating_mul(FOOT)
 }
 
 #[cfg(test)]

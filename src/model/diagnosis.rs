@@ -133,9 +133,12 @@ pub struct Culprit {
     pub label: Option<String>,
     /// How many connections it has now.
     pub connections: u64,
-    /// How many connections it has more than before; of a storm, how many it attempted.
-    pub grown_by: u64,
-    /// Which share of all that grew, or was attempted, it explains, from 0 to 1.
+    /// How many connections it has more than before; of a storm, how many it attempted. Missing of one that holds many
+    /// without having grown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grown_by: Option<u64>,
+    /// Which share of all that grew, or was attempted, it explains, from 0 to 1; of one that has not grown, its share of
+    /// all connections.
     pub explained_share: f64,
     /// Since when.
     pub since: Option<Timestamp>,
@@ -158,6 +161,9 @@ pub struct Culprit {
 pub struct Origin {
     /// An address, or a network.
     pub address: String,
+    /// The name that DNS gives the address, if it was asked and knows one. Text from strangers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// How many connections come from there.
     pub connections: u64,
 }
@@ -389,6 +395,16 @@ impl MitigationStep {
             Self::Application => "The application",
             Self::Balancing => "Balancing the cluster",
             Self::Monitoring => "Regular monitoring",
+        }
+    }
+}
+
+impl Origin {
+    /// The address, with its name if it has one: `10.0.0.1 (api-1.example)`.
+    pub fn named(&self) -> String {
+        match &self.name {
+            Some(name) => format!("{} ({name})", self.address),
+            None => self.address.clone(),
         }
     }
 }

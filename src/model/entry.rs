@@ -64,10 +64,34 @@ pub enum EntryKind {
     Diagnosed,
     /// The cluster could not be looked at; it is tried again, or given up.
     ObservationFailed,
+    /// A mitigation was planned: what it would do is written down, nothing is done.
+    MitigationPlanned,
+    /// Somebody was asked to approve a mitigation.
+    MitigationProposed,
+    /// Somebody let a mitigation run.
+    MitigationApproved,
+    /// Somebody decided against a mitigation.
+    MitigationRejected,
+    /// Guards did not let a mitigation be proposed or run.
+    MitigationRefused,
+    /// A mitigation waited too long, or the cluster was no longer what it was planned for.
+    MitigationExpired,
+    /// A mitigation began to run.
+    MitigationStarted,
+    /// A batch of a mitigation's victims was asked to leave, or cut.
+    MitigationBatch,
+    /// A mitigation ended before its last victim.
+    MitigationStopped,
+    /// A mitigation had dealt with its last victim.
+    MitigationExecuted,
+    /// The cluster was looked at to see whether a mitigation helped.
+    MitigationLooked,
+    /// It is known what a mitigation achieved.
+    MitigationFinished,
 }
 
 impl EntryKind {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 31] = [
         Self::Opened,
         Self::Reopened,
         Self::AlertJoined,
@@ -87,6 +111,18 @@ impl EntryKind {
         Self::Observed,
         Self::Diagnosed,
         Self::ObservationFailed,
+        Self::MitigationPlanned,
+        Self::MitigationProposed,
+        Self::MitigationApproved,
+        Self::MitigationRejected,
+        Self::MitigationRefused,
+        Self::MitigationExpired,
+        Self::MitigationStarted,
+        Self::MitigationBatch,
+        Self::MitigationStopped,
+        Self::MitigationExecuted,
+        Self::MitigationLooked,
+        Self::MitigationFinished,
     ];
 
     /// The kind as it is stored and shown.
@@ -111,11 +147,36 @@ impl EntryKind {
             Self::Observed => "observed",
             Self::Diagnosed => "diagnosed",
             Self::ObservationFailed => "observation_failed",
+            Self::MitigationPlanned => "mitigation_planned",
+            Self::MitigationProposed => "mitigation_proposed",
+            Self::MitigationApproved => "mitigation_approved",
+            Self::MitigationRejected => "mitigation_rejected",
+            Self::MitigationRefused => "mitigation_refused",
+            Self::MitigationExpired => "mitigation_expired",
+            Self::MitigationStarted => "mitigation_started",
+            Self::MitigationBatch => "mitigation_batch",
+            Self::MitigationStopped => "mitigation_stopped",
+            Self::MitigationExecuted => "mitigation_executed",
+            Self::MitigationLooked => "mitigation_looked",
+            Self::MitigationFinished => "mitigation_finished",
         }
     }
 
     /// Reads what [`EntryKind::name`] wrote.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_read_as_it_is_written_and_shown_as_it_is_stored() {
+        for kind in EntryKind::ALL {
+            assert_eq!(EntryKind::from_name(kind.name()), Some(kind));
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+        }
     }
 }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::model::application::ApplicationRules;
 use crate::model::breakdown::Dimension;
 use crate::model::change::Change;
+use crate::model::first_seen::FirstSeen;
 use crate::model::history::History;
 use crate::model::log_evidence::LogEvidence;
 use crate::model::member::Member;
@@ -69,8 +70,9 @@ pub struct Evidence {
     pub earlier_vitals: BTreeMap<String, ServerVitals>,
     /// What the cluster was like before.
     pub history: Looked<History>,
-    /// When groups were first seen in the cluster, as far as that is known.
-    pub first_seen: BTreeMap<(Dimension, String), Timestamp>,
+    /// When groups were first seen in the cluster, as far as that is known: those that the first look of all has shown may
+    /// have been there for ever, and are missing.
+    pub first_seen: BTreeMap<(Dimension, String), FirstSeen>,
     /// What was deployed, reloaded or restarted lately, as far as anybody told.
     pub changes: Looked<Vec<Change>>,
     /// What Prometheus knows of the servers' connections.

@@ -50,6 +50,28 @@ pub enum GuardKind {
 }
 
 impl GuardKind {
+    /// Every guard, in the order in which they are asked and shown.
+    pub const ALL: [Self; 18] = [
+        Self::Protected,
+        Self::MaxVictims,
+        Self::MaxShare,
+        Self::KeepMinimum,
+        Self::SnapshotAge,
+        Self::SnapshotComplete,
+        Self::Capability,
+        Self::ProblemIsLive,
+        Self::NotSilenced,
+        Self::MappingIsCertain,
+        Self::OneRun,
+        Self::CoolDown,
+        Self::HourlyBudget,
+        Self::CircuitBreaker,
+        Self::StormBrake,
+        Self::TimeWindow,
+        Self::Pause,
+        Self::SoleWarden,
+    ];
+
     /// The guard, for people.
     pub fn title(self) -> &'static str {
         match self {
@@ -123,6 +145,10 @@ pub struct GuardSettings {
     pub windows: Vec<TimeWindow>,
     /// How long an approval is valid.
     pub approval_valid: Duration,
+    /// A run is stopped after so many requests that failed.
+    pub stop_errors: u32,
+    /// It is also stopped when so many of those sent failed, in percent.
+    pub stop_errors_percent: f64,
 }
 
 /// A part of the day in which mitigations may run, in UTC.
@@ -153,6 +179,8 @@ impl Default for GuardSettings {
             max_unreachable_percent: 34.0,
             windows: Vec::new(),
             approval_valid: Duration::from_secs(15 * 60),
+            stop_errors: 3,
+            stop_errors_percent: 20.0,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::model::breakdown::{By, Dimension, Figures, Group, share};
 use crate::model::member::Member;
-use crate::model::printable::with_commas;
+use crate::model::printable::{percent, with_commas};
 use crate::model::snapshot::Snapshot;
 use crate::model::truth::Truth;
 
@@ -96,7 +96,7 @@ impl<'a> Holder<'a> {
 
 impl fmt::Display for Holder<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.0} % ", self.share * 100.0)?;
+        write!(f, "{} ", percent(self.share))?;
         if let Some(server) = self.server {
             write!(f, "of those on {server} ")?;
         }
@@ -156,7 +156,7 @@ mod tests {
         };
         let told = |server| Holder::find(&snapshot, server).map(|holder| holder.to_string());
         assert_eq!(told(None).as_deref(), Some("60 % are orders"));
-        assert_eq!(told(Some("b")).as_deref(), Some("78 % of those on b are reports"));
+        assert_eq!(told(Some("b")).as_deref(), Some("77.5 % of those on b are reports"));
         assert_eq!(told(Some("elsewhere")), None);
     }
 }

@@ -10,7 +10,6 @@ use utoipa::ToSchema;
 use crate::model::guard::GuardVerdict;
 use crate::model::ids::{IncidentId, MitigationId};
 use crate::model::plan::Plan;
-use crate::model::victim::VictimKey;
 
 /// An action against connections.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -144,6 +143,15 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 5] =
+        [Self::Effective, Self::Ineffective, Self::Inconclusive, Self::Simulated, Self::Failed];
+
+    /// Reads what [`Outcome::name`] wrote.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.name() == name)
+    }
+
     /// The outcome as it is written.
     pub fn name(self) -> &'static str {
         match self {
@@ -175,6 +183,15 @@ pub enum StopReason {
 }
 
 impl StopReason {
+    /// Every reason.
+    pub const ALL: [Self; 6] =
+        [Self::Asked, Self::Paused, Self::ProblemIsOver, Self::Worse, Self::Errors, Self::Interrupted];
+
+    /// Reads what [`StopReason::name`] wrote.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+
     /// The reason as it is written.
     pub fn name(self) -> &'static str {
         match self {
@@ -191,71 +208,6 @@ impl StopReason {
     pub fn is_failure(self) -> bool {
         matches!(self, Self::Worse | Self::Errors)
     }
-}
-
-/// What became of one victim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum VictimState {
-    /// Nothing yet.
-    Pending,
-    /// A request was to be sent; it may have been.
-    Sent,
-    /// It was asked to leave and has some time to do so.
-    Asked,
-    /// It left when it was asked to.
-    Left,
-    /// It was cut: its server said so.
-    Confirmed,
-    /// It was no longer there, or was somebody else's.
-    Gone,
-    /// Its server refused, or did not answer.
-    Error,
-    /// It was left alone, because the run ended before.
-    Spared,
-}
-
-impl VictimState {
-    /// Every state.
-    pub const ALL: [Self; 8] = [
-        Self::Pending,
-        Self::Sent,
-        Self::Asked,
-        Self::Left,
-        Self::Confirmed,
-        Self::Gone,
-        Self::Error,
-        Self::Spared,
-    ];
-
-    /// The state as it is written.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Sent => "sent",
-            Self::Asked => "asked",
-            Self::Left => "left",
-            Self::Confirmed => "confirmed",
-            Self::Gone => "gone",
-            Self::Error => "error",
-            Self::Spared => "spared",
-        }
-    }
-}
-
-/// A victim in the journal of a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct JournalLine {
-    /// Which victim.
-    #[serde(flatten)]
-    pub victim: VictimKey,
-    /// What became of it.
-    pub state: VictimState,
-    /// When that was written down.
-    pub at: Timestamp,
-    /// What its server said, where it refused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
 }
 
 /// Refused because the mitigation has already moved on.
@@ -487,6 +439,21 @@ impl MitigationState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::journal::VictimState;
+
+    #[test]
+    fn every_name_is_read_as_it_is_written() {
+        for state in VictimState::ALL {
+            assert_eq!(VictimState::from_name(state.name()), Some(state));
+        }
+        for outcome in Outcome::ALL {
+            assert_eq!(Outcome::from_name(outcome.name()), Some(outcome));
+        }
+        for reason in StopReason::ALL {
+            assert_eq!(StopReason::from_name(reason.name()), Some(reason));
+        }
+        assert_eq!((VictimState::from_name("cut"), Outcome::from_name("")), (None, None));
+    }
 
     #[test]
     fn every_act_leads_where_it_may_and_nowhere_else() {

@@ -33,6 +33,11 @@ impl ActionKind {
         }
     }
 
+    /// Reads what [`ActionKind::name`] wrote.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.name() == name)
+    }
+
     /// What everyone must know before approving it.
     pub fn warning(self) -> &'static str {
         match self {

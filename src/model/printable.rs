@@ -107,14 +107,30 @@ pub fn limit(max_connections: i64) -> String {
     }
 }
 
-/// Writes a share from 0 to 1 as a percentage.
+/// Writes a share from 0 to 1 as a percentage with one decimal, if there is one: `97 %`, `94.8 %`. What is not all is never
+/// `100 %`, and what is not nothing never `0 %`.
 pub fn percent(share: f64) -> String {
-    format!("{:.1} %", share * 100.0)
+    let percent = share * 100.0;
+    if percent > 0.0 && percent < 0.1 {
+        return "< 0.1 %".to_owned();
+    }
+    if percent > 99.9 && percent < 100.0 {
+        return "> 99.9 %".to_owned();
+    }
+    let digits = format!("{percent:.1}");
+    format!("{} %", digits.strip_suffix(".0").unwrap_or(&digits))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_all_is_not_told_as_all_and_what_is_something_not_as_nothing() {
+        let shares = [0.0, 0.0009, 0.001, 0.5, 0.948, 0.9996, 1.0, 1.6];
+        let told = shares.map(percent);
+        assert_eq!(told, ["0 %", "< 0.1 %", "0.1 %", "50 %", "94.8 %", "> 99.9 %", "100 %", "160 %"]);
+    }
 
     #[test]
     fn what_could_deceive_is_made_visible() {

@@ -79,6 +79,19 @@ pub struct Protection {
 }
 
 impl Protection {
+    /// Whether a connection is one of ours.
+    pub fn is_own(&self, candidate: &Candidate<'_>) -> bool {
+        // no copy of the id for each of many connections
+        self.own.iter().any(|(id, cid)| *cid == candidate.cid && id == candidate.server_id)
+    }
+
+    /// Whether a connection is of a system account.
+    pub fn is_of_system_account(&self, candidate: &Candidate<'_>) -> bool {
+        let accounts = [Some(candidate.account), candidate.account_name];
+        candidate.account == "$SYS"
+            || accounts.iter().flatten().any(|name| self.system_accounts.contains(*name))
+    }
+
     /// Why a connection is never a victim, if it is not: the strongest reason.
     pub fn of(&self, candidate: &Candidate<'_>) -> Option<ProtectionReason> {
         let fits = |patterns: &[Pattern], text: Option<&str>| {
@@ -89,15 +102,8 @@ impl Protection {
             |known: &BTreeSet<String>| accounts.iter().flatten().any(|name| known.contains(*name));
         let settings = &self.settings;
         let reasons = [
-            (
-                // no copy of the id for each of many connections
-                self.own.iter().any(|(id, cid)| *cid == candidate.cid && id == candidate.server_id),
-                ProtectionReason::Own,
-            ),
-            (
-                candidate.account == "$SYS" || is_one_of(&self.system_accounts),
-                ProtectionReason::SystemAccount,
-            ),
+            (self.is_own(candidate), ProtectionReason::Own),
+            (self.is_of_system_account(candidate), ProtectionReason::SystemAccount),
             // whatever is not known for a client
             (!candidate.kind.is_some_and(|kind| kind.starts_with("client")), ProtectionReason::Leafnode),
             (is_one_of(&self.callout_accounts), ProtectionReason::AuthCallout),

@@ -13,6 +13,10 @@ pub struct Retention {
     pub snapshots: Keep,
     /// Changes, since they happened.
     pub changes: Keep,
+    /// Mitigations without an incident, since they ended; the others go with their incident.
+    pub mitigations: Keep,
+    /// Acts in the audit log, since they were done.
+    pub audit: Keep,
 }
 
 /// How much of a kind is kept: what is older goes, and of more than this the oldest.
@@ -32,6 +36,8 @@ impl Default for Retention {
             notifications: Keep { age: DAY * 30, count: 100_000 },
             snapshots: Keep { age: DAY * 30, count: 5000 },
             changes: Keep { age: DAY * 90, count: 10_000 },
+            mitigations: Keep { age: DAY * 90, count: 10_000 },
+            audit: Keep { age: DAY * 366, count: 100_000 },
         }
     }
 }

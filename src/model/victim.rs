@@ -39,6 +39,10 @@ pub struct Victim {
     pub ip: Option<IpAddr>,
     /// Its account.
     pub account: String,
+    /// What its account is called, where it is known by a key.
+    pub account_name: Option<String>,
+    /// The kind of connection, as breakdowns show it.
+    pub kind: Option<String>,
     /// Its user, as breakdowns show it.
     pub user: Option<String>,
     /// How long nothing had been sent or received, in milliseconds.
@@ -67,11 +71,36 @@ impl Victim {
             name: owned(candidate.name),
             ip: candidate.ip,
             account: candidate.account.to_owned(),
+            account_name: owned(candidate.account_name),
+            kind: owned(candidate.kind),
             user: owned(candidate.user),
             idle_ms: ms(candidate.idle_us),
             age_ms: ms(candidate.age_us),
             messages: candidate.messages,
             subscriptions: candidate.subscriptions,
+        }
+    }
+
+    /// The connection as it was frozen, to be looked at once more. What a victim does not keep is not known of it.
+    pub fn candidate(&self) -> Candidate<'_> {
+        let us = |ms: Option<u64>| ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1000));
+        Candidate {
+            server_id: &self.key.server_id,
+            server: &self.server,
+            cid: self.key.cid,
+            start: &self.key.start,
+            application: self.application.as_deref(),
+            name: self.name.as_deref(),
+            ip: self.ip,
+            account: &self.account,
+            account_name: self.account_name.as_deref(),
+            user: self.user.as_deref(),
+            kind: self.kind.as_deref(),
+            idle_us: us(self.idle_ms),
+            age_us: us(self.age_ms),
+            messages: self.messages,
+            subscriptions: self.subscriptions,
+            ..Candidate::default()
         }
     }
 }

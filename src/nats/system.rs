@@ -8,6 +8,7 @@
 //! A reply is one NATS message, however many connections it lists: it is held in memory as it came, packed with gzip
 //! (about 30 bytes a connection), and unpacked piece by piece into the streaming reader.
 
+pub mod control;
 mod link;
 mod login;
 mod reply;
@@ -36,6 +37,9 @@ pub use crate::nats::system::roll_call::RollCall;
 /// How long servers may take to say that they are there.
 pub const ROLL_CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// The longest nats id that is believed; they have 56 characters.
+const LONGEST_ID: usize = 64;
+
 /// The largest reply that is no connection list, unpacked, in bytes.
 const LARGEST_SMALL_REPLY: u64 = 1024 * 1024;
 
@@ -49,6 +53,15 @@ struct Parts {
     settings: MonitoringSettings,
     /// The NATS cluster whose servers are meant, once it is known; `Some(None)` is a server that is in none.
     nats_cluster: Mutex<Option<Option<String>>>,
+}
+
+/// What a connection to a system account is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// To look at servers.
+    Reader,
+    /// To cut connections, as somebody else than who looks.
+    Actor,
 }
 
 /// A server as the system account addresses it.
@@ -146,6 +159,9 @@ pub enum SystemCause {
     /// Not what was asked for.
     #[error("not the answer to it: {0}")]
     Malformed(String),
+    /// It would be done to our own connection.
+    #[error("it is our own connection")]
+    Own,
     /// Not a connection list.
     #[error(transparent)]
     Connz(#[from] ConnzError),
@@ -157,16 +173,23 @@ fn said(objection: Option<&str>) -> String {
 
 impl SystemAccount {
     /// Makes a client of the system account of `cluster`; it connects when it is first asked something, under the
-    /// name `connwarden/<instance>/<cluster>`.
+    /// name `connwarden/<instance>/<cluster>`, with `/actor` behind it for one that acts.
     pub fn new(
         cluster: &str,
         instance: &str,
+        role: Role,
         access: SystemAccess,
         settings: MonitoringSettings,
         metrics: Metrics,
     ) -> Self {
-        let link = Link::new(cluster, instance, access, settings.connect_timeout, metrics);
+        let link = Link::new(cluster, instance, role, access, settings.connect_timeout, metrics);
         Self(Arc::new(Parts { link, settings, nats_cluster: Mutex::default() }))
+    }
+
+    /// Begins to connect, unless it has, and does not wait: later it may be too late, because a full server takes no new
+    /// connection.
+    pub async fn open(&self) {
+        self.0.link.begin().await;
     }
 
     /// Whether it can be used now.
@@ -283,10 +306,11 @@ impl SystemAccount {
         headers.insert("Accept-Encoding", "gzip");
         let request = Request::new().headers(headers).payload(options.into()).timeout(Some(timeout));
         let subject = format!("$SYS.REQ.SERVER.{}.{what}", server.id);
+        let denied = self.0.link.denied(&subject);
         let answer = tokio::select! {
             answer = client.send_request(subject.clone(), request) => answer,
             // nobody else will answer
-            denied = self.0.link.denied(&subject) => return Err(SystemCause::Denied(denied)),
+            denied = denied => return Err(SystemCause::Denied(denied)),
         };
         match answer {
             Ok(message) => Ok(Reply::new(message)),
@@ -302,6 +326,11 @@ impl SystemAccount {
             }),
         }
     }
+}
+
+/// Whether a text may be the nats id of a server: nothing else becomes part of a subject.
+pub fn is_server_id(text: &str) -> bool {
+    (1..=LONGEST_ID).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 fn failure(what: &str, server: &ServerRef, cause: SystemCause) -> SystemError {

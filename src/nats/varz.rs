@@ -44,6 +44,9 @@ pub struct Varz {
     /// The NATS cluster it belongs to; without a name outside of any.
     #[serde(default, deserialize_with = "told")]
     pub cluster: Option<VarzCluster>,
+    /// The account of its system: a name, or in operator mode a public key. Every version from 2.9 to 2.15 tells it.
+    #[serde(default, deserialize_with = "told")]
+    pub system_account: Option<String>,
     /// Connections ever accepted by this run of the server.
     #[serde(default, deserialize_with = "told")]
     pub total_connections: Option<u64>,

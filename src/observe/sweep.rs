@@ -4,10 +4,11 @@
 //! port, if it has one; see `union`.
 
 mod closed;
+mod pick;
 mod server;
 mod union;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,9 +27,11 @@ use crate::model::vitals::ServerVitals;
 use crate::nats::monitoring::{MonitoringClient, MonitoringError};
 use crate::nats::source::{Source, SourceError};
 use crate::nats::system::{SystemAccount, SystemCause, SystemError};
+use crate::nats::text::clip;
 use crate::nats::varz::Varz;
 use crate::observe::roster::Roster;
 use crate::observe::sweep::closed::ClosedCluster;
+use crate::observe::sweep::pick::{Search, SearchResult};
 use crate::observe::sweep::server::{ServerSweep, server_name};
 use crate::observe::tally::{Tally, TallyRules};
 use crate::observe::users::UserMask;
@@ -45,6 +48,8 @@ pub struct ClusterTargets {
     pub auth: Option<RemoteAuth>,
     /// The system account, if there is one.
     pub system: Option<SystemAccount>,
+    /// The system account as whom connections are cut, if there is one; who reads, unless somebody else is configured.
+    pub actor: Option<SystemAccount>,
     /// The servers that have been there.
     pub roster: Roster,
 }
@@ -52,7 +57,14 @@ pub struct ClusterTargets {
 impl ClusterTargets {
     /// A cluster whose servers are asked by their monitoring ports.
     pub fn new(name: &str, servers: Vec<Url>, auth: Option<RemoteAuth>) -> Self {
-        Self { name: name.to_owned(), servers, auth, system: None, roster: Roster::default() }
+        Self { name: name.to_owned(), servers, auth, system: None, actor: None, roster: Roster::default() }
+    }
+}
+
+impl ClusterTargets {
+    /// Our own connections to servers of the cluster: the nats id of the server, and the number there.
+    pub fn own_connections(&self) -> BTreeSet<(String, u64)> {
+        [&self.system, &self.actor].into_iter().flatten().filter_map(SystemAccount::own_connection).collect()
     }
 }
 
@@ -75,6 +87,8 @@ struct Counting {
     rules: TallyRules,
     /// Whether closed connections are counted too.
     closed: bool,
+    /// What else is looked for among the open ones.
+    search: Option<Search>,
 }
 
 impl Observer {
@@ -99,6 +113,16 @@ impl Observer {
     /// Always answers: what could not be seen is said in the snapshot's coverage.
     #[tracing::instrument(name = "observe.cluster.sweep", skip_all, fields(cluster = %cluster.name))]
     pub async fn sweep(&self, cluster: &ClusterTargets, wishes: &Wishes) -> Snapshot {
+        self.sweep_and_search(cluster, wishes, None).await.0
+    }
+
+    /// Looks at every server of a cluster, and searches through the connections on the way.
+    async fn sweep_and_search(
+        &self,
+        cluster: &ClusterTargets,
+        wishes: &Wishes,
+        search: Option<Search>,
+    ) -> (Snapshot, Option<SearchResult>) {
         let (taken_at, stopwatch) = (self.clock.now(), self.clock.stopwatch());
         let rules = TallyRules {
             by: wishes.by.clone(),
@@ -112,12 +136,12 @@ impl Observer {
             hashing: RandomState::new(),
         };
         let mut closed = wishes.closed.then(|| ClosedCluster::new(&rules, taken_at));
-        let counting = Counting { rules, closed: wishes.closed };
+        let counting = Counting { rules, closed: wishes.closed, search };
         let (done, system_error) = match &cluster.system {
             Some(system) => self.sweep_both_ways(cluster, system, &counting).await,
             None => (self.sweep_by_http(cluster, &counting).await, None),
         };
-        let mut all: Option<Tally> = None;
+        let (mut all, mut results): (Option<Tally>, Option<SearchResult>) = (None, None);
         let mut servers = Vec::with_capacity(done.len());
         for mut sweep in done {
             // one server under two addresses is counted once
@@ -133,19 +157,25 @@ impl Observer {
                 all.absorb(&sweep.coverage, closed);
             }
             servers.push(sweep.coverage);
+            match (&mut results, sweep.searched) {
+                (Some(results), Some(searched)) => results.absorb(searched),
+                (None, searched) => results = searched,
+                (Some(_), None) => {}
+            }
             match (&mut all, sweep.tally) {
                 (Some(all), Some(tally)) => all.absorb(tally),
                 (None, tally) => all = tally,
                 (Some(_), None) => {}
             }
         }
-        Snapshot {
+        let snapshot = Snapshot {
             cluster: cluster.name.clone(),
             taken_at,
             coverage: Coverage { system_error, ..Coverage::of(servers, millis(stopwatch.elapsed())) },
             breakdowns: all.map(Tally::into_breakdowns).unwrap_or_default(),
             closed: closed.map(ClosedCluster::into_closed),
-        }
+        };
+        (snapshot, results)
     }
 
     /// Asks a server of a cluster what it says of itself: by the system account, where that has shown it, otherwise or
@@ -194,21 +224,32 @@ impl Observer {
     /// [`Churn`](crate::model::vitals::Churn).
     #[tracing::instrument(name = "observe.cluster.vitals", skip_all, fields(cluster = %cluster.name))]
     pub async fn vitals(&self, cluster: &ClusterTargets) -> Vec<(String, Result<ServerVitals, SourceError>)> {
-        let answers = match &cluster.system {
-            Some(system) => self.varz_both_ways(cluster, system).await,
-            None => {
-                let first = self.first_answers(cluster).await.into_iter();
-                first.map(|(url, first)| (shown(&url), first.varz)).collect()
-            }
-        };
         let mut told = HashSet::new();
-        let first = answers.into_iter().filter(|(_, varz)| {
+        let first = self.varz_of_all(cluster).await.into_iter().filter(|(_, varz)| {
             varz.as_ref()
                 .map_or(true, |varz| varz.server_id.is_empty() || told.insert(varz.server_id.clone()))
         });
         first
             .map(|(place, varz)| (server_name(&place, varz.as_ref().ok()), varz.map(|varz| varz.vitals())))
             .collect()
+    }
+
+    /// Asks every server of a cluster at once which account is that of its system: those that tell.
+    pub async fn system_accounts(&self, cluster: &ClusterTargets) -> BTreeSet<String> {
+        let answers = self.varz_of_all(cluster).await.into_iter();
+        let accounts = answers.filter_map(|(_, varz)| varz.ok()?.system_account);
+        accounts.filter(|account| !account.is_empty()).map(|account| clip(&account).to_owned()).collect()
+    }
+
+    /// Asks every server of a cluster at once what it says of itself: by where it is. One server may be there twice.
+    pub async fn varz_of_all(&self, cluster: &ClusterTargets) -> Vec<(String, Result<Varz, SourceError>)> {
+        match &cluster.system {
+            Some(system) => self.varz_both_ways(cluster, system).await,
+            None => {
+                let first = self.first_answers(cluster).await.into_iter();
+                first.map(|(url, first)| (shown(&url), first.varz)).collect()
+            }
+        }
     }
 
     /// Asks how many connections accounts may have, each at the first monitoring port that tells; who does not tell is left

@@ -231,7 +231,8 @@ fn library<'a>(connection: &Connection<'_>, buffer: &'a mut String) -> Option<&'
     Some(clip(buffer))
 }
 
-fn kind<'a>(connection: &'a Connection<'_>) -> Option<&'a str> {
+/// The kind of a connection, and its protocol.
+pub(super) fn kind<'a>(connection: &'a Connection<'_>) -> Option<&'a str> {
     match (connection.kind.as_deref(), connection.client_type.as_deref()) {
         (Some("Leafnode"), _) => Some("leafnode"),
         (_, Some("nats")) => Some("client/nats"),

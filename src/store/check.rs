@@ -155,6 +155,32 @@ impl Inspection {
               WHERE kind IN ('enrich', 'verify')
                 AND subject NOT IN (SELECT incident_id FROM incidents)
               LIMIT $1",
+            "SELECT 'several mitigations run in ' || cluster || ' at once'
+               FROM mitigations
+              WHERE state = 'running'
+              GROUP BY cluster
+             HAVING count(*) > 1
+              LIMIT $1",
+            "SELECT 'mitigation ' || mitigation_id || ' was never started, but victims were asked to leave or cut'
+               FROM mitigations
+              WHERE started_at IS NULL
+                AND EXISTS (SELECT 1
+                              FROM victims
+                             WHERE victims.mitigation_key = mitigations.mitigation_key
+                               AND victims.state <> 'pending')
+              LIMIT $1",
+            "SELECT 'mitigation ' || mitigation_id || ' is ' || state || ', but victims wait to be dealt with'
+               FROM mitigations
+              WHERE state IN ('verifying', 'finished', 'stopped')
+                AND EXISTS (SELECT 1
+                              FROM victims
+                             WHERE victims.mitigation_key = mitigations.mitigation_key
+                               AND victims.state = 'pending')
+              LIMIT $1",
+            "SELECT 'mitigation ' || mitigation_id || ' is ' || state || ', but its outcome says otherwise'
+               FROM mitigations
+              WHERE (state = 'finished') <> (outcome IS NOT NULL)
+              LIMIT $1",
         ] {
             let told: Vec<String> =
                 sqlx::query_scalar(query).bind(MOST_TOLD).fetch_all(&mut self.conn).await?;

@@ -75,7 +75,7 @@ pub async fn insert(
             row.push_bind(incident_key)
                 .push_bind(culprit.dimension.name())
                 .push_bind(&culprit.key)
-                .push_bind(to_i64(culprit.grown_by));
+                .push_bind(to_i64(culprit.grown_by.unwrap_or(0)));
         });
         query.build().execute(&mut *conn).await?;
     }

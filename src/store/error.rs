@@ -53,6 +53,10 @@ pub enum StoreError {
     #[error("nothing can be written since the last attempt failed: {0}")]
     CannotWrite(&'static str),
 
+    /// The thread that writes what comes in cannot be started.
+    #[error("cannot start the thread that writes what comes in")]
+    Thread(#[source] std::io::Error),
+
     /// The row changed between reading and writing it.
     #[error("{0} changed while it was being updated")]
     Conflict(&'static str),

@@ -4,10 +4,14 @@
 //! its timeline names. A table that refers to incidents must be added to [`bite_of_incidents`]; a foreign key that is
 //! forgotten here makes it fail.
 
+mod mitigations;
+
 use jiff::Timestamp;
 use sqlx::{QueryBuilder, Sqlite};
 
 use crate::store::{Conn, StoreError, to_i64};
+
+pub use crate::store::retention::mitigations::{bite_of_audit, bite_of_mitigations};
 
 /// How many rows a transaction deletes, about.
 pub const BITE: i64 = 500;
@@ -49,8 +53,10 @@ impl Bite {
     }
 
     fn add(&mut self, table: &'static str, rows: u64) -> i64 {
-        if rows > 0 {
-            self.deleted.push((table, rows));
+        match self.deleted.iter_mut().find(|(of, _)| *of == table) {
+            Some((_, deleted)) => *deleted += rows,
+            None if rows > 0 => self.deleted.push((table, rows)),
+            None => {}
         }
         to_i64(rows)
     }
@@ -177,7 +183,7 @@ pub async fn bite_of_incidents(conn: &mut Conn, limits: &Limits) -> Result<Bite,
         .await?;
     let excess = resolved.saturating_sub(to_i64(limits.count)).max(0);
     // an incident with work to do is kept, and one that a person has ended while its alerts went on to fire: as long as
-    // they are repeated, without it they would be news
+    // they are repeated, without it they would be news; and one whose mitigations are not over, or were a short while ago
     let doomed: Vec<(i64, String, i64)> = sqlx::query_as(
         "SELECT incident_key, incident_id, resolved_at
            FROM incidents
@@ -190,11 +196,16 @@ pub async fn bite_of_incidents(conn: &mut Conn, limits: &Limits) -> Result<Bite,
                                     ON notifications.notification_id = entries.notification_id
                                  WHERE entries.incident_key = incidents.incident_key
                                    AND notifications.last_seen_at >= $2))
+            AND NOT EXISTS (SELECT 1
+                              FROM mitigations
+                             WHERE mitigations.incident_key = incidents.incident_key
+                               AND (mitigations.finished_at IS NULL OR mitigations.finished_at >= $3))
           ORDER BY resolved_at, incident_key
-          LIMIT $3",
+          LIMIT $4",
     )
     .bind(limits.young.as_microsecond())
     .bind(limits.before.as_microsecond())
+    .bind(mitigations::remembered(limits).as_microsecond())
     .bind(INCIDENTS)
     .fetch_all(&mut *conn)
     .await?;
@@ -216,6 +227,12 @@ pub async fn bite_of_incidents(conn: &mut Conn, limits: &Limits) -> Result<Bite,
     let snapshots = select(conn, snapshots, &keys, "ORDER BY snapshot_key", SNAPSHOTS).await?;
     delete_snapshots(conn, &snapshots, &mut bite).await?;
     if snapshots.len() as i64 == SNAPSHOTS {
+        return Ok(bite);
+    }
+    let mitigations = "SELECT mitigation_key FROM mitigations WHERE incident_key IN (";
+    let mitigations = select(conn, mitigations, &keys, "ORDER BY incident_key, mitigation_key", left).await?;
+    left = mitigations::delete_mitigations(conn, &mitigations, left, &mut bite).await?;
+    if left <= 0 {
         return Ok(bite);
     }
     let entries = "SELECT entry_key FROM entries WHERE incident_key IN (";
@@ -284,6 +301,8 @@ fn choose(
 }
 
 async fn delete_snapshots(conn: &mut Conn, keys: &[i64], bite: &mut Bite) -> Result<(), StoreError> {
+    let names = delete(conn, "DELETE FROM address_names WHERE snapshot_key IN (", keys).await?;
+    bite.add("address_names", names);
     bite.add("diagnoses", delete(conn, "DELETE FROM diagnoses WHERE snapshot_key IN (", keys).await?);
     let breakdowns = delete(conn, "DELETE FROM breakdowns WHERE snapshot_key IN (", keys).await?;
     bite.add("breakdowns", breakdowns);

@@ -5,13 +5,12 @@
 //! A batch that fails is rolled back and its members are tried one by one: one that cannot be written harms nobody
 //! else.
 
-use std::ops::Range;
-use std::pin::Pin;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::store::{self, Conn, Store, StoreError};
 
@@ -163,7 +162,7 @@ pub type Applying<'a, R> = Pin<Box<dyn Future<Output = Result<Vec<R>, StoreError
 /// Deliveries for one transaction.
 #[derive(Debug)]
 pub struct Batch<D, R> {
-    deliveries: Arc<Vec<D>>,
+    deliveries: Vec<D>,
     askers: Vec<Asker<R>>,
 }
 
@@ -182,7 +181,7 @@ impl<D, R> Batch<D, R> {
             deliveries.push(delivery);
             askers.push((answer, room));
         }
-        Self { deliveries: Arc::new(deliveries), askers }
+        Self { deliveries, askers }
     }
 
     /// How many deliveries it has.
@@ -203,10 +202,10 @@ where
         F: for<'a> Fn(&'a mut Conn, &'a [D]) -> Applying<'a, R> + Send + Sync + 'static,
     {
         let Self { deliveries, askers } = self;
-        let (apply, count) = (Arc::new(apply), deliveries.len());
+        let count = deliveries.len();
         let mut results = Vec::with_capacity(count);
         let mut unreachable = None;
-        match attempt(store, &deliveries, 0..count, &apply).await {
+        match attempt(store, &deliveries, &apply).await {
             Ok(all) => results.extend(all.into_iter().map(Ok)),
             Err(Failure::Unreachable(error)) => unreachable = Some(Arc::new(error)),
             Err(Failure::Refused(error)) if count == 1 => results.push(Err(error)),
@@ -216,7 +215,7 @@ where
                     "a batch could not be written, trying one by one: {error}"
                 );
                 for place in 0..count {
-                    match attempt(store, &deliveries, place..place + 1, &apply).await {
+                    match attempt(store, &deliveries[place..=place], &apply).await {
                         Ok(one) => results.extend(one.into_iter().map(Ok)),
                         Err(Failure::Refused(error)) => results.push(Err(error)),
                         Err(Failure::Unreachable(error)) => {
@@ -234,32 +233,34 @@ where
     }
 }
 
-/// Writes some of the deliveries in a transaction of their own. A task of its own: if it panics, whoever waits is told.
-async fn attempt<D, R, F>(
-    store: &Store,
-    deliveries: &Arc<Vec<D>>,
-    places: Range<usize>,
-    apply: &Arc<F>,
-) -> Result<Vec<R>, Failure>
+/// Writes some of the deliveries in a transaction of their own. If that panics, whoever waits is told.
+async fn attempt<D, R, F>(store: &Store, deliveries: &[D], apply: &F) -> Result<Vec<R>, Failure>
 where
-    D: Send + Sync + 'static,
-    R: Send + 'static,
-    F: for<'a> Fn(&'a mut Conn, &'a [D]) -> Applying<'a, R> + Send + Sync + 'static,
+    F: for<'a> Fn(&'a mut Conn, &'a [D]) -> Applying<'a, R>,
 {
     let refused = |error| Failure::Refused(WriteError::Store(Arc::new(error)));
-    let (store, deliveries, apply) = (store.clone(), deliveries.clone(), apply.clone());
-    let task = tokio::spawn(async move {
+    let work = async {
         let mut tx = store.write().await.map_err(Failure::Unreachable)?;
-        let expected = places.len();
-        let applied = apply(&mut tx, &deliveries[places]).await;
+        let applied = apply(&mut tx, deliveries).await;
         let results = applied.inspect_err(|error| store.note_failure(error)).map_err(refused)?;
-        if results.len() != expected {
+        if results.len() != deliveries.len() {
             return Err(Failure::Refused(WriteError::Defect));
         }
         store::commit(tx).await.map_err(refused)?;
         Ok(results)
-    });
-    AbortOnDropHandle::new(task).await.unwrap_or(Err(Failure::Refused(WriteError::Defect)))
+    };
+    caught(work).await.unwrap_or(Err(Failure::Refused(WriteError::Defect)))
+}
+
+/// Does some work to its end; `None` if it panics.
+async fn caught<T>(work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    // what has panicked is not looked at again: it ends here, and what it had with it
+    std::future::poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+        Ok(progress) => progress.map(Some),
+        Err(_) => std::task::Poll::Ready(None),
+    })
+    .await
 }
 
 /// A batch that was written, or not; nobody has been told yet.

@@ -2,6 +2,7 @@
 
 mod figures;
 mod labels;
+mod mitigations;
 mod sampling;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub use crate::telemetry::metrics::figures::{JobFigures, LookFigures, StoreFigur
 pub use crate::telemetry::metrics::labels::{
     AuthResult, IntakeResult, JobResult, ReconcileResult, SampleResult,
 };
+pub use crate::telemetry::metrics::mitigations::MitigationMetrics;
 pub use crate::telemetry::metrics::sampling::{SampleFigures, SamplingMetrics};
 
 /// Every metric of the process. Cheap to clone.
@@ -53,6 +55,8 @@ pub struct Metrics {
     tls_certificate_refused: Gauge,
     /// Those of the samples.
     pub sampling: SamplingMetrics,
+    /// Those of mitigations.
+    pub mitigations: MitigationMetrics,
     system_account_connected: Family<ClusterLabels, Gauge>,
 }
 
@@ -199,6 +203,7 @@ impl Metrics {
             tls_certificate_refused.clone(),
         );
         let sampling = SamplingMetrics::register(&mut registry);
+        let mitigations = MitigationMetrics::register(&mut registry);
         registry.register(
             "system_account_connected",
             "Whether there is a connection to the system account of the cluster, where one is configured",
@@ -243,6 +248,7 @@ impl Metrics {
             http_auth,
             tls_certificate_refused,
             sampling,
+            mitigations,
             system_account_connected,
         }
     }

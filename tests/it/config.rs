@@ -1,14 +1,21 @@
 //! The configuration file: what is read, and how every mistake is reported.
 
+mod clusters;
 mod manual;
+mod mitigations;
+mod secrets;
+mod syntax;
 
 use std::collections::BTreeMap;
 use std::{fs, io, path::Path, time::Duration};
 
-use connwarden::config::{Config, LogFormat, MAX_FILE_BYTES, Problems, parse_monitor_url};
+use connwarden::config::{Config, LogFormat, MAX_FILE_BYTES, Problems};
+use connwarden::model::guard::{GuardSettings, TimeWindow};
 use connwarden::model::log_source::LogSource;
+use connwarden::model::mitigation_rules::Pace;
+use connwarden::model::owner::Pattern;
+use connwarden::model::protection::ProtectedBySettings;
 use connwarden::model::remote_auth::RemoteAuth;
-use connwarden::model::system_account::{SystemLogin, SystemTls};
 use connwarden::model::{application::InstancePart, labels::Labels, retention::Keep};
 use insta::assert_snapshot;
 use proptest::prelude::*;
@@ -103,6 +110,45 @@ fn an_empty_file_means_all_defaults() {
             cpu_share: 0.8,
             memory_share: 0.9,
         },
+        mitigations: MitigationSettings {
+            enabled: true,
+            guards: GuardSettings {
+                protected: ProtectedBySettings {
+                    applications: [],
+                    names: [],
+                    accounts: [],
+                    users: [],
+                    networks: [],
+                },
+                max_victims: 50,
+                max_share_percent: 10.0,
+                keep: 1,
+                max_snapshot_age: 120s,
+                replan_threshold_percent: 10.0,
+                cool_down: 600s,
+                max_cool_down: 21600s,
+                hourly_budget: 500,
+                breaker_failures: 3,
+                breaker_window: 14400s,
+                max_unreachable_percent: 34.0,
+                windows: [],
+                approval_valid: 900s,
+                stop_errors: 3,
+                stop_errors_percent: 20.0,
+            },
+            pace: Pace {
+                batch: 10,
+                batch_pause: 2s,
+                drain_wait: 30s,
+                verify_after: [
+                    5s,
+                    30s,
+                    120s,
+                    600s,
+                ],
+            },
+            pause_file: None,
+        },
         retention: Retention {
             incidents: Keep {
                 age: 7776000s,
@@ -119,6 +165,14 @@ fn an_empty_file_means_all_defaults() {
             changes: Keep {
                 age: 7776000s,
                 count: 10000,
+            },
+            mitigations: Keep {
+                age: 7776000s,
+                count: 10000,
+            },
+            audit: Keep {
+                age: 31622400s,
+                count: 100000,
             },
         },
         baseline: Sampling {
@@ -180,6 +234,49 @@ fn every_setting_is_read() {
     let parts: Vec<InstancePart> = config.applications.parts().collect();
     assert_eq!(parts, [InstancePart::Uuid, InstancePart::Number]);
     assert_eq!(config.applications.application("legacy-orders-9"), "legacy-orders");
+
+    let mitigations = &config.mitigations;
+    let guards = &mitigations.guards;
+    let patterns = |texts: &[&str]| texts.iter().map(|text| Pattern::new(*text)).collect::<Vec<_>>();
+    let protected = ProtectedBySettings {
+        applications: patterns(&["payments-*", "billing"]),
+        names: patterns(&["cron-?"]),
+        accounts: patterns(&["BANK"]),
+        users: patterns(&["root"]),
+        networks: ["10.4.0.0/16", "2001:db8::1/128"].map(|text| text.parse().unwrap()).to_vec(),
+    };
+    let weekdays = [true, true, true, true, true, false, false];
+    assert_eq!(
+        *guards,
+        GuardSettings {
+            protected,
+            max_victims: 10_000,
+            max_share_percent: 2.5,
+            keep: 0,
+            max_snapshot_age: Duration::from_secs(30),
+            replan_threshold_percent: 0.0,
+            cool_down: hour,
+            max_cool_down: day,
+            hourly_budget: 1000,
+            breaker_failures: 1,
+            breaker_window: hour,
+            max_unreachable_percent: 50.0,
+            windows: vec![
+                TimeWindow { days: weekdays, from_minute: 480, until_minute: 1080 },
+                TimeWindow { days: weekdays.map(|day| !day), from_minute: 1320, until_minute: 360 },
+            ],
+            approval_valid: Duration::from_secs(300),
+            ..GuardSettings::default()
+        }
+    );
+    let pace = Pace {
+        batch: 1,
+        batch_pause: Duration::ZERO,
+        drain_wait: Duration::from_secs(60),
+        verify_after: vec![Duration::from_secs(60)],
+    };
+    assert_eq!((mitigations.enabled, &mitigations.pace), (false, &pace));
+    assert_eq!(mitigations.pause_file.as_deref(), Some(Path::new("/etc/connwarden/pause")));
 
     let [eu, us] = config.clusters.as_slice() else { panic!("{:?}", config.clusters) };
     assert_eq!(eu.name, "prod-eu");
@@ -279,8 +376,8 @@ fn wrong_types_are_problems() {
     connwarden.yml:14:3: clusters: expected a list, found a mapping
     8 problems in connwarden.yml
     ");
-    assert_snapshot!(problems("wrong-root"), @"
-    connwarden.yml:1:1: expected a mapping of `web`, `storage`, `log`, `observe`, `incidents`, `diagnosis`, `retention`, `baseline`, `applications`, `clusters`, `alertmanagers`, `prometheus`, `owners_file`, `reverse_dns`, found a list
+    assert_snapshot!(problems("wrong-root"), @r"
+    connwarden.yml:1:1: expected a mapping of `web`, `storage`, `log`, `observe`, `incidents`, `diagnosis`, `mitigations`, `retention`, `baseline`, `applications`, `clusters`, `alertmanagers`, `prometheus`, `owners_file`, `reverse_dns`, found a list
     1 problem in connwarden.yml
     ");
 }
@@ -344,39 +441,6 @@ fn application_rules_are_checked() {
 }
 
 #[test]
-fn clusters_are_checked() {
-    assert_snapshot!(problems("same-name-on-one-line"), @r"
-    connwarden.yml:1:54: clusters[1].name: `a` is the name of the cluster on line 1
-    1 problem in connwarden.yml
-    ");
-    assert_snapshot!(problems("clusters"), @r"
-    connwarden.yml:2:5: clusters[0].name: is missing
-    connwarden.yml:3:11: clusters[1].name: expected 1 to 63 of the characters A-Z, a-z, 0-9, `_`, `.`, `-`, found `prod eu`
-    connwarden.yml:4:14: clusters[1].monitor: expected at least one monitoring address
-    connwarden.yml:6:5: clusters[2].monitor: expected at least one monitoring address
-    connwarden.yml:7:5: clusters[3].monitor: is missing, give it, or a `system_account`
-    connwarden.yml:7:11: clusters[3].name: `b` is the name of the cluster on line 5
-    connwarden.yml:9:15: clusters[4].monitor[0]: expected a monitoring address such as `http://nats-1:8222`, found `nats://nats-1:4222`: that is where clients connect, the monitoring port is another (`http_port`)
-    connwarden.yml:9:35: clusters[4].monitor[1]: expected a monitoring address such as `http://nats-1:8222`, found `nats-1:8222`, write `http://` before it
-    connwarden.yml:9:48: clusters[4].monitor[2]: expected a monitoring address without a path, found `http://nats-3:8222/varz`, write `http://nats-3:8222`
-    connwarden.yml:10:20: clusters[4].metric_prefix: the `_` behind the prefix is added, write `gnatsd`
-    connwarden.yml:11:26: clusters[4].server_labels[1]: `pod` is listed twice
-    connwarden.yml:11:31: clusters[4].server_labels[2]: expected a label name
-    connwarden.yml:14:20: clusters[5].metric_prefix: expected the prefix of metric names such as `gnatsd`, found `9nats`
-    13 problems in connwarden.yml
-    ");
-}
-
-#[test]
-fn a_monitoring_address_belongs_to_one_cluster() {
-    assert_snapshot!(problems("same-address"), @r"
-    connwarden.yml:3:33: clusters[0].monitor[1]: `http://nats-1` is listed twice, first on line 3
-    connwarden.yml:8:9: clusters[1].monitor[1]: `http://nats-1` belongs to cluster `a` already, on line 3
-    2 problems in connwarden.yml
-    ");
-}
-
-#[test]
 fn matchers_are_checked() {
     assert_snapshot!(problems("matchers"), @r#"
     connwarden.yml:5:9: clusters[0].match[0]: column 14: expected a comma after the value, found `e`: separate matchers or quote the value
@@ -387,32 +451,6 @@ fn matchers_are_checked() {
     connwarden.yml:12:12: clusters[1].match: column 8: expected `=`, `!=`, `=~` or `!~` after the label name `cluster`
     6 problems in connwarden.yml
     "#);
-}
-
-#[test]
-fn only_one_way_to_be_let_in_can_be_given() {
-    assert_snapshot!(problems("two-ways-in"), @r"
-    connwarden.yml:4:65: clusters[0].basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:7:17: clusters[1].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:12:24: clusters[2].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
-    3 problems in connwarden.yml
-    ");
-}
-
-#[test]
-fn secrets_are_checked() {
-    assert_snapshot!(problems("auth-incomplete"), @r"
-    connwarden.yml:4:17: clusters[0].basic_auth.password: is missing, give it here or in a `password_file`
-    connwarden.yml:7:5: clusters[1].basic_auth.username: is missing
-    connwarden.yml:7:5: clusters[1].basic_auth.password: is missing, give it here or in a `password_file`
-    connwarden.yml:10:28: clusters[2].basic_auth.username: expected a user name without a colon
-    connwarden.yml:10:45: clusters[2].basic_auth.password: the secret is empty
-    connwarden.yml:13:5: clusters[3].bearer_token: has no value
-    connwarden.yml:16:24: clusters[4].bearer_token_file: cannot read `secrets/missing`: entity not found
-    connwarden.yml:19:24: clusters[5].bearer_token_file: the secret is empty
-    connwarden.yml:22:24: clusters[6].bearer_token_file: the token must be one line of printable ASCII characters without blanks
-    9 problems in connwarden.yml
-    ");
 }
 
 #[test]
@@ -427,137 +465,6 @@ fn addresses_of_apis_are_checked() {
     connwarden.yml:11:3: prometheus: expected a list, found a mapping
     7 problems in connwarden.yml
     ");
-}
-
-#[test]
-fn secrets_in_wrong_places_are_not_repeated() {
-    assert_snapshot!(problems("secrets-in-wrong-places"), @r"
-    connwarden.yml:3:14: clusters[0].monitor: expected a monitoring address such as `http://nats-1:8222`, found a user or password in it, use `basic_auth` for that
-    connwarden.yml:4:17: clusters[0].basic_auth: expected a mapping of `username`, `password`, `password_file`, found text
-    connwarden.yml:9:17: clusters[1].basic_auth.password: expected text, found a list
-    connwarden.yml:12:19: clusters[2].bearer_token: expected text, found a mapping
-    connwarden.yml:15:19: clusters[3].bearer_token: the token must be one line of printable ASCII characters without blanks
-    connwarden.yml:18:19: clusters[4].bearer_token: tags are not supported, put the value in quotes to make it text
-    connwarden.yml:21:17: clusters[5].basic_auth.username: is missing
-    connwarden.yml:21:17: clusters[5].basic_auth.password: is missing, give it here or in a `password_file`
-    connwarden.yml:21:18: clusters[5].basic_auth: unknown key, expected one of `username`, `password`, `password_file`
-    connwarden.yml:23:14: clusters[6].monitor: expected a monitoring address such as `http://nats-1:8222`, found a user or password in it, use `basic_auth` for that
-    connwarden.yml:24:5: clusters[6].passwrod: unknown key here, did you mean `clusters[].basic_auth.password`?
-    11 problems in connwarden.yml
-    ");
-}
-
-#[test]
-fn no_output_holds_a_secret() {
-    for name in [
-        "everything",
-        "two-ways-in",
-        "auth-incomplete",
-        "secrets-in-wrong-places",
-        "endpoints",
-        "unclosed-quote",
-        "reserved-character",
-    ] {
-        let result = parse(&fixture(name));
-        let shown = match &result {
-            Ok(config) => format!("{config:?}{config:#?}{}", warnings(config)),
-            Err(problems) => format!("{problems}{problems:?}"),
-        };
-        assert!(!shown.contains("hunter"), "{name}: {shown}");
-    }
-    assert!(format!("{:?}", read("everything")).contains("REDACTED"));
-}
-
-#[test]
-fn aliases_and_tags_are_refused() {
-    assert_snapshot!(problems("aliases-and-tags"), @r"
-    connwarden.yml:3:10: storage: aliases are not supported, write the value out
-    connwarden.yml:5:3: log.<<: merging is not supported, write the keys out
-    connwarden.yml:6:10: log.level: tags are not supported, put the value in quotes to make it text
-    3 problems in connwarden.yml
-    ");
-}
-
-#[test]
-fn keys_are_text() {
-    assert_snapshot!(problems("complex-keys"), @r"
-    connwarden.yml:1:1: a key must be text, found a list
-    connwarden.yml:2:3: a key must be text, found a mapping
-    connwarden.yml:4:1: a key must be text, found nothing
-    connwarden.yml:6:10: log.level: expected `error`, `warn`, `info`, `debug`, `trace` or filter directives, found `loud`, write `loud=debug` for a target
-    4 problems in connwarden.yml
-    ");
-}
-
-#[test]
-fn a_file_is_one_document() {
-    assert_snapshot!(problems("two-documents"), @r"
-    connwarden.yml:2:13: web.max_body: must be at least 1KiB, found `1`
-    connwarden.yml:3:1: a second document starts here, the configuration is only one
-    2 problems in connwarden.yml
-    ");
-}
-
-#[test]
-fn syntax_errors_have_their_place() {
-    let report = ["tab", "syntax", "unclosed-quote", "reserved-character", "too-deep"].map(problems);
-
-    assert_snapshot!(report.join("\n\n"), @r"
-    connwarden.yml:2:2: indented with a tab, YAML wants spaces
-    1 problem in connwarden.yml
-
-    connwarden.yml:3:2: not valid YAML: while parsing a block mapping, did not find expected key
-    1 problem in connwarden.yml
-
-    connwarden.yml:3:19: not valid YAML: invalid indentation in quoted scalar
-    1 problem in connwarden.yml
-
-    connwarden.yml:3:19: a value cannot start with `%`, `@` or a backtick, put it in quotes
-    1 problem in connwarden.yml
-
-    connwarden.yml:1:67: nested deeper than 16 levels
-    1 problem in connwarden.yml
-    ");
-}
-
-#[test]
-fn nesting_is_bounded_before_it_costs_anything() {
-    for opening in ["[", "{a: ", "- ", "? "] {
-        let text = opening.repeat(MAX_FILE_BYTES / opening.len());
-        assert!(parse(&text).is_err(), "{opening}");
-    }
-}
-
-#[test]
-fn a_byte_order_mark_and_windows_line_ends_are_harmless() {
-    let text = format!("\u{feff}{}", fixture("everything").replace('\n', "\r\n"));
-    let config = parse(&text).unwrap();
-
-    assert_eq!(format!("{config:?}"), format!("{:?}", read("everything")));
-}
-
-#[test]
-fn several_clusters_without_matchers_are_warned_about() {
-    assert_snapshot!(warnings(&read("no-matchers")), @r"
-    connwarden.yml:2:5: clusters[0].match: cluster `a` is one of 2 without matchers, so alerts are only found to be about it by their server
-    connwarden.yml:6:12: clusters[1].match: cluster `b` is one of 2 without matchers, so alerts are only found to be about it by their server
-    ");
-    assert_eq!(warnings(&read("one-without-matchers")), "");
-}
-
-#[test]
-fn a_file_is_loaded_with_its_secrets() {
-    let folder = tempfile::tempdir().unwrap();
-    let secret = folder.path().join("token");
-    let file = folder.path().join("connwarden.yml");
-    fs::write(&secret, "s3cret\r\n").unwrap();
-    let text = format!("clusters: [{{name: a, monitor: http://nats-1:8222, bearer_token_file: {secret:?}}}]");
-    fs::write(&file, text).unwrap();
-
-    let config = Config::load(&file).unwrap();
-
-    let Some(RemoteAuth::Bearer(token)) = &config.clusters[0].auth else { panic!() };
-    assert_eq!(token.expose_secret(), "s3cret");
 }
 
 #[test]
@@ -595,15 +502,6 @@ fn files_that_cannot_be_read_are_problems() {
     assert!(parse(&large[1..]).is_ok());
 }
 
-#[test]
-fn without_a_file_one_cluster_is_watched() {
-    let urls = ["http://nats-1:8222", "http://NATS-2:8222/"].map(|url| parse_monitor_url(url).unwrap());
-    let config = Config::from_monitors(urls.to_vec());
-    let same = parse("clusters: [{name: nats, monitor: [http://nats-1:8222, http://nats-2:8222]}]");
-
-    assert_eq!(format!("{config:?}"), format!("{:?}", same.unwrap()));
-}
-
 proptest! {
     #[test]
     fn no_damage_to_a_file_makes_the_reader_panic(
@@ -625,36 +523,4 @@ proptest! {
             }
         }
     }
-}
-
-#[test]
-fn a_system_account_has_an_address_and_one_login() {
-    assert_snapshot!(problems("system-accounts"), @r"
-    connwarden.yml:3:21: clusters[0].system_account.urls: is missing
-    connwarden.yml:3:21: clusters[0].system_account.credentials_file: is missing, give it, or an `nkey_file`, or a `user` and its `password_file`
-    connwarden.yml:5:21: clusters[1].system_account.password_file: is missing
-    connwarden.yml:5:28: clusters[1].system_account.urls: expected at least one address where clients connect
-    connwarden.yml:7:29: clusters[2].system_account.urls[0]: expected an address where clients connect such as `nats://nats-1:4222`, found `http://nats-1:8222`: monitoring addresses belong into `monitor`
-    connwarden.yml:7:64: clusters[2].system_account.urls[2]: `nats://nats-1:4222` is listed twice
-    connwarden.yml:7:118: clusters[2].system_account.user: both `credentials_file` and `user` are given, only one can be shown
-    connwarden.yml:9:75: clusters[3].system_account.password_file: is given without a `user`
-    connwarden.yml:9:95: clusters[3].system_account.tls.cert_file: is given without a `key_file`
-    connwarden.yml:12:21: clusters[4].system_account.urls: is missing
-    connwarden.yml:12:21: clusters[4].system_account.credentials_file: is missing, give it, or an `nkey_file`, or a `user` and its `password_file`
-    connwarden.yml:12:22: clusters[4].system_account.url: unknown key, did you mean `urls`?
-    connwarden.yml:12:42: clusters[4].system_account.password: unknown key, did you mean `password_file`?
-    13 problems in connwarden.yml
-    ");
-    let config = parse(
-        "clusters:\n  - name: a\n    match: env=\"a\"\n    system_account:\n      urls: [nats://NATS-1, 'tls://nats-2:4443']\n      \
-         nkey_file: reader.nk\n      tls: {ca_file: ca.crt, cert_file: a.crt, key_file: a.key}\n",
-    );
-    let config = config.unwrap_or_else(|problems| panic!("{problems}"));
-    assert_eq!((warnings(&config).as_str(), config.clusters[0].monitor.len()), ("", 0));
-    let account = config.clusters[0].system_account.as_ref().unwrap();
-    let urls: Vec<&str> = account.urls.iter().map(url::Url::as_str).collect();
-    assert_eq!(urls, ["nats://nats-1:4222", "tls://nats-2:4443"]);
-    assert_eq!(account.login, SystemLogin::Nkey("reader.nk".into()));
-    let (ca_file, client) = (Some("ca.crt".into()), Some(("a.crt".into(), "a.key".into())));
-    assert_eq!(account.tls, Some(SystemTls { ca_file, client }));
 }

@@ -1,6 +1,7 @@
 //! Diagnoses as people and programs get to see them: on pages, in reports, on the command line, beside earlier ones.
 
 mod comparison;
+mod newcomers;
 mod precedents;
 mod report;
 
@@ -31,7 +32,7 @@ async fn the_page_of_an_incident_begins_with_its_diagnosis() {
         "orders-api goes on growing",
         "<h2 id=\"culprits\">",
         "94.8 %",
-        "97.0 %",
+        "97 %",
         "<h2 id=\"recommendations\">",
         "max_connections: 5000\n",
         "<h2 id=\"steps\">",

@@ -27,7 +27,7 @@ async fn a_healthy_daemon_is_found_healthy() {
         format!("ok       configuration: {config}: 1 clusters, 1 servers"),
         format!("ok       storage: {}", data.display()),
         format!("ok       lock: connwarden runs as process {}", daemon.process.id()),
-        "ok       schema: version 4".to_owned(),
+        "ok       schema: version 6".to_owned(),
         "ok       integrity: every page and index is as it should be".to_owned(),
         "ok       consistency: no row contradicts another".to_owned(),
         "ok       jobs: none was given up".to_owned(),
@@ -35,9 +35,11 @@ async fn a_healthy_daemon_is_found_healthy() {
     for line in &expected {
         assert!(lines.contains(&line.as_str()), "no `{line}` in\n{out}");
     }
+    let no_actions = "ok       cluster nats: kick and drain cannot work: no system account is configured";
+    assert!(lines.iter().any(|line| line.starts_with(no_actions)), "{out}");
     let server = format!("ok       cluster nats: {} is ", nats.monitor);
     assert!(lines.iter().any(|line| line.starts_with(&server) && line.ends_with(" 0 connections")), "{out}");
-    assert_eq!(lines.len(), expected.len() + 2, "these, the server, and the space: {out}");
+    assert_eq!(lines.len(), expected.len() + 3, "these, the server, what it can do, and the space: {out}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

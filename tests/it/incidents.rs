@@ -2,6 +2,7 @@
 
 mod document;
 mod list;
+mod looks;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

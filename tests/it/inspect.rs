@@ -180,17 +180,17 @@ async fn a_small_population_fits_one_screen() {
     SERVER  VERSION  SEEN  TOTAL  LIMIT  TOOK  STATE
     nats-test http://127.0.0.1:PORT  2.15.1  20  20  65,536  ? ms  complete
 
-    APPLICATION                                  CONNECTIONS    SHARE  IDLE  UNUSED  IPS  SUBS  PENDING  OLDEST  NEWEST
-    orders-api  e.g. orders-api-rrnp762pl-?????           12   60.0 %     0       0    1    24        0      ?s      ?s
-    billing                                                6   30.0 %     0       0    1    12        0      ?s      ?s
-    … 1 more                                               2   10.0 %     0       0    1     4        0      ?s      ?s
-    total                                                 20  100.0 %     0       0    1    40        0      ?s      ?s
+    APPLICATION                                  CONNECTIONS  SHARE  IDLE  UNUSED  IPS  SUBS  PENDING  OLDEST  NEWEST
+    orders-api  e.g. orders-api-rrnp762pl-?????           12   60 %     0       0    1    24        0      ?s      ?s
+    billing                                                6   30 %     0       0    1    12        0      ?s      ?s
+    … 1 more                                               2   10 %     0       0    1     4        0      ?s      ?s
+    total                                                 20  100 %     0       0    1    40        0      ?s      ?s
 
-    NAME       CONNECTIONS    SHARE  IDLE  UNUSED  IPS  SUBS  PENDING  OLDEST  NEWEST
-    billing              6   30.0 %     0       0    1    12        0      ?s      ?s
-    (unnamed)            2   10.0 %     0       0    1     4        0      ?s      ?s
-    … 12 more           12   60.0 %     0       0  >=1    24        0      ?s      ?s
-    total               20  100.0 %     0       0    1    40        0      ?s      ?s
+    NAME       CONNECTIONS  SHARE  IDLE  UNUSED  IPS  SUBS  PENDING  OLDEST  NEWEST
+    billing              6   30 %     0       0    1    12        0      ?s      ?s
+    (unnamed)            2   10 %     0       0    1     4        0      ?s      ?s
+    … 12 more           12   60 %     0       0  >=1    24        0      ?s      ?s
+    total               20  100 %     0       0    1    40        0      ?s      ?s
     ");
     swarm.close().await;
 }

@@ -33,6 +33,7 @@ mod lifecycle;
 mod log_evidence;
 mod management;
 mod metrics_evidence;
+mod mitigations;
 mod observation_faults;
 mod openapi;
 mod owners;

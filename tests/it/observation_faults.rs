@@ -127,7 +127,7 @@ async fn json_of_another_shape_is_not_taken_for_an_empty_list() {
     }
     assert_snapshot!(errors.join("\n"), @r#"
     could not see everything: GET http://nats-1:8222/varz: not a /varz document: missing field `server_id` at line 1 column 2; GET http://nats-1:8222/connz?auth=1&limit=1000000: not a connection list: it has no `connections`; trying again in 5s
-    could not see everything: GET http://nats-1:8222/varz: not a /varz document: invalid length 0, expected struct Varz with 31 elements at line 1 column 2; GET http://nats-1:8222/connz?auth=1&limit=1000000: not a connection list: unexpected `[` at byte 0; trying again in 5s
+    could not see everything: GET http://nats-1:8222/varz: not a /varz document: invalid length 0, expected struct Varz with 32 elements at line 1 column 2; GET http://nats-1:8222/connz?auth=1&limit=1000000: not a connection list: unexpected `[` at byte 0; trying again in 5s
     GET http://nats-1:8222/varz: not a /varz document: invalid type: integer `7`, expected a string at line 1 column 14; GET http://nats-1:8222/connz?auth=1&limit=1000000: not a connection list: it has no `connections`
     could not see everything: GET http://nats-1:8222/varz: not a /varz document: invalid type: string "many", expected u64 at line 1 column 37; GET http://nats-1:8222/connz?auth=1&limit=1000000: not a connection list: connection 1: invalid type: sequence, expected a text at byte 16; trying again in 5s
     could not see everything: GET http://nats-1:8222/varz: not a /varz document: expected value at line 1 column 32; GET http://nats-1:8222/connz?auth=1&limit=1000000: not a connection list: expected value at byte 9; trying again in 5s

@@ -24,13 +24,14 @@ async fn every_route_is_in_the_document_and_every_path_of_the_document_is_there(
             assert_ne!(answer.status, 405, "{path}");
         }
     }
-    insta::assert_snapshot!(routes.join("\n"), @r"
+    insta::assert_snapshot!(routes.join("\n"), @"
     GET /-/healthy
     GET /-/ready
     GET /api/v1/changes
     POST /api/v1/changes
     GET /api/v1/clusters
     GET /api/v1/clusters/{name}/breakdown
+    GET /api/v1/clusters/{name}/capabilities
     GET /api/v1/clusters/{name}/comparison
     GET /api/v1/clusters/{name}/history
     GET /api/v1/culprits
@@ -40,13 +41,26 @@ async fn every_route_is_in_the_document_and_every_path_of_the_document_is_there(
     POST /api/v1/incidents/{id}/acknowledge
     GET /api/v1/incidents/{id}/comparison
     POST /api/v1/incidents/{id}/notes
+    POST /api/v1/incidents/{id}/plans
     POST /api/v1/incidents/{id}/reopen
     GET /api/v1/incidents/{id}/report
     POST /api/v1/incidents/{id}/resolve
+    GET /api/v1/mitigations
+    GET /api/v1/mitigations/{id}
+    POST /api/v1/mitigations/{id}/approve
+    POST /api/v1/mitigations/{id}/execute
+    POST /api/v1/mitigations/{id}/propose
+    POST /api/v1/mitigations/{id}/reject
+    POST /api/v1/mitigations/{id}/stop
+    GET /api/v1/mitigations/{id}/victims
     GET /api/v1/notifications
     GET /api/v1/notifications/{id}
     GET /api/v1/notifications/{id}/body
     POST /api/v1/notifications/{id}/replay
+    GET /api/v1/pauses
+    POST /api/v1/pauses
+    DELETE /api/v1/pauses/{name}
+    POST /api/v1/plans
     POST /api/v1/webhook/alertmanager
     PUT /api/v1/webhook/alertmanager
     GET /metrics

@@ -53,7 +53,7 @@ fn culprit(key: &str) -> Culprit {
         key: key.to_owned(),
         label: None,
         connections: 900,
-        grown_by: 600,
+        grown_by: Some(600),
         explained_share: 0.9,
         since: None,
         without_traffic_share: 1.0,

@@ -80,6 +80,8 @@ async fn whatever_is_deleted_unresolved_incidents_keep_every_row() {
             notifications: keep(&mut random),
             snapshots: keep(&mut random),
             changes: keep(&mut random),
+            mitigations: keep(&mut random),
+            audit: keep(&mut random),
         };
         let before = dump_unresolved(&mut conn).await;
         retain(&app, &retention).await;
@@ -109,6 +111,7 @@ async fn no_transaction_deletes_much() {
         let (entries, alerts, snapshots) = if incident == 7 { (2300, 1700, 60) } else { (3, 2, 1) };
         insert_incident(&mut conn, incident, Some(0)).await;
         insert_rows(&mut conn, incident, entries, alerts, snapshots).await;
+        insert_mitigation(&mut conn, incident, entries / 2).await;
     }
     for notification in 0..1234 {
         insert_notification(&mut conn, notification, 0, None).await;
@@ -139,7 +142,17 @@ async fn no_transaction_deletes_much() {
         );
     }
     assert!(bites.len() > 8 && bites.iter().all(|rows| *rows <= 700), "{bites:?}");
-    for table in ["incidents", "alerts", "entries", "snapshots", "breakdowns", "notifications"] {
+    for table in [
+        "incidents",
+        "alerts",
+        "entries",
+        "snapshots",
+        "breakdowns",
+        "mitigations",
+        "victims",
+        "mitigation_looks",
+        "notifications",
+    ] {
         let count = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
         let count: i64 = sqlx::query_scalar(count).fetch_one(&mut conn).await.unwrap();
         assert_eq!(count, 0, "{table}");
@@ -165,6 +178,8 @@ async fn the_room_of_what_was_deleted_is_given_back_while_notifications_come_in(
         notifications: FOREVER,
         snapshots: FOREVER,
         changes: FOREVER,
+        mitigations: FOREVER,
+        audit: FOREVER,
     };
     let (deleted, ()) = tokio::join!(retain(&app, &retention), async {
         for serial in 0..100 {
@@ -190,7 +205,14 @@ async fn what_was_resolved_just_now_stays_however_much_there_is() {
         }
     }
     let few = Keep { age: DAY * 90, count: 1 };
-    let retention = Retention { incidents: few, notifications: few, snapshots: few, changes: few };
+    let retention = Retention {
+        incidents: few,
+        notifications: few,
+        snapshots: few,
+        changes: few,
+        mitigations: few,
+        audit: few,
+    };
     retain(&app, &retention).await;
     assert_eq!(incidents(&app).await.len(), 5);
     // it can begin again
@@ -272,6 +294,9 @@ impl World {
             insert_incident(conn, key, resolved_at).await;
             let [entries, alerts, snapshots] = [30, 20, 4].map(|most| random.below(most) as i64);
             insert_rows(conn, key, entries, alerts, snapshots).await;
+            if random.below(3) == 0 {
+                insert_mitigation(conn, key, random.below(12) as i64).await;
+            }
             incidents.push((format!("incident-{key}"), resolved_at));
         }
         for serial in 0..random.below(120) {
@@ -396,6 +421,22 @@ async fn insert_rows(conn: &mut SqliteConnection, incident: i64, entries: i64, a
     .unwrap();
 }
 
+/// Adds a mitigation of an incident that is over for long, with one look.
+async fn insert_mitigation(conn: &mut SqliteConnection, incident: i64, victims: i64) {
+    for statement in [
+        "INSERT INTO mitigations
+                (mitigation_key, mitigation_id, incident_key, cluster, action, target, digest, state, planned_by,
+                 planned_at, finished_at, victim_count, state_data, plan)
+         VALUES ($1, 'mitigation-' || $1, $1, 'nats', 'kick', '{}', '', 'expired', 'ann', 0, 0, $2, '{}', '{}')",
+        "WITH RECURSIVE serials (serial) AS (SELECT 1 UNION ALL SELECT serial + 1 FROM serials WHERE serial < $2)
+         INSERT INTO victims (mitigation_key, place, server_id, cid, start, state, at, known)
+         SELECT $1, serial, 'NA', serial, '', 'pending', 0, '{}' FROM serials WHERE serial <= $2",
+        "INSERT INTO mitigation_looks (mitigation_key, after_ms, document) VALUES ($1, 0 * $2, '{}')",
+    ] {
+        sqlx::query(statement).bind(incident).bind(victims).execute(&mut *conn).await.unwrap();
+    }
+}
+
 async fn insert_notification(
     conn: &mut SqliteConnection,
     serial: i64,
@@ -441,6 +482,9 @@ async fn dump_unresolved(conn: &mut SqliteConnection) -> Vec<String> {
                 "breakdowns WHERE snapshot_key IN (SELECT snapshot_key FROM snapshots WHERE incident_key IN {unresolved})"
             ),
         ),
+        ("mitigation_id || state || plan", format!("mitigations WHERE incident_key IN {unresolved}")),
+        ("mitigation_key || '/' || place || state", format!("victims WHERE mitigation_key IN {unresolved}")),
+        ("mitigation_key || document", format!("mitigation_looks WHERE mitigation_key IN {unresolved}")),
         (
             "notification_id || seen_count || hex(body)",
             format!(

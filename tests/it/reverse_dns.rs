@@ -1,6 +1,7 @@
 //! Reverse DNS: names in time or not at all. The DNS server is a fake, because it has to keep silent.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -8,10 +9,15 @@ use connwarden::config::Config;
 use connwarden::outgoing::reverse_dns::{MOST_ADDRESSES, ReverseDns, ReverseDnsSettings};
 use hickory_resolver::proto::op::{Message, OpCode, ResponseCode};
 use hickory_resolver::proto::rr::rdata::PTR;
-use hickory_resolver::proto::rr::{RData, Record};
+use hickory_resolver::proto::rr::{Name, RData, Record};
 use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
+
+use crate::harness::fake::{Answer, FakeMonitor};
+use crate::harness::payload::{ALERT, firing, notification};
+use crate::harness::test_app::TestApp;
 
 /// A DNS server that knows the names of addresses by their last byte.
 struct Dns {
@@ -44,6 +50,10 @@ impl Dns {
                     1 => drop(answer.add_answer(named("zebra.example.")).add_answer(named("api-1.example."))),
                     2 => answer.metadata.response_code = ResponseCode::NXDomain,
                     3 => answer.metadata.response_code = ResponseCode::ServFail,
+                    9 => {
+                        let hostile = Name::from_labels([b"<b>x</b>".as_slice(), b"example"]).unwrap();
+                        answer.add_answer(Record::from_rdata(name.clone(), 5, RData::PTR(PTR(hostile))));
+                    }
                     SILENT.. => continue,
                     _ => drop(answer.add_answer(named(&format!("host-{last}.example.")))),
                 }
@@ -143,6 +153,62 @@ async fn a_dead_server_and_that_of_the_system_are_no_reason_to_fail() {
     let Ok(system) = ReverseDns::new(ReverseDnsSettings { servers: Vec::new(), ..dead }) else { return };
     let found = system.names(&[[127, 0, 0, 1].into()], start()).await;
     assert!(found.values().all(|name| !name.is_empty()), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_incident_shows_the_names_of_its_addresses_once_its_look_is_stored() {
+    let dns = Dns::start().await;
+    let orders = Arc::new(AtomicUsize::new(0));
+    let many = orders.clone();
+    let nats = FakeMonitor::start(move |path| {
+        let clients = std::iter::repeat_n(("billing", "10.0.0.9"), 10)
+            .chain(std::iter::once(("cron", "10.0.0.200")))
+            .chain(std::iter::repeat_n(("orders", "10.0.0.1"), many.load(Ordering::SeqCst)));
+        let clients = clients.zip(1..).map(|((name, ip), cid)| json!({ "cid": cid, "name": name, "ip": ip }));
+        let clients: Vec<Value> = clients.collect();
+        let answer = match path {
+            "/varz" => json!({ "server_id": "N", "server_name": "nats-1", "connections": clients.len() }),
+            _ if path.contains("state=closed") => json!({ "total": 0, "connections": [] }),
+            _ => json!({ "total": clients.len(), "connections": clients }),
+        };
+        Answer::json(&answer.to_string())
+    })
+    .await;
+    let mut config = Config::from_monitors(vec![nats.url.clone()]);
+    config.reverse_dns.enabled = true;
+    config.reverse_dns.servers = vec![dns.address];
+    config.reverse_dns.timeout = Duration::from_millis(700);
+    let app = TestApp::with(config).await;
+    let mut sampler = app.state.engine.sampler("nats").unwrap();
+    app.state.engine.sample(&mut sampler).await.unwrap();
+    app.advance(Duration::from_secs(600));
+    orders.store(100, Ordering::SeqCst);
+
+    let answer = app.notify(notification(&[firing(ALERT, "nats-1:7777")])).await;
+    app.run_jobs().await;
+    assert_eq!(dns.asked(), [1, 9, 200]);
+    let id = answer.json()["incidents"][0].as_str().unwrap().to_owned();
+    let incident = app.get(&format!("/api/v1/incidents/{id}")).await.json();
+    let groups = incident["breakdowns"]["ip"]["groups"].as_array().unwrap().iter();
+    let labels: Vec<_> = groups.map(|group| (&group["key"], &group["label"])).collect();
+    // as DNS writes it
+    let hostile = r"\<b\>x\<\/b\>.example";
+    let expected = [
+        (&json!("10.0.0.1"), &json!("api-1.example")),
+        (&json!("10.0.0.9"), &json!(hostile)),
+        (&json!("10.0.0.200"), &Value::Null),
+    ];
+    assert_eq!(labels, expected);
+    let origin = &incident["diagnosis"]["culprits"][0]["addresses"][0];
+    assert_eq!(origin, &json!({ "address": "10.0.0.1", "name": "api-1.example", "connections": 100 }));
+
+    let page = app.browse(&format!("/incidents/{id}")).await.text;
+    assert!(page.contains("<bdi>10.0.0.1</bdi> <bdi class=\"quiet\">api-1.example</bdi>"), "{page}");
+    assert!(page.contains("<bdi>10.0.0.9</bdi><span class=\"note\"><bdi>"), "{page}");
+    assert!(!page.contains(r"\<b"), "{page}");
+    let report = app.get(&format!("/api/v1/incidents/{id}/report")).await.text;
+    assert!(report.contains("`10.0.0.1 (api-1.example)` (100)"), "{report}");
+    app.finish().await;
 }
 
 #[test]

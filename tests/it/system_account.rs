@@ -1,7 +1,10 @@
 //! The system account: every server of a cluster looked at over NATS itself, and what is left when servers fail.
 
 mod access;
+mod capabilities;
+mod control;
 mod daemon;
+mod picks;
 mod ways;
 
 use std::path::{Path, PathBuf};

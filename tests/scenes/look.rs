@@ -28,6 +28,8 @@ pub struct Look {
     closed: BTreeMap<String, u64>,
     /// Clients that each server closed because they did not read.
     slow_consumers: u64,
+    /// How much of its memory limit each server uses, in percent; 0 of one that tells none.
+    memory_percent: Vec<u64>,
 }
 
 #[derive(Debug, Default, Clone, Copy, Serialize)]
@@ -41,6 +43,9 @@ struct Varz {
     total_connections: u64,
     #[serde(default)]
     slow_consumers: u64,
+    mem: u64,
+    #[serde(default)]
+    gomemlimit: u64,
 }
 
 #[derive(Deserialize)]
@@ -79,6 +84,7 @@ impl Look {
             let varz: Varz = get(&client, at("varz")).await;
             look.accepted.push(varz.total_connections);
             look.slow_consumers += varz.slow_consumers;
+            look.memory_percent.push((varz.mem * 100).checked_div(varz.gomemlimit).unwrap_or(0));
             let open: Connz = get(&client, at("connz?auth=1&limit=100000")).await;
             look.servers.push(open.connections.len() as u64);
             for connection in open.connections {
@@ -165,6 +171,10 @@ impl Look {
                 let closed = self.closed_since(before, reason) as i64;
                 (format!("closed by `{reason}`"), closed, scaled(at_least), false)
             }
+            Check::MemoryPercent { server, at_least } => {
+                let share = self.memory_percent[*server] as i64;
+                (format!("server {server} uses percent of its memory limit"), share, *at_least as i64, false)
+            }
             Check::Accepted { at_least } => {
                 ("accepted".to_owned(), self.accepted_since(before) as i64, scaled(at_least), false)
             }
@@ -181,11 +191,12 @@ impl Look {
     /// Says in some lines what there is, against `before`.
     pub fn describe(&self, before: &Self) -> Vec<String> {
         let mut lines = vec![format!(
-            "connections {:?} (before: {:?}), accepted {}, slow consumers {}",
+            "connections {:?} (before: {:?}), accepted {}, slow consumers {}, memory {:?} %",
             self.servers,
             before.servers,
             self.accepted_since(before),
             self.slow_consumers,
+            self.memory_percent,
         )];
         for (dimension, groups) in &self.groups {
             let mut groups: Vec<_> = groups.iter().collect();

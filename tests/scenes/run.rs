@@ -43,6 +43,7 @@ impl Play {
             3 => (Size::Medium, NEWEST),
             _ => (Size::Small, OLDER),
         };
+        let line = if scene.newest { NEWEST } else { line };
         Self { scene: scene.clone(), seed, size, line }
     }
 
@@ -87,11 +88,10 @@ impl Play {
             happened.push(Err(format!("{count} connections raise no alert above {threshold}")));
         }
 
-        let diagnoses = diagnoses(&daemon).await;
         let sent = Instant::now();
         let (status, answer) = daemon.notify(notification(server, count, threshold)).await;
         assert_eq!(status, 202, "{answer}");
-        let incident = finished(&daemon, diagnoses).await;
+        let incident = finished(&daemon).await;
         let took = sent.elapsed();
         let mut report = vec![scene.about.clone()];
         report.extend(now.describe(&before));
@@ -104,7 +104,6 @@ impl Play {
         Outcome {
             run: self.name(),
             not_happened: happened.into_iter().filter_map(Result::err).collect(),
-            diagnoses: diagnoses && !is_unfinished(&incident),
             diagnosed: incident["diagnosis"].is_object(),
             expectation: expectation(scene, &cast),
             top: top(&incident),
@@ -162,8 +161,8 @@ async fn start_daemon(directory: &Path, scene: &Scene, size: Size, servers: &Nat
     Daemon::start(directory, &["--config.file".to_owned(), config.to_str().unwrap().to_owned()]).await
 }
 
-/// Waits until the incident has its diagnosis, or, if the daemon makes none, a snapshot.
-async fn finished(daemon: &Daemon, diagnoses: bool) -> Value {
+/// Waits until the incident has its diagnosis.
+async fn finished(daemon: &Daemon) -> Value {
     let asked = Instant::now();
     loop {
         let list = daemon.get("api/v1/incidents").await;
@@ -171,26 +170,11 @@ async fn finished(daemon: &Daemon, diagnoses: bool) -> Value {
         if let Some(id) = list["incidents"][0]["id"].as_str() {
             incident = daemon.get(&format!("api/v1/incidents/{id}")).await;
         }
-        let finished = match diagnoses {
-            true => incident["diagnosis"].is_object(),
-            false => incident["snapshots"].as_array().is_some_and(|all| !all.is_empty()),
-        };
-        if finished || asked.elapsed() > PATIENCE {
+        if incident["diagnosis"].is_object() || asked.elapsed() > PATIENCE {
             return incident;
         }
         sleep(PAUSE).await;
     }
-}
-
-/// Whether incidents of this daemon have a diagnosis.
-async fn diagnoses(daemon: &Daemon) -> bool {
-    let document = daemon.get("api/v1/openapi.json").await;
-    document["components"]["schemas"]["IncidentDocument"].to_string().contains("\"diagnosis\"")
-}
-
-/// Whether its diagnosis says nothing of the runbook: a daemon that cannot look at everything yet.
-fn is_unfinished(incident: &Value) -> bool {
-    incident["diagnosis"]["steps"].as_array().is_some_and(Vec::is_empty)
 }
 
 /// The kind of the first finding.

@@ -18,6 +18,9 @@ pub struct Scene {
     pub name: String,
     /// What it is, in one sentence.
     pub about: String,
+    /// Only on the newest servers: older ones do not tell what it is about.
+    #[serde(default)]
+    pub newest: bool,
     #[serde(default)]
     pub servers: Servers,
     #[serde(default)]
@@ -56,6 +59,9 @@ pub struct Servers {
     pub max_pending_bytes: Option<u64>,
     #[serde(default)]
     pub write_deadline: Option<String>,
+    /// What `GOMEMLIMIT` of each server leaves for connections in the small size, beyond what it needs without any.
+    #[serde(default)]
+    pub connections_mebibytes: Option<u64>,
 }
 
 /// An account with its users, whose password is always the same.
@@ -208,6 +214,8 @@ pub enum Check {
     Idle { of: Key, at_least: u64 },
     /// So many connections were closed for this reason.
     Closed { reason: String, at_least: u64 },
+    /// This server uses so much of its memory limit.
+    MemoryPercent { server: usize, at_least: u64 },
     /// So many connections were accepted.
     Accepted { at_least: u64 },
 }
@@ -295,7 +303,13 @@ impl Servers {
 
 impl Default for Servers {
     fn default() -> Self {
-        Self { count: 1, max_connections: None, max_pending_bytes: None, write_deadline: None }
+        Self {
+            count: 1,
+            max_connections: None,
+            max_pending_bytes: None,
+            write_deadline: None,
+            connections_mebibytes: None,
+        }
     }
 }
 

@@ -29,9 +29,7 @@ pub struct Outcome {
     pub run: String,
     /// What the servers did not show although the scene is about it.
     pub not_happened: Vec<String>,
-    /// Whether the daemon makes whole diagnoses.
-    pub diagnoses: bool,
-    /// Whether it made one.
+    /// Whether the daemon made a diagnosis.
     pub diagnosed: bool,
     pub expectation: Expectation,
     /// The kind of the first finding; `none` if there is none, and something else if there is no diagnosis.

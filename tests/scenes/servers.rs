@@ -1,6 +1,7 @@
 //! The NATS servers of a scene: one, or a cluster, each of which can die and come back where it was.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +16,9 @@ use crate::swarm::random::Random;
 
 /// The password of every user.
 pub const PASSWORD: &str = "secret";
+
+/// What a server without connections needs, in mebibytes.
+const EMPTY: u64 = 12;
 
 /// Ports below those that the system gives to connections: a server must find its own free when it comes back.
 const PORTS: std::ops::Range<u64> = 20_000..32_000;
@@ -33,6 +37,8 @@ pub struct NatsServer {
     /// Its monitoring URL.
     pub monitor: Url,
     program: PathBuf,
+    /// `GOMEMLIMIT`, in bytes.
+    memory_limit: Option<u64>,
     config: PathBuf,
     process: Option<Process>,
 }
@@ -66,6 +72,10 @@ impl NatsServers {
                 clients: SocketAddr::from(([127, 0, 0, 1], clients)),
                 monitor: Url::parse(&format!("http://127.0.0.1:{monitor}/")).unwrap(),
                 program: tool(&format!("nats-server-{line}")),
+                memory_limit: scene
+                    .servers
+                    .connections_mebibytes
+                    .map(|limit| (EMPTY + limit * size.factor()) << 20),
                 config,
                 process: None,
             };
@@ -85,7 +95,12 @@ impl NatsServer {
     /// Starts it where it was, and waits until it serves.
     pub async fn start(&mut self) {
         let home: &Path = self.config.parent().unwrap();
-        self.process = Some(Process::start(&self.program, &["-c".as_ref(), self.config.as_os_str()], home));
+        // the program that sets the environment becomes the server
+        let limit = self.memory_limit.map(|bytes| format!("GOMEMLIMIT={bytes}"));
+        let environment = limit.as_ref().map(|limit| [OsStr::new("env"), OsStr::new(limit)]);
+        let server = [self.program.as_os_str(), OsStr::new("-c"), self.config.as_os_str()];
+        let command: Vec<&OsStr> = environment.into_iter().flatten().chain(server).collect();
+        self.process = Some(Process::start(Path::new(command[0]), &command[1..], home));
         let health = self.monitor.join("healthz").unwrap();
         let client = http();
         eventually("a healthy nats-server", async || {

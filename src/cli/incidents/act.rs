@@ -91,7 +91,7 @@ fn below(id: IncidentId, act: &str) -> String {
 }
 
 /// Reads the id of an incident.
-pub(super) fn read_id(text: &str) -> Result<IncidentId, String> {
+pub(in crate::cli) fn read_id(text: &str) -> Result<IncidentId, String> {
     text.parse()
         .map_err(|_| format!("`{text}` is not an incident id, `connwarden incidents list` shows them"))
 }

@@ -59,10 +59,10 @@ fn title(finding: &Finding) -> String {
     let subject = subject.map(|subject| format!(": {} {}", subject.dimension.name(), subject.key));
     let since = finding.since.map(|since| format!(", since {}", since.strftime(INSTANT)));
     format!(
-        "{}{}, {:.0} % sure{}",
+        "{}{}, {} sure{}",
         finding.kind.title(),
         subject.unwrap_or_default(),
-        finding.confidence * 100.0,
+        percent(finding.confidence),
         since.unwrap_or_default()
     )
 }
@@ -93,8 +93,8 @@ fn culprits(
     };
     let rows = culprits.iter().map(|culprit| {
         let from = culprit.addresses.first().map(|origin| match culprit.addresses.len() {
-            1 => origin.address.clone(),
-            count => format!("{} and {} more", origin.address, count - 1),
+            1 => origin.named(),
+            count => format!("{} and {} more", origin.named(), count - 1),
         });
         vec![
             match &culprit.label {
@@ -102,7 +102,7 @@ fn culprits(
                 None => format!("{} {}", culprit.dimension, culprit.key),
             },
             with_commas(culprit.connections),
-            with_commas(culprit.grown_by),
+            culprit.grown_by.map_or_else(|| "-".to_owned(), with_commas),
             percent(culprit.explained_share),
             percent(culprit.without_traffic_share),
             ago(culprit.since),
@@ -254,7 +254,7 @@ mod tests {
                   - 2,940 connections more than at 02:51
 
         CULPRIT                       CONNECTIONS  GROWN BY  EXPLAINS  NO TRAFFIC   SINCE  FIRST SEEN  FROM
-        application orders\u{1b}[31m        3,000     2,940    94.8 %      97.0 %  8h ago           ?  10.2.0.0/16
+        application orders\u{1b}[31m        3,000     2,940    94.8 %        97 %  8h ago           ?  10.2.0.0/16
         orders\u{1b}[31m was the culprit of 7 other incidents: 019b8d7a-0000-7000-8000-00000000000a
 
         WHAT TO DO

@@ -4,7 +4,7 @@ use crate::diagnose::case::Case;
 use crate::diagnose::text::minutes_ago;
 use crate::model::breakdown::Dimension;
 use crate::model::diagnosis::{Fact, Finding, FindingKind, Severity};
-use crate::model::printable::with_commas;
+use crate::model::printable::{percent, with_commas};
 
 pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     let growth = case.growth.as_ref().filter(|_| case.suspects.is_empty())?;
@@ -19,9 +19,9 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     if let Some(first) = groups.first() {
         let share = first.grown_by() as f64 / growth.grown_by().max(1) as f64;
         summary.push_str(&format!(
-            ", {} most of them with {:.0} % of the growth",
+            ", {} most of them with {} of the growth",
             first.key,
-            share.min(1.0) * 100.0
+            percent(share.min(1.0))
         ));
     }
     let mut evidence = vec![

@@ -1,10 +1,9 @@
 //! A hoard: an application holds connections that it does not use, and did so before.
 
 use crate::diagnose::case::Case;
-use crate::diagnose::text::share_text;
 use crate::model::breakdown::{Dimension, share};
 use crate::model::diagnosis::{Fact, Finding, FindingKind, Severity, Subject};
-use crate::model::printable::with_commas;
+use crate::model::printable::{percent, with_commas};
 
 /// So much of an application's connections must be idle and without one message.
 const IDLE: f64 = 0.8;
@@ -44,8 +43,8 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
                 "{} holds {} connections ({} of all), {} of them idle without one message since they began",
                 group.key,
                 with_commas(figures.connections),
-                share_text(group.share),
-                share_text(idle),
+                percent(group.share),
+                percent(idle),
             ),
             subject: Some(Subject::new(Dimension::Application, &group.key)),
             since: figures.oldest_start,

@@ -1,10 +1,9 @@
 //! An imbalance: one server of the cluster has far more connections than the others.
 
 use crate::diagnose::case::Case;
-use crate::diagnose::text::share_text;
 use crate::model::breakdown::{By, Dimension, share};
 use crate::model::diagnosis::{Fact, Finding, FindingKind, Severity, Subject};
-use crate::model::printable::with_commas;
+use crate::model::printable::{percent, with_commas};
 
 pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     let servers: Vec<(&str, u64)> = case
@@ -45,12 +44,12 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
             "{name} has {} of the cluster's {} connections ({}, {factor:.1} times the mean)",
             with_commas(*most),
             with_commas(whole),
-            share_text(part),
+            percent(part),
         ),
         subject: Some(Subject::new(Dimension::Server, *name)),
         since: None,
         evidence: vec![
-            Fact::new("share", part, format!("{} of all connections", share_text(part))),
+            Fact::new("share", part, format!("{} of all connections", percent(part))),
             Fact::new("times_the_mean", factor, format!("{factor:.1} times the mean of {} servers", servers.len())),
             Fact::count("connections", *most, list.join(", ")),
         ],

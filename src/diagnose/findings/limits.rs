@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use crate::diagnose::case::Case;
-use crate::diagnose::text::{rate, share_text, span};
+use crate::diagnose::servers::{FORESEEN, Server};
+use crate::diagnose::text::span;
+use crate::diagnose::words::rate;
 use crate::model::breakdown::{Dimension, Group, share};
 use crate::model::diagnosis::{Fact, Finding, FindingKind, Severity, Subject};
-use crate::model::printable::with_commas;
+use crate::model::printable::{percent, with_commas};
 
 /// The reasons of closed connections that mean a limit is reached (`ClosedState.String` of nats-server).
 const AT_LIMIT: [&str; 2] = ["Maximum Connections Exceeded", "Maximum Account Connections Exceeded"];
@@ -56,7 +58,7 @@ pub(super) fn refused(case: &Case<'_>) -> Option<Finding> {
             [] => "a limit of connections is reached".to_owned(),
             [one] => format!(
                 "{} is full ({} of {})",
-                one.server,
+                one.server.name,
                 with_commas(one.connections),
                 with_commas(one.limit)
             ),
@@ -77,7 +79,9 @@ pub(super) fn refused(case: &Case<'_>) -> Option<Finding> {
         severity: Severity::Critical,
         confidence: 0.95,
         summary: format!("{whose}: {} connections were refused, {} of them in the last minutes", with_commas(refused), with_commas(lately)),
-        subject: full.first().map(|full| Subject::new(Dimension::Server, &full.server)),
+        subject: full
+            .first()
+            .map(|full| Subject::new(Dimension::Server, full.server.coverage.display_name())),
         since: None,
         evidence,
         confirm: "The server's log says `maximum connections exceeded` or `maximum account active connections exceeded`"
@@ -112,7 +116,7 @@ fn near_accounts(case: &Case<'_>) -> Vec<Finding> {
                 "account {name} has {} of the {} connections it may have in the whole cluster ({})",
                 with_commas(connections),
                 with_commas(limit),
-                share_text(part),
+                percent(part),
             ),
             subject: Some(Subject::new(Dimension::Account, &account.key)),
             since: None,
@@ -133,61 +137,61 @@ fn near_accounts(case: &Case<'_>) -> Vec<Finding> {
 }
 
 /// How full a server is.
-struct Fullness {
-    server: String,
+struct Fullness<'a> {
+    server: Server<'a>,
     connections: u64,
     limit: u64,
     share: f64,
 }
 
-impl Fullness {
+impl Fullness<'_> {
     fn fact(&self) -> Fact {
         let text = format!(
             "{}: {} of {} ({})",
-            self.server,
+            self.server.name,
             with_commas(self.connections),
             with_commas(self.limit),
-            share_text(self.share),
+            percent(self.share),
         );
         Fact::new("limit_share", self.share, text)
     }
 }
 
-/// How full each server is that has a limit and says it. What 0 and below mean differs between versions.
-fn fullness(case: &Case<'_>) -> impl Iterator<Item = Fullness> {
-    case.servers().filter_map(|(server, vitals)| {
-        let limit = u64::try_from(vitals.max_connections?).ok().filter(|limit| *limit > 0)?;
-        let connections = vitals.connections;
-        let share = share(connections, limit);
-        Some(Fullness { server: server.display_name().to_owned(), connections, limit, share })
+/// How full each server is that lets somebody in, but not everybody, as far as it says so.
+fn fullness<'a>(case: &'a Case<'_>) -> impl Iterator<Item = Fullness<'a>> {
+    Server::all(&case.evidence.snapshot).into_iter().filter_map(|server| {
+        let limit = server.limit().clients().filter(|limit| *limit > 0)?;
+        let connections = server.clients()?;
+        Some(Fullness { connections, limit, share: share(connections, limit), server })
     })
 }
 
-fn near_limit(case: &Case<'_>, full: &Fullness) -> Finding {
+fn near_limit(case: &Case<'_>, full: &Fullness<'_>) -> Finding {
+    let name = &full.server.name;
     let left = full.limit.saturating_sub(full.connections);
-    let per_minute = case.growth.as_ref().map_or(0.0, |growth| growth.per_minute(case.now()));
     let mut evidence =
         vec![full.fact(), Fact::count("left", left, format!("{} connections are left", with_commas(left)))];
     let mut summary = format!(
-        "{} has {} of the {} connections it may have ({})",
-        full.server,
+        "{name} has {} of the {} connections it may have ({})",
         with_commas(full.connections),
         with_commas(full.limit),
-        share_text(full.share),
+        percent(full.share),
     );
-    if per_minute >= 1.0 {
-        let until = Duration::from_secs_f64(left as f64 / per_minute * 60.0);
-        let text = format!("full in {} if it goes on growing by {}", span(until), rate(per_minute));
+    // as the step of the configuration foresees it
+    let capacity = full.server.capacity(full.limit);
+    let full_in = full.server.full_in(case.evidence, capacity).filter(|full_in| *full_in < FORESEEN);
+    if let Some((full_in, (per_minute, _))) = full_in.zip(full.server.growth(case.evidence)) {
+        let text = format!("full in {} if it goes on growing by {}", span(full_in), rate(per_minute));
         summary.push_str(": ");
         summary.push_str(&text);
-        evidence.push(Fact::new("seconds_to_full", until.as_secs_f64(), text));
+        evidence.push(Fact::new("seconds_to_full", full_in.as_secs_f64(), text));
     }
     Finding {
         kind: FindingKind::NearLimit,
         severity: if full.share >= 0.95 { Severity::Critical } else { Severity::Warning },
         confidence: 0.95,
         summary,
-        subject: Some(Subject::new(Dimension::Server, &full.server)),
+        subject: Some(Subject::new(Dimension::Server, full.server.coverage.display_name())),
         since: None,
         evidence,
         confirm: "`max_connections` of /varz and its `connections` say so".to_owned(),

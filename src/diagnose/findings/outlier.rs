@@ -1,10 +1,9 @@
 //! An outlier: one address, account or user with far more connections than its peers, growing or not.
 
 use crate::diagnose::case::Case;
-use crate::diagnose::text::share_text;
 use crate::model::breakdown::{Breakdown, By, Dimension, Group, share};
 use crate::model::diagnosis::{Fact, Finding, FindingKind, Severity, Subject};
-use crate::model::printable::with_commas;
+use crate::model::printable::{percent, with_commas};
 
 /// So many times what half of its peers have at most.
 const TIMES_THE_MEDIAN: f64 = 10.0;
@@ -55,7 +54,7 @@ fn of_dimension(case: &Case<'_>, dimension: Dimension, all: &Breakdown) -> Optio
             "{dimension} {} has {} connections ({} of all), {times:.0} times as many as half of its {} peers at most",
             first.label.as_ref().unwrap_or(&first.key),
             with_commas(connections),
-            share_text(first.share),
+            percent(first.share),
             with_commas(peers.len() as u64),
         ),
         subject: Some(Subject::new(dimension, &first.key)),

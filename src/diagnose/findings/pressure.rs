@@ -1,10 +1,9 @@
 //! Resource pressure: a server runs out of processor time or memory.
 
 use crate::diagnose::case::Case;
-use crate::diagnose::text::share_text;
 use crate::model::breakdown::Dimension;
 use crate::model::diagnosis::{Fact, Finding, FindingKind, Severity, Subject};
-use crate::model::printable::size;
+use crate::model::printable::{percent, size};
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -20,7 +19,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
             .map(|(used, limit)| (used, limit, used as f64 / limit as f64));
         let mut evidence = Vec::new();
         if let Some(cpu) = cpu.filter(|cpu| *cpu >= case.rules.cpu_share) {
-            let text = format!("{} of its {} cores are busy", share_text(cpu), vitals.cores.unwrap_or(1));
+            let text = format!("{} of its {} cores are busy", percent(cpu), vitals.cores.unwrap_or(1));
             evidence.push(Fact::new("cpu_share", cpu, text));
         }
         if let Some((used, limit, part)) = memory.filter(|(_, _, part)| *part >= case.rules.memory_share) {

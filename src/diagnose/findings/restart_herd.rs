@@ -3,11 +3,11 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::diagnose::case::Case;
-use crate::diagnose::text::{minutes_ago, share_text};
+use crate::diagnose::text::minutes_ago;
 use crate::model::breakdown::{Dimension, share};
 use crate::model::diagnosis::{Fact, Finding, FindingKind, Severity, Subject};
 use crate::model::history::Sample;
-use crate::model::printable::with_commas;
+use crate::model::printable::{percent, with_commas};
 
 /// A restart longer ago than this has been digested.
 const LATELY: SignedDuration = SignedDuration::from_mins(20);
@@ -54,13 +54,13 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
             upset.what,
             minutes_ago(case, upset.at),
             with_commas(herd),
-            share_text(part),
+            percent(part),
         ),
         subject: Some(Subject::new(Dimension::Server, &upset.server)),
         since: Some(upset.at),
         evidence: vec![
             Fact::count("connected_after", herd, format!("{} connections began within 3 minutes of it", with_commas(herd))),
-            Fact::new("connected_after_share", part, format!("{} of all", share_text(part))),
+            Fact::new("connected_after_share", part, format!("{} of all", percent(part))),
             Fact::count("applications", applications as u64, format!("of {applications} applications")),
         ],
         confirm: "The server's uptime in /varz, and a deployment, an eviction or an out-of-memory kill at that time"

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::diagnose::case::Case;
-use crate::diagnose::text::share_text;
 use crate::model::breakdown::{By, Dimension, share};
 use crate::model::diagnosis::{Fact, Finding, FindingKind, Severity, Subject};
-use crate::model::printable::with_commas;
+use crate::model::printable::{percent, with_commas};
 
 /// So many applications behind one address share it.
 const LEAST_APPLICATIONS: usize = 5;
@@ -48,7 +47,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         "{} applications with {} connections ({} of all) come from {}",
         here.len(),
         with_commas(connections),
-        share_text(address.share),
+        percent(address.share),
         address.key,
     );
     summary.push_str(if alone {

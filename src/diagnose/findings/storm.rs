@@ -1,10 +1,10 @@
 //! A reconnect storm: clients connect and are gone again, over and over.
 
 use crate::diagnose::case::Case;
-use crate::diagnose::text::{rate, share_text};
+use crate::diagnose::text::rate;
 use crate::model::breakdown::Dimension;
 use crate::model::diagnosis::{Fact, Finding, FindingKind, Severity, Subject};
-use crate::model::printable::with_commas;
+use crate::model::printable::{percent, with_commas};
 
 pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     let storm = case.storm.as_ref()?;
@@ -36,11 +36,11 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     };
     let mut summary = format!("{who} again and again: {} connections end", rate(storm.closed_per_minute));
     if let Some(first) = storm.behind.first() {
-        summary.push_str(&format!(", {} of them its", share_text(first.share)));
+        summary.push_str(&format!(", {} of them its", percent(first.share)));
         evidence.push(Fact::new(
             "share",
             first.share,
-            format!("{} are of {}", share_text(first.share), first.application),
+            format!("{} are of {}", percent(first.share), first.application),
         ));
         if let Some(lifetime) = first.median_lifetime_s {
             evidence.push(Fact::new(

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::diagnose::case::{Case, Suspect};
-use crate::diagnose::text::{minutes_ago, share_text};
+use crate::diagnose::text::minutes_ago;
 use crate::model::breakdown::{Dimension, share};
 use crate::model::diagnosis::{Fact, Finding, FindingKind, Severity, Subject};
-use crate::model::printable::with_commas;
+use crate::model::printable::{percent, with_commas};
 
 /// So much of a growth must be at new instances to be theirs; below the rest of it, it is that of the old ones.
 const BY_NEW: f64 = 0.6;
@@ -54,7 +54,7 @@ fn finding(case: &Case<'_>, suspect: &Suspect) -> Finding {
         with_commas(group.grown_by()),
         with_commas(group.now),
         minutes_ago(case, since),
-        share_text(suspect.share),
+        percent(suspect.share),
     );
     if let Some(sign) = signs.strongest(kind) {
         summary.push_str(": ");
@@ -64,7 +64,7 @@ fn finding(case: &Case<'_>, suspect: &Suspect) -> Finding {
         Fact::count("grown_by", group.grown_by(), format!("+{} connections", with_commas(group.grown_by()))),
         Fact::count("before", group.before, format!("{} before", with_commas(group.before))),
         Fact::count("now", group.now, format!("{} now", with_commas(group.now))),
-        Fact::new("explained_share", suspect.share, format!("{} of the growth", share_text(suspect.share))),
+        Fact::new("explained_share", suspect.share, format!("{} of the growth", percent(suspect.share))),
     ];
     evidence.extend(signs.facts());
     let (confirm, refute) = match kind {
@@ -213,10 +213,10 @@ impl Signs {
             all.total.connections.saturating_sub(own.figures.connections),
         );
         if silent >= 0.8 && others <= 0.5 {
-            let text = format!("{} of the new connections never had a message", share_text(silent));
+            let text = format!("{} of the new connections never had a message", percent(silent));
             self.add("without_traffic_share", silent, text, 1.0);
         } else if silent <= 0.3 {
-            let text = format!("messages flow over {} of the new connections", share_text(1.0 - silent));
+            let text = format!("messages flow over {} of the new connections", percent(1.0 - silent));
             self.add("without_traffic_share", silent, text, -0.5);
         }
     }

@@ -1,10 +1,9 @@
 //! Clients that do not say who they are, where nobody can tell them apart.
 
 use crate::diagnose::case::Case;
-use crate::diagnose::text::share_text;
 use crate::model::breakdown::Dimension;
 use crate::model::diagnosis::{Fact, Finding, FindingKind, Severity, Subject};
-use crate::model::printable::with_commas;
+use crate::model::printable::{percent, with_commas};
 
 /// So much of all connections must be without a name.
 const MANY: f64 = 0.5;
@@ -27,7 +26,7 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         summary: format!(
             "{} connections ({} of all) do not say who they are; they come from {} addresses",
             with_commas(figures.connections),
-            share_text(unnamed.share),
+            percent(unnamed.share),
             with_commas(figures.distinct_ips),
         ),
         subject: Some(Subject::new(Dimension::Application, &unnamed.key)),

@@ -129,8 +129,8 @@ fn numbers(ground: &Ground<'_>, culprit: &Culprit) -> String {
     let since =
         culprit.since.map_or_else(String::new, |at| format!(" since {}", time(at, ground.evidence.at)));
     let grown = match culprit.grown_by {
-        0 => String::new(),
-        grown => format!(", {} of them more{since}", with_commas(grown)),
+        None | Some(0) => String::new(),
+        Some(grown) => format!(", {} of them more{since}", with_commas(grown)),
     };
     let silent = match culprit.without_traffic_share {
         share if share > 0.0 => format!(", {} of them idle and without any message", percent(share)),

@@ -2,10 +2,12 @@
 //!
 //! That something came before the alert does not make it the cause. It is listed so that somebody can judge.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::diagnose::growth::{GroupGrowth, Growth};
 use crate::diagnose::servers::{Server, alike};
 use crate::diagnose::steps::notes::Notes;
 use crate::diagnose::text::span;
@@ -31,11 +33,13 @@ const MOST_TOLD: usize = 10;
 const BY_THE_START: Duration = Duration::from_secs(2);
 
 /// Looks for what was changed lately.
-pub(super) fn step(evidence: &Evidence, rules: &DiagnosisRules) -> Step {
+pub(super) fn step(evidence: &Evidence, rules: &DiagnosisRules, growth: Option<&Growth>) -> Step {
     let mut notes = Notes::default();
     told(&mut notes, evidence);
     of_servers(&mut notes, evidence);
-    among_clients(&mut notes, evidence, rules);
+    let newcomers =
+        growth.map_or_else(BTreeSet::new, |growth| newcomers(&mut notes, evidence, rules, growth));
+    among_clients(&mut notes, evidence, rules, &newcomers);
     notes.conclude(
         StepName::Changes,
         format!("No change is known from the {} before the alert or since.", span(SHORTLY_BEFORE)),
@@ -61,6 +65,11 @@ impl When {
             _ => Self::LongAgo,
         }
     }
+}
+
+/// Whether something was shortly before the incident opened, or since.
+fn is_shortly(at: Timestamp, evidence: &Evidence) -> bool {
+    When::of(at, evidence) == When::Shortly
 }
 
 /// `12m before the alert`, `3m after the alert`.
@@ -152,8 +161,72 @@ fn of_servers(notes: &mut Notes, evidence: &Evidence) {
     }
 }
 
-/// Applications, accounts and client libraries that were not there before.
-fn among_clients(notes: &mut Notes, evidence: &Evidence, rules: &DiagnosisRules) {
+/// Applications, users and addresses that have a part in the growth and were seen for the first time shortly before the
+/// incident or since; those that it has told.
+fn newcomers<'a>(
+    notes: &mut Notes,
+    evidence: &Evidence,
+    rules: &DiagnosisRules,
+    growth: &'a Growth,
+) -> BTreeSet<(Dimension, &'a str)> {
+    let mut told = BTreeSet::new();
+    let kinds = [
+        (Dimension::Application, "application", "applications"),
+        (Dimension::User, "user", "users"),
+        (Dimension::Ip, "address", "addresses"),
+    ];
+    for (dimension, one, more) in kinds {
+        let first_seen = |group: &'a GroupGrowth| {
+            let seen = evidence.first_seen.get(&(dimension, group.key.clone()))?;
+            // if nobody looked for long before, it may have come at any time since
+            let came = [Some(seen.at), seen.not_seen_at];
+            let lately = came.into_iter().all(|at| at.is_some_and(|at| is_shortly(at, evidence)));
+            (group.grown_by() > 0 && lately).then_some((group, seen.at))
+        };
+        let new: Vec<(&GroupGrowth, Timestamp)> =
+            growth.of(dimension).iter().filter_map(first_seen).collect();
+        let connections: u64 = new.iter().map(|(group, _)| group.now).fold(0, u64::saturating_add);
+        if connections < rules.least_connections {
+            continue;
+        }
+        let having = |group: &GroupGrowth| counted(group.now, "connection", "connections");
+        let text = match new.as_slice() {
+            [(group, at)] => format!(
+                "The {one} {}, with {}, was first seen {}.",
+                excerpt(&group.key),
+                having(group),
+                against_the_alert(*at, evidence)
+            ),
+            several => {
+                let names: Vec<String> = several
+                    .iter()
+                    .map(|(group, at)| {
+                        let when = against_the_alert(*at, evidence);
+                        format!("{} ({}, {when})", excerpt(&group.key), having(group))
+                    })
+                    .collect();
+                format!(
+                    "{} {more} with {} were first seen shortly before the alert or since: {}.",
+                    with_commas(several.len() as u64),
+                    counted(connections, "connection", "connections"),
+                    list(&names)
+                )
+            }
+        };
+        notes.fact(Fact::count("newcomers", new.len() as u64, text.clone()));
+        notes.find(text);
+        told.extend(new.iter().map(|(group, _)| (dimension, group.key.as_str())));
+    }
+    told
+}
+
+/// Applications, accounts and client libraries that were not there before, without those that are told already.
+fn among_clients(
+    notes: &mut Notes,
+    evidence: &Evidence,
+    rules: &DiagnosisRules,
+    told: &BTreeSet<(Dimension, &str)>,
+) {
     let Some(before) = reference(notes, evidence) else { return };
     notes.looked();
     let kinds = [
@@ -167,6 +240,7 @@ fn among_clients(notes: &mut Notes, evidence: &Evidence, rules: &DiagnosisRules)
             group.figures.connections >= rules.least_connections
                 && !group.absent
                 && before.group(dimension, &group.key) == Some(0)
+                && !told.contains(&(dimension, group.key.as_str()))
         };
         let new: Vec<&Group> = breakdown.groups.iter().filter(is_new).collect();
         if new.is_empty() {

@@ -5,6 +5,9 @@ pub mod acts;
 pub mod comparison;
 pub mod report;
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
@@ -18,11 +21,14 @@ use crate::http::api::documents::{
 };
 use crate::http::api::{DEFAULT_LIMIT, DEFAULT_TOP, checked_limit};
 use crate::http::error::{ApiError, Problem};
-use crate::model::breakdown::{By, InvalidBy};
+use crate::model::breakdown::{Breakdowns, By, Dimension, InvalidBy};
+use crate::model::diagnosis::Diagnosis;
 use crate::model::ids::{IncidentId, SnapshotId};
 use crate::model::incident::IncidentState;
 use crate::store::incidents::IncidentFilter;
-use crate::store::{alerts, diagnoses, entries, incidents, notifications, precedents, snapshots};
+use crate::store::{
+    address_names, alerts, diagnoses, entries, incidents, notifications, precedents, snapshots,
+};
 
 /// Which incidents to list.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -170,11 +176,11 @@ pub async fn get_document(
             Some(found.ok_or(ApiError::UnknownSnapshot(wanted))?)
         }
     };
-    let diagnosis = match shown {
+    let mut diagnosis = match shown {
         Some(shown) => diagnoses::find(&mut conn, shown.id).await?,
         None => None,
     };
-    let breakdowns = match shown {
+    let mut breakdowns = match shown {
         Some(shown) => snapshots::list_breakdowns(&mut conn, shown.id, by.as_deref()).await?,
         None => Default::default(),
     };
@@ -182,6 +188,10 @@ pub async fn get_document(
         Some(shown) => snapshots::find_closed(&mut conn, shown.id).await?,
         None => None,
     };
+    if let Some(shown) = shown {
+        let names = address_names::list(&mut conn, shown.id).await?;
+        named(diagnosis.as_mut(), &mut breakdowns, &names);
+    }
     let conclusion = precedents::list_conclusions(&mut conn, &[id]).await?.remove(&id);
     let culprit_history = precedents::list_histories(&mut conn, id).await?;
     let similar = precedents::list_similar(&mut conn, id).await?;
@@ -211,4 +221,19 @@ pub async fn get_document(
         notifications: notifications.into_iter().map(NotificationDocument::from).collect(),
         changes,
     })
+}
+
+/// Adds the names that DNS gave addresses, beside them.
+fn named(diagnosis: Option<&mut Diagnosis>, breakdowns: &mut Breakdowns, names: &BTreeMap<IpAddr, String>) {
+    let name = |address: &str| names.get(&address.parse::<IpAddr>().ok()?).cloned();
+    for culprit in diagnosis.into_iter().flat_map(|diagnosis| &mut diagnosis.culprits) {
+        for origin in &mut culprit.addresses {
+            origin.name = name(&origin.address);
+        }
+    }
+    if let Some(breakdown) = breakdowns.get_mut(&Dimension::Ip.into()) {
+        for group in &mut breakdown.groups {
+            group.label = name(&group.key);
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::model::breakdown::{Breakdown, By, Figures, Group};
+use crate::model::breakdown::{Breakdown, By, Dimension, Figures, Group};
 use crate::model::printable::{age, limit, percent, size, with_commas};
 use crate::model::snapshot::{Coverage, ServerCoverage, Via};
 
@@ -123,7 +123,7 @@ impl Section {
     /// Shows a breakdown of which `top` groups were asked for; ages are told as of `then`.
     pub(super) fn new(by: By, breakdown: &Breakdown, then: Timestamp, top: usize, is_open: bool) -> Self {
         let mut rows: Vec<GroupRow> =
-            breakdown.groups.iter().map(|group| GroupRow::of_group(group, then)).collect();
+            breakdown.groups.iter().map(|group| GroupRow::of_group(by, group, then)).collect();
         let other = &breakdown.other;
         if other.figures.connections > 0 {
             let count = other
@@ -140,7 +140,7 @@ impl Section {
         Self {
             id: format!("by-{}", by.to_string().replace('/', "-")),
             title: by.title(),
-            summary: summary(breakdown),
+            summary: summary(by, breakdown),
             is_open,
             rows,
             undercount: (undercount > 0).then(|| with_commas(undercount)),
@@ -150,7 +150,7 @@ impl Section {
 }
 
 /// How many groups there are, and which is the largest.
-fn summary(breakdown: &Breakdown) -> String {
+fn summary(by: By, breakdown: &Breakdown) -> String {
     let listed = breakdown.groups.len() as u64;
     let count = match breakdown.other.groups {
         Some(groups) => with_commas(listed + groups),
@@ -158,14 +158,17 @@ fn summary(breakdown: &Breakdown) -> String {
     };
     let noun = if count == "1" { "group" } else { "groups" };
     match breakdown.groups.first() {
-        Some(group) => format!("{count} {noun}; {} {}", percent(group.share), called(group)),
+        Some(group) => format!("{count} {noun}; {} {}", percent(group.share), called(by, group)),
         None => "nothing was seen".to_owned(),
     }
 }
 
-/// What a group is called.
-fn called(group: &Group) -> &str {
-    group.label.as_deref().unwrap_or(&group.key)
+/// What a group is called; an address by itself: its name is what its owner likes.
+fn called(by: By, group: &Group) -> &str {
+    match &group.label {
+        Some(label) if by != Dimension::Ip.into() => label,
+        _ => &group.key,
+    }
 }
 
 impl GroupRow {
@@ -188,13 +191,14 @@ impl GroupRow {
         }
     }
 
-    fn of_group(group: &Group, then: Timestamp) -> Self {
+    fn of_group(by: By, group: &Group, then: Timestamp) -> Self {
         let note = match (&group.label, &group.example) {
+            (Some(label), _) if by == Dimension::Ip.into() => Some(label.clone()),
             (Some(_), _) => Some(group.key.clone()),
             (None, Some(example)) if *example != group.key => Some(format!("e.g. {example}")),
             (None, _) => None,
         };
         let kind = if group.absent { "absent" } else { "group" };
-        Self { note, ..Self::new(kind, called(group).to_owned(), group.share, &group.figures, then) }
+        Self { note, ..Self::new(kind, called(by, group).to_owned(), group.share, &group.figures, then) }
     }
 }

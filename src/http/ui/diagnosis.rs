@@ -51,12 +51,12 @@ pub(super) struct CulpritRow {
     /// The key itself, where it has a name.
     pub(super) note: Option<String>,
     pub(super) connections: String,
-    pub(super) grown_by: String,
+    pub(super) grown_by: Option<String>,
     pub(super) explained: String,
     pub(super) since: Option<Moment>,
     pub(super) without_traffic: String,
     /// Addresses, each with its number of connections.
-    pub(super) addresses: Vec<(String, String)>,
+    pub(super) addresses: Vec<(String, Option<String>, String)>,
     pub(super) first_seen: Option<Moment>,
     pub(super) summary: String,
     /// Of how many other incidents it was a culprit, and links to some of them.
@@ -155,7 +155,7 @@ impl FindingCard {
                 Severity::Warning => "warn",
                 Severity::Critical => "bad",
             },
-            confidence: format!("{:.0} %", finding.confidence * 100.0),
+            confidence: percent(finding.confidence),
             subject: finding.subject.map(|subject| (subject.dimension.title(), subject.key)),
             since: finding.since.map(|since| Moment::new(since, now)),
             summary: finding.summary,
@@ -191,14 +191,14 @@ impl CulpritRow {
             key,
             note,
             connections: with_commas(culprit.connections),
-            grown_by: with_commas(culprit.grown_by),
+            grown_by: culprit.grown_by.map(with_commas),
             explained: percent(culprit.explained_share),
             since: culprit.since.map(|since| Moment::new(since, now)),
             without_traffic: percent(culprit.without_traffic_share),
             addresses: culprit
                 .addresses
                 .into_iter()
-                .map(|origin| (origin.address, with_commas(origin.connections)))
+                .map(|origin| (origin.address, origin.name, with_commas(origin.connections)))
                 .collect(),
             first_seen: culprit.first_seen_at.map(|at| Moment::new(at, now)),
             summary: culprit.summary,

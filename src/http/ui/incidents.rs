@@ -11,10 +11,12 @@ use crate::http::AppState;
 use crate::http::api::clusters::list_clusters;
 use crate::http::api::documents::{AlertDocument, IncidentDocument, IncidentHead};
 use crate::http::api::incidents::{ListQuery, ShowQuery, get_document, list_page};
+use crate::http::api::mitigations::{MitigationHead, list_of};
 use crate::http::error::ApiError;
 use crate::http::ui::breakdowns::{CoverageView, DEFAULT_TOP, Section};
 use crate::http::ui::diagnosis::{ClosedView, DiagnosisView, SimilarRow};
 use crate::http::ui::layout::{Choice, Layout, Moment, cluster_path, link, render};
+use crate::http::ui::mitigations::badge;
 use crate::model::breakdown::Dimension;
 use crate::model::change::Change;
 use crate::model::diagnosis::FindingKind;
@@ -91,6 +93,7 @@ struct ShowPage {
     looks: Vec<Choice>,
     look: Option<Look>,
     changes: Vec<ChangeLine>,
+    mitigations: Vec<MitigationLine>,
     timeline: Vec<Line>,
     by: Option<String>,
     top: usize,
@@ -125,6 +128,29 @@ struct AlertRow {
     annotations: Vec<(String, String)>,
     generator_url: String,
     is_link: bool,
+}
+
+/// What was planned or done against it.
+struct MitigationLine {
+    href: String,
+    text: String,
+    badge: &'static str,
+    standing: String,
+    planned: Moment,
+    by: String,
+}
+
+impl MitigationLine {
+    fn new(head: MitigationHead, now: Timestamp) -> Self {
+        Self {
+            href: format!("/mitigations/{}", head.id),
+            text: format!("{} {} connections", head.action.name(), with_commas(head.victims)),
+            badge: badge(&head.state),
+            standing: head.state.standing(),
+            planned: Moment::new(head.planned_at, now),
+            by: head.planned_by,
+        }
+    }
 }
 
 /// What was changed.
@@ -216,7 +242,9 @@ pub(super) async fn show(
     let (Path(id), Query(query)) = (id?, query?);
     let top = query.top.unwrap_or(DEFAULT_TOP);
     let document = get_document(&state, id, &query, DEFAULT_TOP).await?;
-    render(&ShowPage::new(document, &query, top, state.clock.now()))
+    let now = state.clock.now();
+    let mitigations = list_of(&state, id).await?.into_iter().map(|head| MitigationLine::new(head, now));
+    render(&ShowPage { mitigations: mitigations.collect(), ..ShowPage::new(document, &query, top, now) })
 }
 
 impl Item {
@@ -305,6 +333,7 @@ impl ShowPage {
             alerts: document.alerts.into_iter().map(|alert| AlertRow::new(alert, now)).collect(),
             looks,
             look,
+            mitigations: Vec::new(),
             changes: document
                 .changes
                 .into_iter()

@@ -9,6 +9,9 @@ use serde::{Deserialize, Deserializer};
 /// One connection, as far as connwarden looks at it. Borrows from the input where it can.
 #[derive(Debug, Default, PartialEq, Deserialize)]
 pub struct Connection<'a> {
+    /// Its number on its server, in one run of it; they begin with 1, and 0 is none.
+    #[serde(default, deserialize_with = "count")]
+    pub cid: u64,
     /// `Client` or `Leafnode`.
     #[serde(borrow, default, deserialize_with = "text")]
     pub kind: Option<Cow<'a, str>>,

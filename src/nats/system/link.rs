@@ -11,7 +11,8 @@ use tracing::{info, warn};
 
 use crate::model::printable::excerpt;
 use crate::model::system_account::{SystemAccess, SystemStatus};
-use crate::nats::system::{SystemCause, login};
+use crate::nats::system::control::Control;
+use crate::nats::system::{Role, SystemCause, login};
 use crate::telemetry::metrics::Metrics;
 
 /// How often the server is asked whether it is still there; three times without an answer, and the connection is made
@@ -41,11 +42,14 @@ pub(super) struct Link {
 #[derive(Debug)]
 struct News {
     cluster: String,
+    /// What the connection is to, in the log.
+    account: &'static str,
     connected: watch::Sender<bool>,
     heard: Mutex<Heard>,
     /// What servers say against what is asked, as they say it.
     objections: broadcast::Sender<String>,
-    metrics: Metrics,
+    /// Where it is counted, if it is.
+    metrics: Option<Metrics>,
 }
 
 #[derive(Debug, Default)]
@@ -62,24 +66,42 @@ impl Link {
     pub(super) fn new(
         cluster: &str,
         instance: &str,
+        role: Role,
         access: SystemAccess,
         connect_timeout: Duration,
         metrics: Metrics,
     ) -> Self {
-        metrics.system_account_connected(cluster, false);
+        let suffix = match role {
+            Role::Reader => "",
+            Role::Actor => "/actor",
+        };
+        let metrics = (role == Role::Reader).then_some(metrics);
         let news = News {
             cluster: cluster.to_owned(),
+            account: match role {
+                Role::Reader => "the system account",
+                Role::Actor => "the system account, to act,",
+            },
             connected: watch::Sender::new(false),
             heard: Mutex::default(),
             objections: broadcast::Sender::new(CAPACITY),
             metrics,
         };
+        news.count(false);
         Self {
             access,
-            name: format!("connwarden/{instance}/{cluster}"),
+            name: format!("connwarden/{instance}/{cluster}{suffix}"),
             connect_timeout,
             client: OnceCell::new(),
             news: Arc::new(news),
+        }
+    }
+
+    /// Begins to open it, unless somebody has.
+    pub(super) async fn begin(&self) {
+        if let Err(error) = self.client.get_or_try_init(|| self.open()).await {
+            let cluster = &self.news.cluster;
+            warn!(%cluster, "cannot open {} of cluster {cluster}: {error}", self.news.account);
         }
     }
 
@@ -108,15 +130,25 @@ impl Link {
         }
     }
 
-    /// Waits for a server to say that the user may not publish to `subject`.
-    pub(super) async fn denied(&self, subject: &str) -> String {
-        let mut objections = self.news.objections.subscribe();
-        loop {
-            match objections.recv().await {
-                Ok(said) if said.contains(subject) => return said,
-                Ok(_) | Err(RecvError::Lagged(_)) => {}
-                // nothing is said any more
-                Err(RecvError::Closed) => std::future::pending().await,
+    /// The nats id of the server that it is to, and its number there, while there is one.
+    pub(super) fn own_connection(&self) -> Option<(String, u64)> {
+        let client = self.client.get().filter(|client| client.connection_state() == State::Connected)?;
+        let server = client.server_info();
+        (server.client_id > 0).then_some((server.server_id, server.client_id))
+    }
+
+    /// Waits for a server to say that the user may not publish to `subject`. Listens from now on, not only once it is
+    /// waited for: a server can be faster than that.
+    pub(super) fn denied(&self, subject: &str) -> impl Future<Output = String> + use<> {
+        let (mut objections, subject) = (self.news.objections.subscribe(), subject.to_owned());
+        async move {
+            loop {
+                match objections.recv().await {
+                    Ok(said) if said.contains(&subject) => return said,
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    // nothing is said any more
+                    Err(RecvError::Closed) => std::future::pending().await,
+                }
             }
         }
     }
@@ -166,6 +198,12 @@ impl Link {
     }
 }
 
+/// Whether a server objects to a control request. Whether those are allowed is found out by asking for one.
+fn is_about_control(said: &str) -> bool {
+    let mut verbs = Control::ALL.iter().map(|control| format!(".{}\"", control.verb()));
+    said.contains("$SYS.REQ.SERVER.") && verbs.any(|verb| said.contains(&verb))
+}
+
 /// How long to wait before the next attempt.
 fn pause(attempts: usize) -> Duration {
     let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX).min(12);
@@ -177,22 +215,29 @@ impl News {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Counts whether there is a connection.
+    fn count(&self, connected: bool) {
+        if let Some(metrics) = &self.metrics {
+            metrics.system_account_connected(&self.cluster, connected);
+        }
+    }
+
     fn hear(&self, event: Event) {
-        let cluster = &self.cluster;
+        let (cluster, account) = (&self.cluster, self.account);
         match event {
             Event::Connected => {
                 *self.heard() = Heard::default();
-                self.metrics.system_account_connected(cluster, true);
+                self.count(true);
                 self.connected.send_replace(true);
-                info!(%cluster, "connected to the system account of cluster {cluster}");
+                info!(%cluster, "connected to {account} of cluster {cluster}");
             }
             Event::Disconnected | Event::Closed => {
-                self.metrics.system_account_connected(cluster, false);
+                self.count(false);
                 if self.connected.send_replace(false) {
                     let why =
                         self.heard().objection.take().unwrap_or_else(|| "the connection ended".to_owned());
                     self.heard().told = true;
-                    warn!(%cluster, "lost the system account of cluster {cluster}: {why}");
+                    warn!(%cluster, "lost {account} of cluster {cluster}: {why}");
                 }
             }
             Event::ClientError(ClientError::Other(text)) if !*self.connected.borrow() => {
@@ -202,7 +247,7 @@ impl News {
                     (!std::mem::replace(&mut heard.told, true)).then(|| heard.why())
                 };
                 if let Some(why) = why {
-                    warn!(%cluster, "cannot connect to the system account of cluster {cluster}: {why}");
+                    warn!(%cluster, "cannot connect to {account} of cluster {cluster}: {why}");
                 }
             }
             Event::ServerError(error) => {
@@ -213,8 +258,12 @@ impl News {
                 let said = excerpt(said.trim_matches('\''));
                 // nobody may be waiting
                 let _ = self.objections.send(said.clone());
+                if is_about_control(&said) {
+                    // whoever asked for it tells
+                    return;
+                }
                 if self.heard().objection.replace(said.clone()).as_ref() != Some(&said) {
-                    warn!(%cluster, "the system account of cluster {cluster} was told: {said}");
+                    warn!(%cluster, "{account} of cluster {cluster} was told: {said}");
                 }
             }
             _ => {}

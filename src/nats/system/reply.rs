@@ -6,7 +6,7 @@ use async_nats::Message;
 use bytes::Bytes;
 use flate2::bufread::GzDecoder;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::model::printable::excerpt;
 use crate::nats::connz::{Connection, ConnzError, ConnzReader, Envelope};
@@ -31,6 +31,20 @@ pub(super) struct Reply {
 struct Wrapped<T> {
     data: Option<T>,
     error: Option<ServerSaid>,
+}
+
+/// What a confirmation is.
+#[derive(Deserialize)]
+struct Bare {
+    server: Option<Confirming>,
+    data: Option<IgnoredAny>,
+    error: Option<ServerSaid>,
+}
+
+/// Who confirms.
+#[derive(Deserialize)]
+struct Confirming {
+    id: String,
 }
 
 /// An error of a server.
@@ -62,18 +76,26 @@ impl Reply {
 
     /// Reads the document in it, of at most `largest` bytes.
     pub(super) fn document<T: DeserializeOwned>(&self, largest: u64) -> Result<T, SystemCause> {
-        let mut text = Vec::new();
-        let mut source = self.unpacked()?.take(largest + 1);
-        source.read_to_end(&mut text).map_err(|error| SystemCause::Packed(excerpt(&error.to_string())))?;
-        if text.len() as u64 > largest {
-            return Err(SystemCause::TooLarge(largest));
-        }
-        let reply: Wrapped<T> = serde_json::from_slice(&text)
-            .map_err(|error| SystemCause::Malformed(excerpt(&error.to_string())))?;
+        let reply: Wrapped<T> = self.envelope(largest)?;
         match reply {
             Wrapped { error: Some(said), .. } => Err(said.into()),
             Wrapped { data: Some(data), .. } => Ok(data),
             Wrapped { .. } => Err(SystemCause::Malformed("it has neither data nor an error".to_owned())),
+        }
+    }
+
+    /// Reads that the server of this nats id did what it was asked for: an envelope with neither data nor an error.
+    pub(super) fn confirmation(&self, largest: u64, server_id: &str) -> Result<(), SystemCause> {
+        let reply: Bare = self.envelope(largest)?;
+        if reply.server.as_ref().is_none_or(|server| server.id != server_id) {
+            return Err(SystemCause::Malformed("it is not of the server that was asked".to_owned()));
+        }
+        match reply {
+            Bare { error: Some(said), .. } => Err(said.into()),
+            Bare { data: Some(IgnoredAny), .. } => {
+                Err(SystemCause::Malformed("it has data where nothing but a confirmation belongs".to_owned()))
+            }
+            Bare { .. } => Ok(()),
         }
     }
 
@@ -106,12 +128,23 @@ impl Reply {
         }
         match reader.finish(each) {
             Err(ConnzError::NoList) => match serde_json::from_slice(&beginning) {
-                Ok(Wrapped::<serde::de::IgnoredAny> { error: Some(said), .. }) => Err(said.into()),
+                Ok(Wrapped::<IgnoredAny> { error: Some(said), .. }) => Err(said.into()),
                 _ => Err(ConnzError::NoList.into()),
             },
             Err(error) => Err(error.into()),
             Ok(_) => Ok(()),
         }
+    }
+
+    /// Reads all of it, at most `largest` bytes.
+    fn envelope<T: DeserializeOwned>(&self, largest: u64) -> Result<T, SystemCause> {
+        let mut text = Vec::new();
+        let mut source = self.unpacked()?.take(largest + 1);
+        source.read_to_end(&mut text).map_err(|error| SystemCause::Packed(excerpt(&error.to_string())))?;
+        if text.len() as u64 > largest {
+            return Err(SystemCause::TooLarge(largest));
+        }
+        serde_json::from_slice(&text).map_err(|error| SystemCause::Malformed(excerpt(&error.to_string())))
     }
 
     fn unpacked(&self) -> Result<Box<dyn Read + Send + '_>, SystemCause> {
@@ -188,6 +221,41 @@ mod tests {
         let expected = "error 500: invalid sorting option: foo";
         assert_eq!(names(&plain(refused), 1 << 20).await.unwrap_err(), expected);
         assert_eq!(plain(refused).document::<Varz>(1 << 20).unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn only_an_envelope_of_that_server_with_nothing_in_it_confirms() {
+        let said = |text: &str| match plain(text).confirmation(1 << 20, "NA") {
+            Ok(()) => "done".to_owned(),
+            Err(cause) => cause.to_string(),
+        };
+        assert_eq!(said(r#"{"server":{"name":"a","id":"NA","ver":"2.15.1"}}"#), "done");
+        let texts = [
+            r#"{"server":{"name":"a","id":"NB"}}"#,
+            r#"{"server":{"name":"NA"}}"#,
+            r#"{"server":null}"#,
+            "{}",
+            "",
+            "+OK",
+            r#"{"server":{"id":"NA"},"data":{}}"#,
+            r#"{"server":{"id":"NA"},"error":{"code":500,"description":"no such client or leafnode id"}}"#,
+            r#"{"server":{"id":"NB"},"error":{"code":500,"description":"no such client or leafnode id"}}"#,
+            r#"{"server":{"id":"NA"},"data":null,"error":{}}"#,
+            r#"{"server":{"id":"NA"},"error":"no"}"#,
+        ];
+        insta::assert_snapshot!(texts.map(said).join("\n"), @r#"
+        not the answer to it: it is not of the server that was asked
+        not the answer to it: missing field `id` at line 1 column 23
+        not the answer to it: it is not of the server that was asked
+        not the answer to it: it is not of the server that was asked
+        not the answer to it: EOF while parsing a value at line 1 column 0
+        not the answer to it: expected value at line 1 column 1
+        not the answer to it: it has data where nothing but a confirmation belongs
+        error 500: no such client or leafnode id
+        not the answer to it: it is not of the server that was asked
+        error 0: 
+        not the answer to it: invalid type: string "no", expected struct ServerSaid at line 1 column 34
+        "#);
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use tokio_stream::StreamExt;
 
 use crate::model::printable::excerpt;
 use crate::nats::system::link::Link;
-use crate::nats::system::{LARGEST_SMALL_REPLY, ServerRef, SystemCause};
+use crate::nats::system::{LARGEST_SMALL_REPLY, ServerRef, SystemCause, is_server_id};
 use crate::nats::text::{clip, clipped};
 
 /// Where every server listens.
@@ -23,9 +23,6 @@ const QUIET: Duration = Duration::from_millis(250);
 
 /// The most servers of one cluster that are taken in.
 const MOST_SERVERS: usize = 1024;
-
-/// The longest nats id that is believed; they have 56 characters.
-const LONGEST_ID: usize = 64;
 
 /// Who answered, and who is known to those who did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,10 +46,8 @@ impl RollCall {
             return false;
         }
         let Ok(Present { server, statsz }) = serde_json::from_slice::<Present>(payload) else { return false };
-        let is_id = (1..=LONGEST_ID).contains(&server.id.len())
-            && server.id.bytes().all(|byte| byte.is_ascii_alphanumeric());
         // one that does not know how to look at the name of the cluster, or is in none
-        if !is_id || server.cluster.filter(|name| !name.is_empty()) != self.nats_cluster {
+        if !is_server_id(&server.id) || server.cluster.filter(|name| !name.is_empty()) != self.nats_cluster {
             return false;
         }
         let name = if server.name.is_empty() { server.id.clone() } else { server.name };
@@ -125,13 +120,13 @@ pub(super) async fn take(
         Some(name) => serde_json::json!({ "cluster": name }).to_string(),
         None => String::new(),
     };
+    let mut denied = std::pin::pin!(link.denied(PING));
     client.publish_with_reply(PING, inbox, filter.into()).await.map_err(|error| lost(&error))?;
 
     let nats_cluster = nats_cluster.map(|name| clip(name).to_owned());
     let mut call = RollCall { nats_cluster, patience, ..RollCall::default() };
     let (mut understood, mut strange) = (true, 0_usize);
     let mut deadline = std::pin::pin!(tokio::time::sleep(patience));
-    let mut denied = std::pin::pin!(link.denied(PING));
     while !(call.is_settled(expected) && call.servers.len() + strange >= call.active) {
         let settled = call.is_settled(expected);
         let answer = tokio::select! {

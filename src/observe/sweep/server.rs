@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::closed::ClosedSweep;
+use super::pick::SearchResult;
 use super::{Counting, Observer, millis};
 use crate::model::printable::excerpt;
 use crate::model::snapshot::ServerCoverage;
@@ -21,6 +22,8 @@ pub(super) struct ServerSweep {
     pub(super) tally: Option<Tally>,
     /// What it remembers of closed ones, if it was asked.
     pub(super) closed: Option<ClosedSweep>,
+    /// What was searched for among them, if anything.
+    pub(super) searched: Option<SearchResult>,
 }
 
 /// What became of asking a server what it says of itself, and how long that took.
@@ -46,7 +49,7 @@ impl Observer {
         counting: &Counting,
     ) -> ServerSweep {
         let stopwatch = self.clock.stopwatch();
-        let Counting { rules, closed } = counting;
+        let Counting { rules, closed, search } = counting;
         let mut bytes = 0;
         let closed = if *closed {
             let mut tally = ClosedTally::new(rules, self.clock.now().as_microsecond());
@@ -67,15 +70,25 @@ impl Observer {
             since_2_11: varz.as_ref().is_ok_and(Varz::redacts_tokens),
             now_us: self.clock.now().as_microsecond(),
         };
+        let system_account = varz.as_ref().ok().and_then(|varz| varz.system_account.as_deref());
+        let mut searched = search.as_ref().map(|search| search.begin(rules, &facts, system_account));
         let mut tally = Tally::new(rules, facts);
         let outcome = match &varz {
             // who does not even say who it is holds nobody up twice
             Err(error) if error.is_silence() => ConnzOutcome::default(),
-            _ => source.connz(|envelope, connection| tally.add(envelope, connection)).await,
+            _ => {
+                let each = |envelope: &Envelope, connection: &Connection<'_>| {
+                    tally.add(envelope, connection);
+                    if let Some(searched) = &mut searched {
+                        searched.add(envelope, connection);
+                    }
+                };
+                source.connz(each).await
+            }
         };
         let mut coverage = coverage(source, varz, outcome, took + stopwatch.elapsed());
         coverage.bytes = coverage.bytes.saturating_add(bytes);
-        ServerSweep { coverage, tally: Some(tally), closed }
+        ServerSweep { coverage, tally: Some(tally), closed, searched }
     }
 }
 

@@ -47,6 +47,9 @@ impl Observer {
         cluster: &ClusterTargets,
         system: &SystemAccount,
     ) -> Result<RollCall, SystemError> {
+        if let Some(actor) = &cluster.actor {
+            actor.open().await;
+        }
         let call = system.roll_call(&cluster.roster.expected()).await?;
         cluster.roster.note_call(&call, self.clock.now());
         Ok(call)
@@ -212,7 +215,12 @@ impl Missing {
         let Self { server, why } = self;
         let error = format!("{}: {why}", excerpt(&server.name));
         let id = Some(server.id).filter(|id| !id.is_empty());
-        ServerSweep { coverage: ServerCoverage::unseen(server.name, id, error), tally: None, closed: None }
+        ServerSweep {
+            coverage: ServerCoverage::unseen(server.name, id, error),
+            tally: None,
+            closed: None,
+            searched: None,
+        }
     }
 }
 

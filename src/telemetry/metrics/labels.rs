@@ -184,8 +184,10 @@ pub(super) struct TableLabels {
 }
 
 /// The tables of which rows are deleted.
-pub(super) const RETAINED: [&str; 13] = [
+pub(super) const RETAINED: [&str; 18] = [
+    "address_names",
     "alerts",
+    "audit",
     "baselines",
     "breakdowns",
     "changes",
@@ -196,8 +198,11 @@ pub(super) const RETAINED: [&str; 13] = [
     "first_seen",
     "incidents",
     "jobs",
+    "mitigation_looks",
+    "mitigations",
     "notifications",
     "snapshots",
+    "victims",
 ];
 
 /// Clusters are named by the configuration: there are as many as somebody wrote down.

@@ -132,7 +132,7 @@ async fn lies_about_what_was_attempted_add_up() {
     let app = TestApp::watching([&nats.url]).await;
     for alert_name in ["First", "Second", "Third"] {
         let mut lie = diagnosis(FindingKind::ReconnectStorm, "orders-api");
-        lie.culprits[0].grown_by = u64::MAX;
+        lie.culprits[0].grown_by = Some(u64::MAX);
         incident(&app, alert_name, &lie).await;
     }
     let list = app.get("/api/v1/culprits").await.json();

@@ -36,7 +36,7 @@ async fn a_report_tells_the_whole_story() {
         "\n## What\n",
         "| `labA` | firing | 1024 | 10 | 2026-11-24 08:58:00 UTC |  |\n",
         "\n## Who, and since when\n",
-        "| application `orders-api` | 3,000 | 2,940 | 94.8 % | 97.0 % | 2026-11-24 02:51:00 UTC |",
+        "| application `orders-api` | 3,000 | 2,940 | 94.8 % | 97 % | 2026-11-24 02:51:00 UTC |",
         &format!("* application `orders-api` was the culprit of 1 other incident: `{past}` of"),
         "\n## Why\n",
         "### 1. Connection leak: application `orders-api`\n",

@@ -100,6 +100,31 @@ impl NatsServer {
         self.process.id()
     }
 
+    /// Ends it and starts it anew, on the same port for clients.
+    pub async fn restart(&mut self, line: &str, config: &str) {
+        self.process.kill();
+        let clients = self.clients;
+        let config = whole(&self.name, self.directory.path(), config).replacen(
+            "listen: \"127.0.0.1:-1\"",
+            &format!("listen: \"{clients}\""),
+            1,
+        );
+        let file = self.directory.path().join("nats.conf");
+        std::fs::write(&file, config).unwrap();
+        if let Some(ports) = ports_file(&self.directory) {
+            std::fs::remove_file(ports).unwrap();
+        }
+        let program = tool(&format!("nats-server-{line}"));
+        self.process = Process::start(&program, &["-c".into(), file.into_os_string()], self.directory.path());
+        let monitor = eventually("the ports of nats-server", async || {
+            let path = ports_file(&self.directory)?;
+            let ports: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
+            Url::parse(ports["monitoring"][0].as_str()?).ok()
+        })
+        .await;
+        self.monitor = monitor;
+    }
+
     /// Ends it, without a chance to say good-bye.
     pub fn kill(&mut self) {
         self.process.kill();

@@ -252,11 +252,11 @@ async fn of_a_list_that_says_things_twice_nothing_is_lost() {
     assert_eq!((coverage.seen, coverage.total, coverage.complete), (3, 3, true), "{coverage:?}");
     assert_adds_up(&snapshot);
 
-    let list = r#"{"total":2,"connections":[{"cid":1,"cid":2},{"name":"a","name":"b"}]}"#;
+    let list = r#"{"total":2,"connections":[{"port":1,"port":2},{"name":"a","name":"b"}]}"#;
     let fake = answering(Answer::json(VARZ), Answer::json(list)).await;
     let snapshot = look_at(&fake, |_| {}).await;
     assert_eq!(snapshot.coverage.seen, 1);
-    assert_snapshot!(error(&snapshot, &fake), @"GET http://nats-1:8222/connz?auth=1&limit=1000000: not a connection list: connection 2: duplicate field `name` at byte 44");
+    assert_snapshot!(error(&snapshot, &fake), @"GET http://nats-1:8222/connz?auth=1&limit=1000000: not a connection list: connection 2: duplicate field `name` at byte 46");
     let twice = VARZ.replace(r#""server_id":"N""#, r#""server_id":"N","server_id":"M""#);
     let fake = answering(Answer::json(&twice), Answer::json(r#"{"connections":[]}"#)).await;
     assert_snapshot!(error(&look_at(&fake, |_| {}).await, &fake), @"GET http://nats-1:8222/varz: not a /varz document: duplicate field `server_id` at line 1 column 28");

@@ -10,7 +10,7 @@ use crate::harness::PATIENCE;
 const DEPLOYMENT: &str = include_str!("../../../docs/deployment.md");
 
 /// The users of the manual, beside two accounts with clients.
-fn documented() -> String {
+pub(super) fn documented() -> String {
     let section = DEPLOYMENT.split("## The system account of NATS").nth(1).expect("the manual has it");
     let own = section.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block");
     let clients = "accounts {\n  APP { users: [ { user: alice, password: secret } ] }\n";
@@ -76,7 +76,7 @@ async fn the_reader_of_the_manual_reads_and_the_actor_acts() {
 }
 
 /// A configuration with a system account of which everything but its address is given, and its eyes.
-fn eyes(server: &NatsServer, scheme: &str, rest: &str) -> Eyes {
+pub(super) fn eyes(server: &NatsServer, scheme: &str, rest: &str) -> Eyes {
     let url = format!("{scheme}://{}", server.clients);
     let text = format!(
         "observe: {{connect_timeout: 2s}}\nclusters:\n  - name: prod\n    system_account:\n      urls: {url}\n{rest}"

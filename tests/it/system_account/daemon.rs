@@ -149,6 +149,8 @@ async fn doctor_and_check_config_say_whether_it_can_be_used() {
         "{text}"
     );
 
+    assert!(text.contains("ok       cluster prod: kick and drain can work\n"), "{text}");
+
     write("alice", &password);
     let (code, text, _) = doctor().await;
     assert_eq!(code, 1, "{text}");

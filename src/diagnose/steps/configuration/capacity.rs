@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::diagnose::connection_limit::{ConnectionLimit, DEFAULT_LIMIT};
-use crate::diagnose::servers::{Server, alike, values};
+use crate::diagnose::servers::{FORESEEN, Server, alike, values};
 use crate::diagnose::steps::notes::Notes;
 use crate::diagnose::text::span;
 use crate::diagnose::words::{counted, list, rate, whose};
@@ -15,9 +15,6 @@ use crate::model::printable::{percent, size, with_commas};
 
 /// A server that will be full within this time is worth a finding, however full it is now.
 const FULL_SOON: Duration = Duration::from_secs(3600);
-
-/// How long ahead a growth is followed: beyond, nothing is foreseen.
-const FORESEEN: Duration = Duration::from_secs(30 * 86_400);
 
 /// How many descriptors a server needs beside its clients: about ten of its own, eight for the routes to each other server
 /// of its cluster, and some to spare.
@@ -112,7 +109,7 @@ fn headroom(notes: &mut Notes, server: &Server<'_>, evidence: &Evidence, rules: 
         notes.remark(format!("{name} takes at most {}; how many it has is not known.", with_commas(limit)));
         return;
     };
-    let (capacity, bound) = capacity(server, limit);
+    let capacity = server.capacity(limit);
     let used = share(clients, capacity);
     let mut text = format!(
         "{name} has {} of at most {} ({})",
@@ -120,14 +117,12 @@ fn headroom(notes: &mut Notes, server: &Server<'_>, evidence: &Evidence, rules: 
         with_commas(limit),
         percent(share(clients, limit))
     );
-    if let Some(bound) = bound {
-        text.push_str(&bound);
+    if capacity < limit {
+        text.push_str(&memory_bound(server, capacity));
     }
     notes.fact(Fact::new("limit_share", share(clients, limit), text.clone()));
-    let full_in = match server.growth(evidence) {
-        Some((per_minute, over)) if per_minute > 0.0 && clients < capacity => {
-            let seconds = (capacity - clients) as f64 * 60.0 / per_minute;
-            let full_in = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+    let full_in = match (server.growth(evidence), server.full_in(evidence, capacity)) {
+        (Some((per_minute, over)), Some(full_in)) => {
             let growth = format!("it grew by {} over the last {}", rate(per_minute), span(over));
             if full_in < FORESEEN {
                 text.push_str(&format!("; {growth}, and going on like this it is full in {}", span(full_in)));
@@ -137,11 +132,15 @@ fn headroom(notes: &mut Notes, server: &Server<'_>, evidence: &Evidence, rules: 
             }
             Some(full_in)
         }
-        Some((_, over)) => {
+        (Some((per_minute, over)), None) if per_minute > 0.0 => {
+            text.push_str(&format!("; it grew by {} over the last {}", rate(per_minute), span(over)));
+            None
+        }
+        (Some((_, over)), None) => {
             text.push_str(&format!("; it did not grow over the last {}", span(over)));
             None
         }
-        None => {
+        (None, _) => {
             text.push_str("; how fast it grows is not known yet");
             None
         }
@@ -154,25 +153,19 @@ fn headroom(notes: &mut Notes, server: &Server<'_>, evidence: &Evidence, rules: 
     }
 }
 
-/// How many connections a server really takes: its limit, or fewer where its memory ends before; with the words for it.
-fn capacity(server: &Server<'_>, limit: u64) -> (u64, Option<String>) {
-    let memory = server.vitals.and_then(|vitals| vitals.memory_limit_bytes);
-    let Some(memory) = memory.filter(|memory| *memory > 0) else { return (limit, None) };
+/// In words that a server's memory ends at `capacity` connections, before its limit.
+fn memory_bound(server: &Server<'_>, capacity: u64) -> String {
+    let memory = server.vitals.and_then(|vitals| vitals.memory_limit_bytes).unwrap_or(0);
     let (each, measured) = server.bytes_per_connection();
-    let by_memory = memory / each.max(1);
-    if by_memory >= limit {
-        return (limit, None);
-    }
     let each = match measured {
         true => format!("{} per connection here", size(each)),
         false => format!("{} per connection is usual", size(each)),
     };
-    let text = format!(
+    format!(
         "; at {each} its memory limit of {} ends at about {}",
         size(memory),
-        with_commas(round_down(by_memory))
-    );
-    (by_memory.max(1), Some(text))
+        with_commas(round_down(capacity))
+    )
 }
 
 /// Leaves two digits: it is an estimate.

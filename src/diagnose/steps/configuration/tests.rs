@@ -15,7 +15,7 @@ fn look(evidence: &Evidence) -> Step {
 fn a_server_near_its_limit_is_found_and_one_just_below_is_not() {
     let with = |connections| ServerVitals { connections, max_connections: Some(1_000), ..vitals() };
     let step = look(&evidence_of(with(800)));
-    assert_says(&step, Finding, "n1 has 800 connections of at most 1,000 (80.0 %)");
+    assert_says(&step, Finding, "n1 has 800 connections of at most 1,000 (80 %)");
     let step = look(&evidence_of(with(799)));
     assert_says(
         &step,

@@ -114,7 +114,7 @@ fn a_metric_that_cannot_count_further_is_found() {
     let text = "Prometheus has only gnatsd_connz_num_connections, the length of one page of 1,024";
     assert_says(&asked_with(metrics(), true), Finding, text);
     let gappy = ServerMetrics { missing_share: 0.1, pattern: None, ..metrics() };
-    assert_says(&asked(gappy.clone()), Ok, "10.0 % of the points of n1 are missing.");
+    assert_says(&asked(gappy.clone()), Ok, "10 % of the points of n1 are missing.");
     assert_says(&asked(gappy), Ok, "n1 has too few points in Prometheus to say what it did.");
 }
 
@@ -182,7 +182,7 @@ fn without_samples_the_start_times_are_read() {
             [(Dimension::Application.into(), breakdown)].into();
         look(&evidence)
     };
-    let text = "100 of the 200 connections that are open now began within the last 60m (50.0 %).";
+    let text = "100 of the 200 connections that are open now began within the last 60m (50 %).";
     assert_says(&began(100, 80_000), Finding, text);
     assert_says(&began(99, 80_000), Ok, "99 of the 199 connections");
     // after a restart all of them are new

@@ -16,7 +16,7 @@ fn processors_are_compared_with_the_cores() {
     assert_says(
         &look(&evidence_of(with(160.0, Some(2)))),
         Finding,
-        "n1 uses 80.0 % of its 2 cores: clients wait.",
+        "n1 uses 80 % of its 2 cores: clients wait.",
     );
     assert_says(&look(&evidence_of(with(159.0, Some(2)))), Ok, "n1 uses 79.5 % of its 2 cores.");
     let unknown = "n1 uses 160 % of one core; how many it may use is not told.";
@@ -30,7 +30,8 @@ fn memory_is_compared_with_its_limit() {
         memory_limit_bytes: Some(1_000_000_000),
         ..vitals()
     };
-    let text = "n1 uses 900.0 MB of memory, 90.0 % of its limit of 1.0 GB (GOMEMLIMIT), 750.0 kB for each connection.";
+    let text =
+        "n1 uses 900.0 MB of memory, 90 % of its limit of 1.0 GB (GOMEMLIMIT), 750.0 kB for each connection.";
     assert_says(&look(&evidence_of(with(900_000_000))), Finding, text);
     assert_says(&look(&evidence_of(with(899_000_000))), Ok, "89.9 % of its limit");
     let few = ServerVitals { connections: 999, ..vitals() };

@@ -162,5 +162,10 @@ fn is_act(entry: &Entry) -> bool {
             | EntryKind::Reopened
             | EntryKind::FalseResolve
             | EntryKind::Resolved
+            | EntryKind::MitigationApproved
+            | EntryKind::MitigationRejected
+            | EntryKind::MitigationStarted
+            | EntryKind::MitigationStopped
+            | EntryKind::MitigationFinished
     )
 }

@@ -119,7 +119,7 @@ fn who(text: &mut String, diagnosis: &Diagnosis, histories: &[CulpritHistory]) -
         let addresses = culprit
             .addresses
             .iter()
-            .map(|origin| format!("{} ({})", code(&origin.address), with_commas(origin.connections)));
+            .map(|origin| format!("{} ({})", code(&origin.named()), with_commas(origin.connections)));
         let addresses: Vec<String> = addresses.collect();
         writeln!(
             text,
@@ -127,7 +127,7 @@ fn who(text: &mut String, diagnosis: &Diagnosis, histories: &[CulpritHistory]) -
             culprit.dimension.name(),
             called(culprit),
             with_commas(culprit.connections),
-            with_commas(culprit.grown_by),
+            culprit.grown_by.map_or_else(|| "–".to_owned(), with_commas),
             percent(culprit.explained_share),
             percent(culprit.without_traffic_share),
             culprit.since.map_or_else(|| "unknown".to_owned(), utc),
@@ -184,8 +184,8 @@ fn finding(text: &mut String, finding: &Finding) -> std::fmt::Result {
     let subject = subject.map(|subject| format!(": {} {}", subject.dimension.name(), code(&subject.key)));
     writeln!(text, "{}{}\n", finding.kind.title(), subject.unwrap_or_default())?;
     let since = finding.since.map(|since| format!(", since {}", utc(since))).unwrap_or_default();
-    let sure = finding.confidence * 100.0;
-    writeln!(text, "**{}**, {sure:.0} % sure{since}.", finding.severity.name())?;
+    let sure = percent(finding.confidence);
+    writeln!(text, "**{}**, {sure} sure{since}.", finding.severity.name())?;
     writeln!(text, "{}\n", inline(&finding.summary))?;
     for fact in &finding.evidence {
         writeln!(text, "* {}", inline(&fact.text))?;

@@ -1,0 +1,327 @@
+//! Beginning a run: the last look before the first victim, the guards once more, and the lease on the cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::view::Seen;
+use super::{MitigateError, named};
+use crate::engine::mitigations::look_back::wishes;
+use crate::engine::mitigations::run::RUN;
+use crate::engine::{Engine, SELF};
+use crate::mitigate::guards::{Draft, Initiator, judge};
+use crate::mitigate::judge::Count;
+use crate::model::breakdown::{By, Dimension};
+use crate::model::entry::EntryKind;
+use crate::model::guard::{GuardKind, GuardVerdict};
+use crate::model::ids::MitigationId;
+use crate::model::journal::{JournalLine, VictimState};
+use crate::model::mitigation::{Mitigation, MitigationState, StopReason};
+use crate::model::picking::{Picked, PickedGroup};
+use crate::model::plan::PlanRequest;
+use crate::model::printable::with_commas;
+use crate::model::selector::Selector;
+use crate::model::snapshot::Snapshot;
+use crate::model::victim::{KeepOf, Victim, VictimKey};
+use crate::observe::wishes::Wishes;
+use crate::store::jobs::NewJob;
+use crate::store::{self, StoreError};
+
+/// How long a plan or a proposal waits for somebody.
+const PATIENCE: SignedDuration = SignedDuration::from_hours(24);
+
+/// How many are given up at a time.
+const MOST_AT_ONCE: u32 = 100;
+
+impl Engine {
+    /// Begins the run of an approved mitigation, if the cluster is still what it was planned for and no guard blocks it.
+    ///
+    /// # Errors
+    ///
+    /// It is not approved, another plan was looked at, the approval has ended, the plan is stale, guards block it, or
+    /// another run goes on in the cluster.
+    #[tracing::instrument(name = "engine.mitigations.execute", skip_all, fields(mitigation.id = %id))]
+    pub async fn execute_mitigation(
+        &self,
+        id: MitigationId,
+        digest: &str,
+        actor: &str,
+    ) -> Result<Mitigation, MitigateError> {
+        let mitigation = named(&mut *self.0.store.read().await?, id, digest).await?;
+        let now = self.0.clock.now();
+        // whatever is no longer approved is told first
+        mitigation.state.clone().start(actor, now)?;
+        if let MitigationState::Approved { valid_until, .. } = mitigation.state
+            && now >= valid_until
+        {
+            return Err(self
+                .expire(mitigation, actor, format!("its approval ended at {valid_until}"))
+                .await?);
+        }
+        let targets = self.targets_of(&mitigation.plan.cluster)?;
+        let request = request_of(&mitigation)?;
+
+        let victims: BTreeSet<VictimKey> =
+            mitigation.plan.victims.iter().map(|victim| victim.key.clone()).collect();
+        let (snapshot, still_there) = self.0.observer.recheck(&targets, &victims).await;
+        let left = victims.len() - still_there.len();
+        let share = left as f64 * 100.0 / victims.len().max(1) as f64;
+        if snapshot.coverage.complete && share > self.0.mitigations.rules.guards.replan_threshold_percent {
+            let text = format!(
+                "{} of {} victims have left since it was made",
+                with_commas(left as u64),
+                with_commas(victims.len() as u64)
+            );
+            return Err(self.expire(mitigation, actor, text).await?);
+        }
+        let incident = match mitigation.incident {
+            Some(id) => store::incidents::find(&mut *self.0.store.read().await?, id).await?,
+            None => None,
+        };
+        let mut wanted = wishes();
+        if request.limits.keep_of == KeepOf::ApplicationAndIp {
+            wanted.absorb(&Wishes::by(&[kept_by()]));
+        }
+        let (snapshot, found, protection) = self.find_victims(&targets, &request, &wanted).await;
+        let seen = Seen { snapshot: &snapshot, other_wardens: &found.other_wardens, protection };
+        let view = self.view(&targets, incident.as_ref(), &request, seen, Some(id)).await?;
+        // the victims that were approved, in the cluster as it is now
+        let before = Count::of(&snapshot, found.picked.matched, &mitigation.plan.victims);
+        let picked = frozen(&mitigation, &still_there, &snapshot, found.picked);
+        let draft = Draft {
+            request: &request,
+            picked: &picked,
+            taken_at: snapshot.taken_at,
+            has_incident: mitigation.incident.is_some(),
+            by: Initiator::Person,
+        };
+        let verdicts = judge(&draft, &view, &self.0.mitigations.rules.guards);
+        let blocking: Vec<GuardVerdict> = verdicts.into_iter().filter(|verdict| !verdict.passes).collect();
+        if blocking.iter().any(|verdict| verdict.guard == GuardKind::OneRun) {
+            // it may run later, as long as its approval lasts
+            return Err(MitigateError::Busy(targets.name));
+        }
+        if !blocking.is_empty() {
+            let tx = self.0.store.write().await?;
+            self.refuse(tx, mitigation, actor, blocking.clone()).await?;
+            return Err(MitigateError::Blocked(blocking));
+        }
+        self.start(mitigation, actor, &still_there, before).await
+    }
+
+    async fn start(
+        &self,
+        mut mitigation: Mitigation,
+        actor: &str,
+        still_there: &BTreeSet<VictimKey>,
+        before: Count,
+    ) -> Result<Mitigation, MitigateError> {
+        let now = self.0.clock.now();
+        let was = mitigation.state.name();
+        mitigation.state = mitigation.state.clone().start(actor, now)?;
+        let gone: Vec<JournalLine> = mitigation
+            .plan
+            .victims
+            .iter()
+            .filter(|victim| !still_there.contains(&victim.key))
+            .map(|victim| JournalLine {
+                victim: victim.key.clone(),
+                state: VictimState::Gone,
+                at: now,
+                error: None,
+            })
+            .collect();
+        let mut tx = self.0.store.write().await?;
+        match store::mitigations::save(&mut tx, &mitigation, was).await {
+            Err(StoreError::Conflict("cluster")) => {
+                return Err(MitigateError::Busy(mitigation.plan.cluster));
+            }
+            saved => saved?,
+        }
+        store::victims::record(&mut tx, mitigation.id, &gone).await?;
+        store::mitigations::save_before(&mut tx, mitigation.id, &before).await?;
+        let job = NewJob { kind: RUN, subject: mitigation.id.to_string(), due_at: now };
+        store::jobs::insert(&mut tx, &[job], now).await?;
+        let text = format!(
+            "started: {} of {} victims are still there",
+            with_commas(still_there.len() as u64),
+            with_commas(mitigation.plan.victims.len() as u64)
+        );
+        self.note(&mut tx, &mitigation, actor, EntryKind::MitigationStarted, text).await?;
+        store::commit(tx).await?;
+        super::log(&mitigation, actor);
+        self.0.jobs_bell.notify_one();
+        Ok(mitigation)
+    }
+
+    /// Stops a run before its next batch, because a person wants it. What has been done stays done.
+    ///
+    /// # Errors
+    ///
+    /// It does not run.
+    #[tracing::instrument(name = "engine.mitigations.stop", skip_all, fields(mitigation.id = %id))]
+    pub async fn stop_mitigation(
+        &self,
+        id: MitigationId,
+        actor: &str,
+        reason: &str,
+    ) -> Result<Mitigation, MitigateError> {
+        let reason = super::checked(reason)?;
+        self.stop_run(id, actor, StopReason::Asked, &reason).await
+    }
+
+    /// Ends a run where it stands.
+    pub(in crate::engine) async fn stop_run(
+        &self,
+        id: MitigationId,
+        actor: &str,
+        stop: StopReason,
+        text: &str,
+    ) -> Result<Mitigation, MitigateError> {
+        let now = self.0.clock.now();
+        let mut tx = self.0.store.write().await?;
+        let mut mitigation = super::find(&mut tx, id).await?;
+        let was = mitigation.state.name();
+        mitigation.state = mitigation.state.clone().stop(actor, now, stop, text)?;
+        store::mitigations::save(&mut tx, &mitigation, was).await?;
+        store::victims::spare_pending(&mut tx, id, now).await?;
+        let counts = store::victims::counts(&mut tx, id).await?;
+        let text = format!("stopped ({}): {text}; {}", stop.name(), told(&counts));
+        self.note(&mut tx, &mitigation, actor, EntryKind::MitigationStopped, text).await?;
+        store::commit(tx).await?;
+        self.0.mitigations.forget(id);
+        self.0.metrics.mitigations.ended(mitigation.plan.action.name(), stop.name());
+        super::log(&mitigation, actor);
+        Ok(mitigation)
+    }
+
+    /// Ends the runs that were going on when the process ended: what became of the last victims is not known, and
+    /// nothing is repeated.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub async fn interrupt_mitigations(&self) -> Result<usize, MitigateError> {
+        let running = store::mitigations::list_running(&mut *self.0.store.read().await?).await?;
+        for id in &running {
+            let text = "connwarden ended while it ran; it is not taken up again: make a new plan";
+            self.stop_run(*id, SELF, StopReason::Interrupted, text).await?;
+        }
+        Ok(running.len())
+    }
+
+    /// Gives up what has waited too long: plans and proposals that nobody approved within a day, and approvals that have
+    /// ended.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub(in crate::engine) async fn expire_overdue(&self) -> Result<(), StoreError> {
+        let now = self.0.clock.now();
+        let before = now.checked_sub(PATIENCE).unwrap_or(Timestamp::MIN);
+        let overdue =
+            store::mitigations::list_overdue(&mut *self.0.store.read().await?, now, before, MOST_AT_ONCE)
+                .await?;
+        for id in overdue {
+            let found = store::mitigations::find(&mut *self.0.store.read().await?, id).await?;
+            let Some(mitigation) = found else { continue };
+            let why = "nobody approved or executed it in time".to_owned();
+            match self.expire(mitigation, SELF, why).await {
+                Err(MitigateError::Store(error)) => return Err(error),
+                // somebody was quicker
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn expire(
+        &self,
+        mitigation: Mitigation,
+        actor: &str,
+        why: String,
+    ) -> Result<MitigateError, MitigateError> {
+        let tx = self.0.store.write().await?;
+        let expired = mitigation.state.clone().expire(self.0.clock.now(), &why)?;
+        let text = format!("expired: {why}");
+        self.move_on(tx, mitigation, expired, actor, EntryKind::MitigationExpired, text).await?;
+        Ok(MitigateError::Stale(why))
+    }
+}
+
+/// The victims of a plan that are still there, in the cluster as it is now: nobody is added.
+fn frozen(
+    mitigation: &Mitigation,
+    still_there: &BTreeSet<VictimKey>,
+    snapshot: &Snapshot,
+    now: Picked,
+) -> Picked {
+    let limits = &mitigation.plan.limits;
+    let victims: Vec<Victim> =
+        mitigation.plan.victims.iter().filter(|victim| still_there.contains(&victim.key)).cloned().collect();
+    let mut groups: BTreeMap<(Option<String>, Option<IpAddr>), u64> = BTreeMap::new();
+    if limits.keep > 0 {
+        for victim in &victims {
+            let ip = victim.ip.filter(|_| limits.keep_of == KeepOf::ApplicationAndIp);
+            *groups.entry((victim.application.clone(), ip)).or_default() += 1;
+        }
+    }
+    let groups = groups.into_iter().map(|((application, ip), victims)| {
+        let total = connections_of(snapshot, limits.keep_of, application.as_deref(), ip);
+        PickedGroup { application, ip, total, victims }
+    });
+    Picked { groups: groups.collect(), victims, ..now }
+}
+
+/// How many connections there are of an application, or of it at an address; none if that is not known.
+fn connections_of(
+    snapshot: &Snapshot,
+    keep_of: KeepOf,
+    application: Option<&str>,
+    ip: Option<IpAddr>,
+) -> u64 {
+    let application = application.unwrap_or(Dimension::Application.absent());
+    let (by, key) = match keep_of {
+        KeepOf::Application => (By::from(Dimension::Application), None),
+        KeepOf::ApplicationAndIp => {
+            let ip = ip.map_or_else(|| Dimension::Ip.absent().to_owned(), |ip| ip.to_string());
+            (kept_by(), Some(ip))
+        }
+    };
+    let groups =
+        snapshot.breakdowns.get(&by).map(|breakdown| breakdown.groups.as_slice()).unwrap_or_default();
+    let group = groups.iter().find(|group| match &key {
+        None => group.key == application,
+        Some(ip) => {
+            group.keys.get(&Dimension::Application).is_some_and(|key| key == application)
+                && group.keys.get(&Dimension::Ip) == Some(ip)
+        }
+    });
+    group.map_or(0, |group| group.figures.connections)
+}
+
+/// By what minimums of each application at each address are counted.
+fn kept_by() -> By {
+    "application/ip".parse().expect("it is one of the standard breakdowns")
+}
+
+/// What a stored plan was asked for.
+pub(super) fn request_of(mitigation: &Mitigation) -> Result<PlanRequest, MitigateError> {
+    let plan = &mitigation.plan;
+    let selector = Selector::try_from(plan.selector.clone())
+        .map_err(|error| MitigateError::Request(format!("the stored selector: {error}")))?;
+    Ok(PlanRequest { action: plan.action, selector, order: plan.order, limits: plan.limits })
+}
+
+/// How far a run has come, for people.
+pub(super) fn told(counts: &BTreeMap<VictimState, u64>) -> String {
+    let parts: Vec<String> = VictimState::ALL
+        .iter()
+        .filter_map(|state| {
+            let count = counts.get(state).copied().filter(|count| *count > 0)?;
+            Some(format!("{} {}", with_commas(count), state.name()))
+        })
+        .collect();
+    if parts.is_empty() { "no victims".to_owned() } else { parts.join(", ") }
+}

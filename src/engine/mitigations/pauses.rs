@@ -1,0 +1,61 @@
+//! Pauses: people who want that nothing is done, and say why.
+
+use tracing::info;
+
+use super::{MitigateError, checked};
+use crate::engine::Engine;
+use crate::model::pause::Pause;
+use crate::store::{self, StoreError};
+
+impl Engine {
+    /// Pauses mitigations: nothing begins, and what runs stops before its next batch. `cluster` pauses one only.
+    ///
+    /// # Errors
+    ///
+    /// A text is missing, or there is no such cluster.
+    pub async fn pause_mitigations(
+        &self,
+        name: &str,
+        cluster: Option<&str>,
+        actor: &str,
+        reason: &str,
+    ) -> Result<Pause, MitigateError> {
+        let (name, reason) = (checked(name)?, checked(reason)?);
+        if let Some(cluster) = cluster {
+            self.targets_of(cluster)?;
+        }
+        let pause = Pause {
+            name,
+            cluster: cluster.map(str::to_owned),
+            reason,
+            paused_by: actor.to_owned(),
+            paused_at: self.0.clock.now(),
+        };
+        let mut tx = self.0.store.write().await?;
+        match store::pauses::save(&mut tx, &pause).await {
+            Err(StoreError::Conflict("pause")) => return Err(MitigateError::OtherPause(pause.name)),
+            saved => saved?,
+        }
+        let text = format!("mitigations paused: {}", pause.reason);
+        self.audit(&mut tx, actor, "pause", &pause.name, &text).await?;
+        store::commit(tx).await?;
+        info!(actor, "mitigations paused by {actor}: {}", pause.reason);
+        Ok(pause)
+    }
+
+    /// Ends a pause.
+    ///
+    /// # Errors
+    ///
+    /// There is none of that name.
+    pub async fn resume_mitigations(&self, name: &str, actor: &str) -> Result<(), MitigateError> {
+        let mut tx = self.0.store.write().await?;
+        if !store::pauses::delete(&mut tx, name).await? {
+            return Err(MitigateError::UnknownPause(name.to_owned()));
+        }
+        self.audit(&mut tx, actor, "resume", name, "mitigations may run again").await?;
+        store::commit(tx).await?;
+        info!(actor, "pause `{name}` ended by {actor}");
+        Ok(())
+    }
+}

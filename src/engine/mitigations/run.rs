@@ -1,0 +1,294 @@
+//! Running: one batch of victims at a time.
+//!
+//! Each batch is a job of its own, so that a run can be stopped between any two, takes no worker for long, and stands in
+//! the store wherever it is. What is about to be done to a victim is written down before it is asked for, and what became
+//! of it after; whatever happens in between, it is not asked for twice.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+
+use crate::engine::mitigations::execute::told;
+use crate::engine::mitigations::look_back::first_look;
+use crate::engine::rules::later;
+use crate::engine::{Engine, SELF};
+use crate::mitigate::guards::{Watch, WatchedServer, stop};
+use crate::model::entry::EntryKind;
+use crate::model::ids::MitigationId;
+use crate::model::journal::{JournalLine, VictimState};
+use crate::model::mitigation::{Mitigation, MitigationState, StopReason};
+use crate::model::plan::ActionKind;
+use crate::model::victim::VictimKey;
+use crate::nats::system::SystemAccount;
+use crate::nats::system::control::Done;
+use crate::observe::sweep::ClusterTargets;
+use crate::store;
+use crate::store::jobs::LeasedJob;
+
+/// The kind of the job.
+pub const RUN: &str = "mitigation_run";
+
+/// How many requests of a batch are under way at once.
+const AT_ONCE: usize = 16;
+
+/// What is to be done to a victim now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Request {
+    /// It is cut.
+    Kick,
+    /// It is asked to leave.
+    LameDuck,
+    /// It is cut, having been asked to leave, if it has not.
+    KickWhoStayed,
+}
+
+/// What the next batch is.
+enum Next {
+    /// These, and what is done to them.
+    Batch(Request, Vec<VictimKey>),
+    /// Nothing before then: those that were asked to leave have that long.
+    Wait(Timestamp),
+    /// There is nothing left to do.
+    Nothing,
+}
+
+impl Engine {
+    /// Deals with one batch of a run, and queues the next.
+    ///
+    /// # Errors
+    ///
+    /// The store failed. What was asked for is not asked for again.
+    #[tracing::instrument(name = "job.mitigation_run", skip_all, fields(mitigation.id = %job.subject))]
+    pub async fn run_mitigation(&self, job: &LeasedJob) -> anyhow::Result<()> {
+        let id: MitigationId = job.subject.parse().context("reading the mitigation's id from the job")?;
+        let mitigation = store::mitigations::find(&mut *self.0.store.read().await?, id).await?;
+        let Some(mitigation) = mitigation.filter(|it| matches!(it.state, MitigationState::Running { .. }))
+        else {
+            return self.finish_job(job).await;
+        };
+        let sent = store::victims::list_in(&mut *self.0.store.read().await?, id, VictimState::Sent).await?;
+        if !sent.is_empty() {
+            // the batch before did not come to its end: what became of it is not known
+            let text = format!(
+                "the batch before was cut short; of {} victims it is not known whether they were cut",
+                sent.len()
+            );
+            self.stop_run(id, SELF, StopReason::Interrupted, &text).await?;
+            return self.finish_job(job).await;
+        }
+        let targets = self.targets_of(&mitigation.plan.cluster)?;
+        if let Some((reason, text)) = self.reason_to_stop(&mitigation, &targets).await? {
+            self.stop_run(id, SELF, reason, &text).await?;
+            return self.finish_job(job).await;
+        }
+        match self.next_batch(&mitigation).await? {
+            Next::Batch(request, victims) => {
+                self.run_batch(job, &mitigation, &targets, request, victims).await
+            }
+            Next::Wait(until) => {
+                let mut tx = self.0.store.write().await?;
+                store::jobs::retry(&mut tx, job, until, "waiting for those that were asked to leave").await?;
+                store::commit(tx).await.context("putting the job back")
+            }
+            Next::Nothing => self.complete_run(job, mitigation).await,
+        }
+    }
+
+    pub(super) async fn finish_job(&self, job: &LeasedJob) -> anyhow::Result<()> {
+        let mut tx = self.0.store.write().await?;
+        store::jobs::finish(&mut tx, job).await?;
+        store::commit(tx).await.context("ending the job")
+    }
+
+    /// Why a run should end here, if it should.
+    async fn reason_to_stop(
+        &self,
+        mitigation: &Mitigation,
+        targets: &ClusterTargets,
+    ) -> anyhow::Result<Option<(StopReason, String)>> {
+        let now = self.watch(mitigation, targets).await?;
+        let before = self.0.mitigations.watch_of(mitigation.id, &now);
+        Ok(stop(&before, &now, &self.0.mitigations.rules.guards))
+    }
+
+    /// What a run is watched by.
+    async fn watch(&self, mitigation: &Mitigation, targets: &ClusterTargets) -> anyhow::Result<Watch> {
+        let answers = self.0.observer.vitals(targets).await;
+        let mut conn = self.0.store.read().await?;
+        let mut cut: BTreeMap<String, u64> = BTreeMap::new();
+        for state in [VictimState::Confirmed, VictimState::Left] {
+            for line in store::victims::list_in(&mut conn, mitigation.id, state).await? {
+                *cut.entry(line.victim.server_id).or_default() += 1;
+            }
+        }
+        let counts = store::victims::counts(&mut conn, mitigation.id).await?;
+        let incident = match mitigation.incident {
+            Some(id) => store::incidents::find(&mut conn, id).await?,
+            None => None,
+        };
+        drop(conn);
+        let problem = match &incident {
+            Some(incident) => Some(self.problem_of(incident).await?),
+            None => None,
+        };
+        // victims know the names of their servers, and answers have no ids
+        let ids: BTreeMap<&str, &str> = mitigation
+            .plan
+            .victims
+            .iter()
+            .map(|victim| (victim.server.as_str(), victim.key.server_id.as_str()))
+            .collect();
+        let servers = answers.into_iter().map(|(name, vitals)| {
+            let cut = ids.get(name.as_str()).and_then(|id| cut.get(*id)).copied().unwrap_or(0);
+            let server =
+                WatchedServer { name: name.clone(), vitals: vitals.ok(), usual_closed_per_minute: None, cut };
+            (name, server)
+        });
+        let count = |state| counts.get(&state).copied().unwrap_or(0);
+        let errors = count(VictimState::Error);
+        Ok(Watch {
+            servers: servers.collect(),
+            problem,
+            pauses: self.pauses_of(&targets.name).await?,
+            sent: errors
+                + count(VictimState::Confirmed)
+                + count(VictimState::Asked)
+                + count(VictimState::Left)
+                + count(VictimState::Gone),
+            errors,
+        })
+    }
+
+    async fn next_batch(&self, mitigation: &Mitigation) -> anyhow::Result<Next> {
+        let (id, now) = (mitigation.id, self.0.clock.now());
+        let pace = &self.0.mitigations.rules.pace;
+        let batch = pace.batch as usize;
+        let mut conn = self.0.store.read().await?;
+        let asked = store::victims::list_in(&mut conn, id, VictimState::Asked).await?;
+        let due = asked.iter().filter(|line| later(line.at, pace.drain_wait) <= now);
+        let due: Vec<VictimKey> = due.map(|line| line.victim.clone()).take(batch).collect();
+        if !due.is_empty() {
+            return Ok(Next::Batch(Request::KickWhoStayed, due));
+        }
+        let pending = store::victims::list_in(&mut conn, id, VictimState::Pending).await?;
+        let pending: Vec<VictimKey> = pending.into_iter().map(|line| line.victim).take(batch).collect();
+        if !pending.is_empty() {
+            let request = match mitigation.plan.action {
+                ActionKind::Kick => Request::Kick,
+                ActionKind::Drain => Request::LameDuck,
+            };
+            return Ok(Next::Batch(request, pending));
+        }
+        Ok(match asked.iter().map(|line| line.at).min() {
+            Some(first) => Next::Wait(later(first, pace.drain_wait)),
+            None => Next::Nothing,
+        })
+    }
+
+    async fn run_batch(
+        &self,
+        job: &LeasedJob,
+        mitigation: &Mitigation,
+        targets: &ClusterTargets,
+        request: Request,
+        victims: Vec<VictimKey>,
+    ) -> anyhow::Result<()> {
+        let id = mitigation.id;
+        let at = self.0.clock.now();
+        let before: Vec<JournalLine> =
+            victims.iter().map(|victim| line(victim, VictimState::Sent, at, None)).collect();
+        let mut tx = self.0.store.write().await?;
+        store::victims::record(&mut tx, id, &before).await?;
+        store::commit(tx).await.context("writing down whom the batch is about")?;
+
+        let account = targets.actor.as_ref().or(targets.system.as_ref());
+        let account = account.context("the cluster has no system account any more")?;
+        let after = ask_all(account, request, victims, at).await;
+
+        let mut tx = self.0.store.write().await?;
+        store::victims::record(&mut tx, id, &after).await?;
+        let counts = count(&after);
+        let what = match request {
+            Request::LameDuck => "asked to leave",
+            Request::Kick => "cut",
+            Request::KickWhoStayed => "cut, as far as they had not left",
+        };
+        let text = format!("a batch of {} was {what}: {}", after.len(), told(&counts));
+        self.note(&mut tx, mitigation, SELF, EntryKind::MitigationBatch, text).await?;
+        let due_at = later(self.0.clock.now(), self.0.mitigations.rules.pace.batch_pause);
+        store::jobs::retry(&mut tx, job, due_at, "the next batch").await?;
+        store::commit(tx).await.context("writing down what became of the batch")?;
+        for (state, count) in counts {
+            self.0.metrics.mitigations.victims(mitigation.plan.action.name(), state.name(), count);
+        }
+        self.0.jobs_bell.notify_one();
+        Ok(())
+    }
+
+    async fn complete_run(&self, job: &LeasedJob, mut mitigation: Mitigation) -> anyhow::Result<()> {
+        let now = self.0.clock.now();
+        let mut tx = self.0.store.write().await?;
+        let counts = store::victims::counts(&mut tx, mitigation.id).await?;
+        mitigation.state = mitigation.state.clone().complete(now)?;
+        store::mitigations::save(&mut tx, &mitigation, "running").await?;
+        let text = format!("executed: {}", told(&counts));
+        self.note(&mut tx, &mitigation, SELF, EntryKind::MitigationExecuted, text).await?;
+        store::jobs::finish(&mut tx, job).await?;
+        let look = first_look(mitigation.id, now, &self.0.mitigations.rules.pace);
+        store::jobs::insert(&mut tx, &[look], now).await?;
+        store::commit(tx).await.context("ending the run")?;
+        self.0.mitigations.forget(mitigation.id);
+        self.0.jobs_bell.notify_one();
+        super::log(&mitigation, SELF);
+        Ok(())
+    }
+}
+
+/// Sends the requests of a batch, some at once, and waits for what the servers say.
+async fn ask_all(
+    account: &SystemAccount,
+    request: Request,
+    victims: Vec<VictimKey>,
+    at: Timestamp,
+) -> Vec<JournalLine> {
+    let (mut asking, mut lines) = (JoinSet::new(), Vec::with_capacity(victims.len()));
+    for victim in victims {
+        if asking.len() >= AT_ONCE {
+            lines.extend(asking.join_next().await.and_then(Result::ok));
+        }
+        let account = account.clone();
+        asking.spawn(async move { ask(&account, request, victim, at).await });
+    }
+    lines.extend(asking.join_all().await);
+    lines
+}
+
+async fn ask(account: &SystemAccount, request: Request, victim: VictimKey, at: Timestamp) -> JournalLine {
+    let answer = match request {
+        Request::LameDuck => account.lame_duck(&victim.server_id, victim.cid).await,
+        Request::Kick | Request::KickWhoStayed => account.kick(&victim.server_id, victim.cid).await,
+    };
+    let (state, error) = match (answer, request) {
+        // who cannot be asked is cut when the others have had their time
+        (Ok(Done::Yes | Done::NotUnderstood), Request::LameDuck) => (VictimState::Asked, None),
+        (Ok(Done::Yes | Done::NotUnderstood), _) => (VictimState::Confirmed, None),
+        (Ok(Done::NotThere), Request::KickWhoStayed) => (VictimState::Left, None),
+        (Ok(Done::NotThere), _) => (VictimState::Gone, None),
+        (Err(error), _) => (VictimState::Error, Some(error.to_string())),
+    };
+    line(&victim, state, at, error)
+}
+
+fn line(victim: &VictimKey, state: VictimState, at: Timestamp, error: Option<String>) -> JournalLine {
+    JournalLine { victim: victim.clone(), state, at, error }
+}
+
+fn count(lines: &[JournalLine]) -> BTreeMap<VictimState, u64> {
+    let mut counts = BTreeMap::new();
+    for line in lines {
+        *counts.entry(line.state).or_default() += 1;
+    }
+    counts
+}

@@ -1,0 +1,201 @@
+//! `GET /mitigations/{id}`: what would be done to whom, what the guards say, how far it is and whether it helped.
+
+use askama::Template;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use jiff::Timestamp;
+
+use crate::http::AppState;
+use crate::http::api::mitigations::{MitigationDocument, get_document};
+use crate::http::error::ApiError;
+use crate::http::ui::layout::{Layout, Moment, cluster_path, render};
+use crate::model::ids::MitigationId;
+use crate::model::mitigation::{MitigationState, Outcome};
+use crate::model::plan::Hit;
+use crate::model::printable::{span, with_commas};
+
+/// How many groups of a blast radius are told.
+const HITS_SHOWN: usize = 8;
+
+#[derive(Template)]
+#[template(path = "mitigation.html")]
+struct Page {
+    layout: Layout,
+    title: String,
+    badge: &'static str,
+    standing: String,
+    cluster: String,
+    cluster_href: String,
+    incident_href: Option<String>,
+    planned: Moment,
+    planned_by: String,
+    reason: Option<String>,
+    conclusion: Option<String>,
+    expected_effect: String,
+    warning: String,
+    facts: Vec<(&'static str, String)>,
+    guards: Vec<GuardRow>,
+    guards_summary: String,
+    progress: Vec<(&'static str, String)>,
+    looks: Vec<LookLine>,
+    victims: Vec<VictimRow>,
+    victims_summary: String,
+    json: String,
+}
+
+struct GuardRow {
+    name: &'static str,
+    passes: bool,
+    reason: String,
+    value: String,
+    bound: String,
+}
+
+struct LookLine {
+    after: String,
+    summary: String,
+}
+
+struct VictimRow {
+    name: String,
+    cid: u64,
+    ip: String,
+    idle: String,
+    age: String,
+    messages: String,
+    account: String,
+    server: String,
+}
+
+/// `GET /mitigations/{id}`
+#[tracing::instrument(name = "ui.mitigations.show", skip_all)]
+pub(super) async fn show(
+    State(state): State<AppState>,
+    id: Result<Path<MitigationId>, PathRejection>,
+) -> Result<Response, ApiError> {
+    let Path(id) = id?;
+    let document = get_document(&state, id).await?;
+    render(&Page::new(document, state.clock.now()))
+}
+
+/// In which colour a state is repeated.
+pub(super) fn badge(state: &MitigationState) -> &'static str {
+    match state {
+        MitigationState::Finished { outcome: Outcome::Effective, .. } => "good",
+        MitigationState::Finished { outcome: Outcome::Ineffective | Outcome::Failed, .. }
+        | MitigationState::Refused { .. } => "bad",
+        MitigationState::Planned | MitigationState::Rejected { .. } | MitigationState::Expired { .. } => "",
+        _ => "warn",
+    }
+}
+
+impl Page {
+    fn new(document: MitigationDocument, now: Timestamp) -> Self {
+        let (mitigation, plan) = (&document.mitigation, &document.mitigation.plan);
+        let blocking = plan.guards.iter().filter(|verdict| !verdict.passes).count();
+        let mut facts = vec![
+            ("selector", serde_json::to_string(&plan.selector).unwrap_or_default()),
+            ("applications", hits(&plan.blast_radius.applications)),
+            ("accounts", hits(&plan.blast_radius.accounts)),
+            ("addresses", hits(&plan.blast_radius.ips)),
+            ("servers", hits(&plan.blast_radius.servers)),
+        ];
+        for (reason, count) in &plan.protected {
+            facts.push(("protected", format!("{} {}", with_commas(*count), reason.title())));
+        }
+        if plan.kept > 0 {
+            facts.push((
+                "kept",
+                format!("{} so that enough of each application stay", with_commas(plan.kept)),
+            ));
+        }
+        facts.push(("digest", plan.digest.clone()));
+        facts.retain(|(_, value)| !value.is_empty());
+        let shown = plan.victims.len() as u64;
+        let victims_summary = if shown < document.victim_count {
+            format!("the first {} of {}", with_commas(shown), with_commas(document.victim_count))
+        } else {
+            with_commas(document.victim_count)
+        };
+        Self {
+            layout: Layout::new(),
+            title: format!("{} on {}", capital(plan.action.name()), plan.cluster),
+            badge: badge(&mitigation.state),
+            standing: mitigation.state.standing(),
+            cluster_href: cluster_path(&plan.cluster),
+            cluster: plan.cluster.clone(),
+            incident_href: mitigation.incident.map(|id| format!("/incidents/{id}")),
+            planned: Moment::new(mitigation.planned_at, now),
+            planned_by: mitigation.planned_by.clone(),
+            reason: mitigation.reason.clone(),
+            conclusion: mitigation.state.conclusion(),
+            expected_effect: plan.expected_effect.clone(),
+            warning: plan.warning.clone(),
+            facts,
+            guards: plan
+                .guards
+                .iter()
+                .map(|verdict| GuardRow {
+                    name: verdict.guard.title(),
+                    passes: verdict.passes,
+                    reason: verdict.reason.clone(),
+                    value: verdict.value.clone().unwrap_or_default(),
+                    bound: verdict.bound.clone().unwrap_or_default(),
+                })
+                .collect(),
+            guards_summary: match blocking {
+                0 => "none blocks it".to_owned(),
+                count => format!("{count} block it"),
+            },
+            progress: match mitigation.state {
+                MitigationState::Running { .. }
+                | MitigationState::Verifying { .. }
+                | MitigationState::Finished { .. }
+                | MitigationState::Stopped { .. } => document
+                    .progress
+                    .iter()
+                    .map(|(state, count)| (state.name(), with_commas(*count)))
+                    .collect(),
+                _ => Vec::new(),
+            },
+            looks: document
+                .looks
+                .iter()
+                .map(|look| LookLine { after: span(look.after_ms / 1000), summary: look.summary() })
+                .collect(),
+            victims: plan.victims.iter().map(VictimRow::new).collect(),
+            victims_summary,
+            json: format!("/api/v1/mitigations/{}", mitigation.id),
+        }
+    }
+}
+
+impl VictimRow {
+    fn new(victim: &crate::model::victim::Victim) -> Self {
+        let for_ms = |ms: Option<u64>| ms.map_or_else(|| "–".to_owned(), |ms| span(ms / 1000));
+        Self {
+            name: victim.name.clone().unwrap_or_else(|| "(unnamed)".to_owned()),
+            cid: victim.key.cid,
+            ip: victim.ip.map_or_else(|| "–".to_owned(), |ip| ip.to_string()),
+            idle: for_ms(victim.idle_ms),
+            age: for_ms(victim.age_ms),
+            messages: with_commas(victim.messages),
+            account: victim.account.clone(),
+            server: victim.server.clone(),
+        }
+    }
+}
+
+fn hits(hits: &[Hit]) -> String {
+    let told: Vec<String> =
+        hits.iter().take(HITS_SHOWN).map(|hit| format!("{} {}", with_commas(hit.victims), hit.key)).collect();
+    let rest: u64 = hits.iter().skip(HITS_SHOWN).map(|hit| hit.victims).sum();
+    let more = if rest > 0 { format!(", {} others", with_commas(rest)) } else { String::new() };
+    format!("{}{more}", told.join(", "))
+}
+
+fn capital(word: &str) -> String {
+    let mut characters = word.chars();
+    characters.next().map(|first| first.to_uppercase().chain(characters).collect()).unwrap_or_default()
+}

@@ -1,0 +1,84 @@
+//! Looks after a mitigation: how much of what was cut has come back.
+//!
+//! A client that returns has a new number, maybe another server and another name: returns are counted by what the
+//! victims had in common, over the whole cluster, against the moment before. They are never guessed for one victim.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::model::breakdown::Dimension;
+use crate::model::printable::with_commas;
+
+/// What a look after a mitigation saw.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Look {
+    /// When it began.
+    pub at: Timestamp,
+    /// How long after the last victim had been dealt with, in milliseconds.
+    pub after_ms: u64,
+    /// Whether all connections of the cluster were seen, before the mitigation and now. Otherwise a connection that was
+    /// not seen may have come back.
+    pub complete: bool,
+    /// Connections that were cut.
+    pub cut: u64,
+    /// All connections of the cluster before.
+    pub total_before: u64,
+    /// All connections of the cluster now.
+    pub total_now: u64,
+    /// Those that the selector meant before.
+    pub matched_before: u64,
+    /// Those that it means now.
+    pub matched_now: u64,
+    /// How many came back, by what the victims had in common.
+    pub returned: Vec<Returned>,
+}
+
+/// How many came back, by one dimension.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Returned {
+    /// By what.
+    pub dimension: Dimension,
+    /// Connections that were cut.
+    pub cut: u64,
+    /// So many of them, or others like them, came back.
+    pub returned: u64,
+    /// The groups of the victims, those with most cut first; at most 50.
+    pub groups: Vec<ReturnedGroup>,
+    /// How many groups there are beside these; they are in the sums.
+    pub more_groups: u64,
+}
+
+/// How many came back of one group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReturnedGroup {
+    /// Which application, account, user or address.
+    pub key: String,
+    /// Its connections before.
+    pub before: u64,
+    /// Of these, those that were cut.
+    pub cut: u64,
+    /// Its connections now.
+    pub now: u64,
+    /// How many came back: as many as there are now above what the cut would have left, and no more than were cut.
+    pub returned: u64,
+}
+
+impl Look {
+    /// What it saw, in one line.
+    pub fn summary(&self) -> String {
+        let returned: Vec<String> = self
+            .returned
+            .iter()
+            .map(|returned| format!("{} by {}", with_commas(returned.returned), returned.dimension.name()))
+            .collect();
+        let part = if self.complete { "" } else { "; not all connections were seen" };
+        format!(
+            "of {} that were cut there are back {}; the selector means {} connections, {} before{part}",
+            with_commas(self.cut),
+            returned.join(", "),
+            with_commas(self.matched_now),
+            with_commas(self.matched_before)
+        )
+    }
+}

@@ -1,0 +1,27 @@
+//! Pauses: reasons why no mitigation runs, given by people.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A reason why no mitigation runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Pause {
+    /// What it is called; it is ended by that.
+    pub name: String,
+    /// The configured cluster that it is about; every one, where there is none.
+    pub cluster: Option<String>,
+    /// Why.
+    pub reason: String,
+    /// Who paused.
+    pub paused_by: String,
+    /// When.
+    pub paused_at: Timestamp,
+}
+
+impl Pause {
+    /// Whether it holds for a cluster.
+    pub fn holds_for(&self, cluster: &str) -> bool {
+        self.cluster.as_deref().is_none_or(|paused| paused == cluster)
+    }
+}

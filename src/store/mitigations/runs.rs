@@ -1,0 +1,127 @@
+//! Earlier runs, as guards look at them: cool-down, circuit breaker, hourly budget.
+
+use jiff::Timestamp;
+use sqlx::{QueryBuilder, Sqlite};
+
+use crate::model::ids::MitigationId;
+use crate::model::mitigation::{Outcome, StopReason};
+use crate::model::plan::ActionKind;
+use crate::model::selector::Conditions;
+use crate::store::{Conn, StoreError, instant, parse};
+
+/// How many runs are looked at: the newest ones.
+const MOST_RUNS: i64 = 1000;
+
+/// A mitigation that was run, in short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastRun {
+    /// Names it.
+    pub id: MitigationId,
+    /// What it did.
+    pub action: ActionKind,
+    /// When it was started.
+    pub started_at: Timestamp,
+    /// When its outcome was known, or it was stopped; nothing while it runs or is verified.
+    pub ended_at: Option<Timestamp>,
+    /// What it achieved, once that is known.
+    pub outcome: Option<Outcome>,
+    /// Why it was stopped, if it was.
+    pub stop: Option<StopReason>,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    mitigation_id: String,
+    action: String,
+    started_at: i64,
+    finished_at: Option<i64>,
+    outcome: Option<String>,
+    stop: Option<String>,
+}
+
+impl TryFrom<Row> for PastRun {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, Self::Error> {
+        let ended_at = row.finished_at.map(|at| instant("mitigations", "finished_at", at));
+        let outcome = row.outcome.map(|name| parse("mitigations", "outcome", &name, Outcome::from_name));
+        let stop = row.stop.map(|name| parse("mitigations", "stop", &name, StopReason::from_name));
+        Ok(Self {
+            id: parse("mitigations", "mitigation_id", &row.mitigation_id, |id| id.parse().ok())?,
+            action: parse("mitigations", "action", &row.action, ActionKind::from_name)?,
+            started_at: instant("mitigations", "started_at", row.started_at)?,
+            ended_at: ended_at.transpose()?,
+            outcome: outcome.transpose()?,
+            stop: stop.transpose()?,
+        })
+    }
+}
+
+/// The columns of [`Row`]; every query that reads runs begins with it.
+const SELECT: &str = "SELECT mitigation_id, action, started_at, finished_at, outcome, stop
+                        FROM mitigations
+                       WHERE started_at IS NOT NULL";
+
+/// Lists the runs against the same connections of a cluster that were started since, the newest first, with the one that
+/// is going on. The same are those that the same conditions mean.
+///
+/// # Errors
+///
+/// The database refused, or holds what cannot be read.
+#[tracing::instrument(name = "store.mitigations.list_runs_against", level = "debug", skip_all)]
+pub async fn list_runs_against(
+    conn: &mut Conn,
+    cluster: &str,
+    selector: &Conditions,
+    since: Timestamp,
+) -> Result<Vec<PastRun>, StoreError> {
+    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+    query.push(" AND cluster = ").push_bind(cluster);
+    query.push(" AND started_at >= ").push_bind(since.as_microsecond());
+    query.push(" AND target = ").push_bind(super::target(selector));
+    query.push(" ORDER BY started_at DESC, mitigation_key DESC LIMIT ").push_bind(MOST_RUNS);
+    let rows: Vec<Row> = query.build_query_as().fetch_all(conn).await?;
+    rows.into_iter().map(PastRun::try_from).collect()
+}
+
+/// Lists the runs in a cluster that have ended since, the newest first.
+///
+/// # Errors
+///
+/// The database refused, or holds what cannot be read.
+#[tracing::instrument(name = "store.mitigations.list_ended_since", level = "debug", skip_all)]
+pub async fn list_ended_since(
+    conn: &mut Conn,
+    cluster: &str,
+    since: Timestamp,
+) -> Result<Vec<PastRun>, StoreError> {
+    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+    query.push(" AND cluster = ").push_bind(cluster);
+    query.push(" AND finished_at >= ").push_bind(since.as_microsecond());
+    query.push(" ORDER BY finished_at DESC, mitigation_key DESC LIMIT ").push_bind(MOST_RUNS);
+    let rows: Vec<Row> = query.build_query_as().fetch_all(conn).await?;
+    rows.into_iter().map(PastRun::try_from).collect()
+}
+
+/// Counts the connections of a cluster that were cut since, or left because they were asked to. Those of which it is not
+/// known because the run was interrupted count.
+///
+/// # Errors
+///
+/// The database refused.
+#[tracing::instrument(name = "store.mitigations.count_cut_since", level = "debug", skip_all)]
+pub async fn count_cut_since(conn: &mut Conn, cluster: &str, since: Timestamp) -> Result<u64, StoreError> {
+    let count: i64 = sqlx::query_scalar(
+        "SELECT count(*)
+           FROM victims
+           JOIN mitigations ON mitigations.mitigation_key = victims.mitigation_key
+          WHERE victims.state IN ('sent', 'confirmed', 'left')
+            AND victims.at >= $1
+            AND mitigations.cluster = $2",
+    )
+    .bind(since.as_microsecond())
+    .bind(cluster)
+    .fetch_one(conn)
+    .await?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}

@@ -1,0 +1,61 @@
+//! Whether it helped: clients that stay away, come back at once, or come back somewhere else.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{ACCOUNTS, NEWEST, OPEN, Stage, clients};
+use crate::harness::nats::start_cluster;
+use crate::swarm::{ClientSpec, Options, Population, Swarm};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_come_back_at_once_make_it_ineffective_and_in_the_end_open_the_breaker() {
+    let stage = Stage::one(NEWEST, OPEN).await;
+    let back = Options { reconnect: true, reconnect_wait: Duration::from_millis(20), ..Options::default() };
+    let (leaky, _others) = clients(&stage.servers[0], 20, 30, back).await;
+    for round in 0..3 {
+        let plan = stage.plan(json!({ "application": "leaky" }), "kick").await;
+        let begun = stage.execute(&plan).await;
+        assert_eq!(begun.status, 200, "round {round}: {}", begun.text);
+        stage.run(&plan).await;
+        leaky.wait_for(Duration::from_secs(20), |counts| counts.connected == 20).await.unwrap();
+        let finished = stage.verify(&plan).await;
+        assert_eq!(finished["outcome"], "ineffective", "round {round}: {finished:#}");
+        // doubled after each
+        stage.app.advance(Duration::from_secs(60));
+    }
+    let plan = stage.plan(json!({ "application": "leaky" }), "kick").await;
+    let breaker = guard(&plan, "circuit_breaker");
+    assert_eq!(breaker["passes"], false, "{breaker}");
+    assert_eq!(stage.step(&plan, "propose").await.status, 409);
+    stage.app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_move_to_another_server_are_counted_there() {
+    let servers = start_cluster(NEWEST, "prod", 2, ACCOUNTS).await;
+    let stage = Stage::start(servers, OPEN).await;
+    let elsewhere = Options {
+        reconnect: true,
+        reconnect_wait: Duration::from_millis(20),
+        reconnect_to: vec![stage.servers[1].clients],
+        ..Options::default()
+    };
+    let model = ClientSpec::new(stage.servers[0].clients);
+    let leaky = Population::new(model, 20).names([("leaky-{pod}", 1)]).users([("alice", "secret", 1)]);
+    let leaky = Swarm::open(leaky.plan().unwrap(), elsewhere).await.unwrap();
+    let (_none, _others) = clients(&stage.servers[1], 1, 40, Options::default()).await;
+    let plan = stage.plan(json!({ "application": "leaky", "server": "prod-0" }), "kick").await;
+    assert_eq!(plan["victim_count"], 20, "{plan:#}");
+    assert_eq!(stage.execute(&plan).await.status, 200);
+    stage.run(&plan).await;
+    leaky.wait_for(Duration::from_secs(20), |counts| counts.connected == 20).await.unwrap();
+    let finished = stage.verify(&plan).await;
+    // the count of the selector fell to nothing, and yet they are all there
+    assert_eq!(finished["outcome"], "ineffective", "{finished:#}");
+    stage.app.finish().await;
+}
+
+fn guard<'a>(plan: &'a Value, name: &str) -> &'a Value {
+    plan["plan"]["guards"].as_array().unwrap().iter().find(|verdict| verdict["guard"] == name).unwrap()
+}
