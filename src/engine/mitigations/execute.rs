@@ -227,10 +227,9 @@ impl Engine {
             let found = store::mitigations::find(&mut *self.0.store.read().await?, id).await?;
             let Some(mitigation) = found else { continue };
             let why = "nobody approved or executed it in time".to_owned();
-            match self.expire(mitigation, SELF, why).await {
-                Err(MitigateError::Store(error)) => return Err(error),
-                // somebody was quicker
-                Ok(_) | Err(_) => {}
+            // whatever else went wrong: somebody was quicker
+            if let Err(MitigateError::Store(error)) = self.expire(mitigation, SELF, why).await {
+                return Err(error);
             }
         }
         Ok(())
