@@ -2,6 +2,7 @@
 
 mod refused;
 mod verified;
+mod whole_way;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -161,8 +162,10 @@ async fn exactly_what_was_planned_is_cut_on_the_newest_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn exactly_what_was_planned_is_cut_on_an_older_server() {
-    exactly_the_planned_are_cut(OLDER).await;
+async fn exactly_what_was_planned_is_cut_on_older_servers() {
+    for line in ["2.12", "2.11", OLDER] {
+        exactly_the_planned_are_cut(line).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -78,12 +78,16 @@ impl Engine {
             self.stop_run(id, SELF, StopReason::Interrupted, &text).await?;
             return self.finish_job(job).await;
         }
+        let next = self.next_batch(&mitigation).await?;
+        if matches!(next, Next::Nothing) {
+            return self.complete_run(job, mitigation).await;
+        }
         let targets = self.targets_of(&mitigation.plan.cluster)?;
         if let Some((reason, text)) = self.reason_to_stop(&mitigation, &targets).await? {
             self.stop_run(id, SELF, reason, &text).await?;
             return self.finish_job(job).await;
         }
-        match self.next_batch(&mitigation).await? {
+        match next {
             Next::Batch(request, victims) => {
                 self.run_batch(job, &mitigation, &targets, request, victims).await
             }
@@ -92,7 +96,7 @@ impl Engine {
                 store::jobs::retry(&mut tx, job, until, "waiting for those that were asked to leave").await?;
                 store::commit(tx).await.context("putting the job back")
             }
-            Next::Nothing => self.complete_run(job, mitigation).await,
+            Next::Nothing => Ok(()),
         }
     }
 
