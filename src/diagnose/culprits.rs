@@ -29,7 +29,7 @@ pub fn culprits(case: &Case<'_>, findings: &[Finding]) -> Vec<Culprit> {
             .subject
             .iter()
             .filter(|subject| subject.dimension == Dimension::Application)
-            .filter_map(|subject| holder(case, &subject.key))
+            .filter_map(|subject| holder(case, &subject.key).or_else(|| slow(case, &subject.key)))
             .collect(),
         FindingKind::Outlier => first
             .subject
@@ -114,6 +114,22 @@ fn holder(case: &Case<'_>, application: &str) -> Option<Culprit> {
             "{application} has {} connections, {} of all",
             with_commas(open.figures.connections),
             percent(open.share),
+        ),
+        ..base(case, application)
+    })
+}
+
+/// Who has just been cut off altogether.
+fn slow(case: &Case<'_>, application: &str) -> Option<Culprit> {
+    let closed = case.evidence.snapshot.closed.as_ref()?;
+    let group = closed.applications.iter().find(|group| !group.absent && group.key == application)?;
+    let part = share(group.closed, closed.closed);
+    Some(Culprit {
+        explained_share: part,
+        summary: format!(
+            "{application} has no connection now: {} of those that ended are of it, {} of all",
+            with_commas(group.closed),
+            percent(part),
         ),
         ..base(case, application)
     })

@@ -150,6 +150,23 @@ fn connections_that_end_at_once_again_and_again_are_a_storm() {
 }
 
 #[test]
+fn clients_that_are_replaced_once_are_no_storm() {
+    // a deployment: as many ended as there are
+    let replaced = |each| storm(400).with(steady("shop", 20, each));
+    assert!(replaced(10).kinds().contains(&ReconnectStorm), "twice as many ended as there are");
+    assert!(!replaced(11).kinds().contains(&ReconnectStorm));
+    // and clients that are cut because they do not read
+    let slow = Scene {
+        closed: Some(closed(
+            &[("board", "Slow Consumer (Pending Bytes)", 400), ("mail", "Client Closed", 5)],
+            30,
+        )),
+        ..Scene::quiet()
+    };
+    assert!(!slow.kinds().contains(&ReconnectStorm));
+}
+
+#[test]
 fn the_counters_of_a_server_show_a_storm_too() {
     let churn = |closed| Churn {
         server: "n1".to_owned(),
@@ -340,6 +357,9 @@ fn slow_consumers_are_counted_since_the_last_samples() {
     assert_eq!(slow(5).kinds(), [SlowConsumers]);
     assert_eq!(slow(5).culprits(), ["board"]);
     assert_eq!(slow(4).kinds(), []);
+    // even where all of them have just been cut
+    let gone = Scene { closed: slow(5).closed, vitals: slow(5).vitals, ..Scene::quiet() };
+    assert_eq!(gone.culprits(), ["board"]);
 }
 
 #[test]
