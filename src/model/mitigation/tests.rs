@@ -1,0 +1,77 @@
+//! Which act leads from which state to which.
+
+use super::*;
+use crate::model::journal::VictimState;
+
+#[test]
+fn every_name_is_read_as_it_is_written() {
+    for state in VictimState::ALL {
+        assert_eq!(VictimState::from_name(state.name()), Some(state));
+    }
+    for outcome in Outcome::ALL {
+        assert_eq!(Outcome::from_name(outcome.name()), Some(outcome));
+    }
+    for reason in StopReason::ALL {
+        assert_eq!(StopReason::from_name(reason.name()), Some(reason));
+    }
+    assert_eq!((VictimState::from_name("cut"), Outcome::from_name("")), (None, None));
+}
+
+#[test]
+fn every_act_leads_where_it_may_and_nowhere_else() {
+    let at = Timestamp::UNIX_EPOCH;
+    let planned = MitigationState::Planned;
+    let proposed = planned.clone().propose("ann", at).unwrap();
+    let approved = proposed.clone().approve("bob", at, at).unwrap();
+    let running = approved.clone().start("bob", at).unwrap();
+    let verifying = running.clone().complete(at).unwrap();
+    let states = [
+        planned.clone(),
+        planned.clone().refuse(Vec::new(), at).unwrap(),
+        proposed.clone(),
+        approved,
+        proposed.reject("bob", at, "no").unwrap(),
+        planned.expire(at, "late").unwrap(),
+        running.clone(),
+        verifying.clone(),
+        verifying.finish(Outcome::Effective, "fewer", at).unwrap(),
+        running.stop("bob", at, StopReason::Asked, "enough").unwrap(),
+    ];
+    assert_eq!(states.each_ref().map(MitigationState::name), MitigationState::NAMES);
+    type Act = fn(MitigationState) -> Result<MitigationState, InvalidTransition>;
+    let acts: [(&str, Act); 9] = [
+        ("propose", |it| it.propose("x", Timestamp::UNIX_EPOCH)),
+        ("refuse", |it| it.refuse(Vec::new(), Timestamp::UNIX_EPOCH)),
+        ("approve", |it| it.approve("x", Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH)),
+        ("reject", |it| it.reject("x", Timestamp::UNIX_EPOCH, "no")),
+        ("expire", |it| it.expire(Timestamp::UNIX_EPOCH, "late")),
+        ("execute", |it| it.start("x", Timestamp::UNIX_EPOCH)),
+        ("complete", |it| it.complete(Timestamp::UNIX_EPOCH)),
+        ("stop", |it| it.stop("x", Timestamp::UNIX_EPOCH, StopReason::Asked, "")),
+        ("finish", |it| it.finish(Outcome::Failed, "", Timestamp::UNIX_EPOCH)),
+    ];
+    let table = states.iter().map(|state| {
+        let leads = acts.iter().filter_map(|(act, go)| match go(state.clone()) {
+            Ok(next) => Some(format!("{act} -> {}", next.name())),
+            Err(error) => {
+                assert_eq!(error, InvalidTransition { act, state: state.name() });
+                None
+            }
+        });
+        let leads: Vec<_> = leads.collect();
+        assert_eq!(leads.is_empty(), state.is_final(), "{}", state.name());
+        format!("{}: {}", state.name(), leads.join(", "))
+    });
+    insta::assert_snapshot!(table.collect::<Vec<_>>().join("\n"), @r"
+    planned: propose -> proposed, refuse -> refused, reject -> rejected, expire -> expired
+    refused: 
+    proposed: refuse -> refused, approve -> approved, reject -> rejected, expire -> expired
+    approved: refuse -> refused, reject -> rejected, expire -> expired, execute -> running
+    rejected: 
+    expired: 
+    running: complete -> verifying, stop -> stopped
+    verifying: finish -> finished
+    finished: 
+    stopped: 
+    ");
+}
