@@ -10,7 +10,6 @@ use axum::http::Method;
 use connwarden::model::retention::{Keep, Retention};
 use connwarden::store::retention::{self, Limits};
 use connwarden::store::{self, Store};
-use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, SqliteConnection};
@@ -23,7 +22,7 @@ use self::rows::{
 use crate::harness::daemon::Daemon;
 use crate::harness::eventually;
 use crate::harness::payload::{ALERT, firing, notification, resolved, restarted};
-use crate::harness::test_app::{START, TestApp};
+use crate::harness::test_app::TestApp;
 use crate::swarm::random::Random;
 
 const DAY: Duration = Duration::from_secs(86_400);
