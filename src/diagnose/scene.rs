@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 
 use crate::diagnose::diagnose;
 use crate::model::application::ApplicationRules;
@@ -15,6 +16,7 @@ use crate::model::diagnosis::{Diagnosis, FindingKind};
 use crate::model::diagnosis_rules::DiagnosisRules;
 use crate::model::evidence::{AlertEvidence, Evidence, Looked};
 use crate::model::history::{History, SAMPLED, Sample, SampledGroups, ServerSample};
+use crate::model::ids::IncidentId;
 use crate::model::snapshot::{Coverage, ServerCoverage, Snapshot, Via};
 use crate::model::starts::{StartBucket, StartHistogram};
 use crate::model::vitals::{Churn, ServerVitals};
@@ -143,6 +145,7 @@ impl Scene {
         samples.extend(self.more_samples.iter().cloned());
         samples.sort_by_key(|sample| sample.at);
         Evidence {
+            incident: IncidentId(Uuid::nil()),
             at: now(),
             opened_at: ago(1),
             alerts: self.alerts.clone(),

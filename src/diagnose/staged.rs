@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 
 use crate::model::application::ApplicationRules;
 use crate::model::breakdown::{Breakdown, Breakdowns, Dimension, Figures, Group};
@@ -11,6 +12,7 @@ use crate::model::closed::{ClosedConnections, ClosedRing, ReasonCount, is_refusa
 use crate::model::diagnosis::{Step, StepStatus};
 use crate::model::evidence::{Evidence, Looked};
 use crate::model::history::{History, Sample, SampledGroups, ServerSample};
+use crate::model::ids::IncidentId;
 use crate::model::snapshot::{Coverage, ServerCoverage, Snapshot};
 use crate::model::vitals::ServerVitals;
 
@@ -150,6 +152,7 @@ pub(super) fn evidence(servers: Vec<ServerCoverage>) -> Evidence {
     ]
     .into();
     Evidence {
+        incident: IncidentId(Uuid::nil()),
         at: now(),
         opened_at: ago(300),
         alerts: Vec::new(),

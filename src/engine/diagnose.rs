@@ -57,6 +57,7 @@ impl Engine {
             threshold: self.0.rules.threshold(&incident.key, member),
         });
         Ok(Evidence {
+            incident: incident.id,
             at: self.0.clock.now(),
             opened_at: incident.opened_at,
             alerts: alerts.collect(),

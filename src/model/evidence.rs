@@ -10,6 +10,7 @@ use crate::model::breakdown::Dimension;
 use crate::model::change::Change;
 use crate::model::first_seen::FirstSeen;
 use crate::model::history::History;
+use crate::model::ids::IncidentId;
 use crate::model::log_evidence::LogEvidence;
 use crate::model::member::Member;
 use crate::model::owner::Owners;
@@ -54,6 +55,8 @@ impl<T> From<Result<T, String>> for Looked<T> {
 /// Everything a diagnosis is drawn from.
 #[derive(Debug, Clone)]
 pub struct Evidence {
+    /// The incident.
+    pub incident: IncidentId,
     /// When it was put together.
     pub at: Timestamp,
     /// When the incident's first alert was received.

@@ -16,12 +16,14 @@ use connwarden::model::diagnosis::{
 use connwarden::model::diagnosis_rules::DiagnosisRules;
 use connwarden::model::evidence::{AlertEvidence, Evidence, Looked};
 use connwarden::model::history::History;
+use connwarden::model::ids::IncidentId;
 use connwarden::model::labels::Labels;
 use connwarden::model::member::Member;
 use connwarden::model::snapshot::{Coverage, ServerCoverage, Snapshot};
 use connwarden::model::vitals::ServerVitals;
 use jiff::Timestamp;
 use url::Url;
+use uuid::Uuid;
 
 use crate::harness::daemon::run;
 use crate::harness::nats::{NEWEST, NatsServer, OLDER};
@@ -142,6 +144,7 @@ fn evidence(
         value: None,
     };
     Evidence {
+        incident: IncidentId(Uuid::nil()),
         account_limits: BTreeMap::new(),
         owners: Arc::default(),
         at,
@@ -303,6 +306,9 @@ async fn the_recommended_commands_are_commands_and_nothing_in_a_name_is_one() {
     assert!(inspected > 0);
     let called = std::fs::read_to_string(directory.path().join("called")).unwrap();
     // the hostile name reached nsc as one word
+    // and connwarden as one too
+    let planned = format!("plan\0kick\0--incident\0{}\0--application={HOSTILE}\0--no-traffic\0", Uuid::nil());
+    assert!(called.contains(&planned), "{called}");
     assert!(called.contains(&format!("nsc\0edit\0account\0--name\0{HOSTILE}\0--conns\0900\0")), "{called}");
 }
 

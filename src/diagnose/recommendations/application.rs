@@ -7,6 +7,7 @@ use crate::model::breakdown::Dimension;
 use crate::model::diagnosis::{
     Culprit, Finding, FindingKind, MitigationStep, Recommendation, Snippet, Subject,
 };
+use crate::model::plan::ActionKind;
 use crate::model::printable::{excerpt, percent, with_commas};
 
 /// For how many culprits something is recommended.
@@ -14,6 +15,9 @@ const MOST_CULPRITS: usize = 3;
 
 /// The reasons of closed connections of clients that may not come in.
 const DENIED: &str = "Authentication Failure";
+
+/// Beyond this share, most are.
+const MOSTLY: f64 = 0.5;
 
 /// How many servers are named in a command.
 const MOST_SERVERS: usize = 10;
@@ -121,6 +125,7 @@ fn mend(
         ),
     };
     snippets.extend(who_it_is(ground, word.is_some()));
+    snippets.extend(culprit.and_then(|culprit| plan_it(ground, kind, culprit)));
     recommendation(MitigationStep::Application, title, format!("{whose}{advice}"), snippets)
 }
 
@@ -214,4 +219,35 @@ fn who_it_is(ground: &Ground<'_>, by_application: bool) -> Vec<Snippet> {
     let Some(urls) = urls.filter(|urls| !urls.is_empty()) else { return Vec::new() };
     let by = if by_application { "application/ip,name,account" } else { "name,ip,account" };
     vec![snippet(SHELL, format!("connwarden inspect --by {by} --top 20 {}", urls.join(" ")))]
+}
+
+/// How to see what cutting its useless connections would do: where most of them never carried a message.
+fn plan_it(ground: &Ground<'_>, kind: FindingKind, culprit: &Culprit) -> Option<Snippet> {
+    let action = match kind {
+        // nobody tends what has leaked
+        FindingKind::Leak => ActionKind::Kick,
+        FindingKind::IdleHoard => ActionKind::Drain,
+        _ => return None,
+    };
+    if culprit.without_traffic_share <= MOSTLY {
+        return None;
+    }
+    let of = |option: &str| Some(format!("--{option}={}", shell(&culprit.key)?));
+    let who = match culprit.dimension {
+        Dimension::Application | Dimension::Name if culprit.key == culprit.dimension.absent() => {
+            "--unnamed".to_owned()
+        }
+        Dimension::Application | Dimension::Name | Dimension::Ip | Dimension::Account | Dimension::User => {
+            of(culprit.dimension.name())?
+        }
+        _ => return None,
+    };
+    let (action, incident) = (action.name(), ground.evidence.incident);
+    Some(snippet(
+        SHELL,
+        format!(
+            "# shows whom it would hit and what speaks against it, and cuts nobody\n\
+             connwarden plan {action} --incident {incident} {who} --no-traffic"
+        ),
+    ))
 }

@@ -125,8 +125,23 @@ fn where_the_cause_goes_on_more_room_only_wins_time() {
     );
     assert_eq!(
         snippets(fix),
-        ["connwarden inspect --by application/ip,name,account --top 20 http://n1:8222"]
+        [
+            "connwarden inspect --by application/ip,name,account --top 20 http://n1:8222",
+            "# shows whom it would hit and what speaks against it, and cuts nobody\n\
+             connwarden plan kick --incident 00000000-0000-0000-0000-000000000000 --application=orders-api --no-traffic"
+        ]
     );
+    let hoard = finding(FindingKind::IdleHoard, Some((Dimension::Application, "(unnamed)")));
+    let unnamed = Culprit { key: "(unnamed)".to_owned(), ..culprit(Dimension::Application, "") };
+    let all = recommend(&evidence, &[hoard], std::slice::from_ref(&unnamed));
+    let plan = snippets(one(&all, MitigationStep::Application, "Let (unnamed) close connections"));
+    assert!(plan[1].contains(" drain ") && plan[1].ends_with(" --unnamed --no-traffic"), "{plan:?}");
+    // what carries messages is not for cutting
+    let busy = Culprit { without_traffic_share: 0.5, ..unnamed };
+    let hoard = finding(FindingKind::IdleHoard, Some((Dimension::Application, "(unnamed)")));
+    let all = recommend(&evidence, &[hoard], &[busy]);
+    let plan = snippets(one(&all, MitigationStep::Application, "Let (unnamed) close connections"));
+    assert_eq!(plan.len(), 1, "{plan:?}");
 }
 
 #[test]
