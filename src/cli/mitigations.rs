@@ -12,7 +12,9 @@ use crate::cli::table::{Column, draw, table_width, terminal};
 use crate::clock::Clock;
 use crate::http::api::mitigations::acts::PauseList;
 use crate::http::api::mitigations::{MitigationDocument, MitigationHead, MitigationList};
+use crate::model::guard::GuardVerdict;
 use crate::model::ids::MitigationId;
+use crate::model::journal::VictimState;
 use crate::model::mitigation::MitigationState;
 use crate::model::pause::Pause;
 use crate::model::plan::Hit;
@@ -256,20 +258,59 @@ fn next_step(document: &MitigationDocument) -> String {
     }
 }
 
-/// Shows a mitigation to people.
+/// Shows a mitigation to people: how it stands, what was seen of it, and what was planned.
 pub(super) fn render(document: &MitigationDocument, width: usize) -> anyhow::Result<String> {
-    let (mitigation, plan) = (&document.mitigation, &document.mitigation.plan);
-    let mut text = String::new();
-    writeln!(text, "mitigation {} ({})", mitigation.id, mitigation.state.standing())?;
-    let line = |text: &mut String, name: &str, value: &str| writeln!(text, "  {name:<12} {}", visible(value));
-    line(&mut text, "what", &plan.expected_effect)?;
-    line(&mut text, "mind", &plan.warning)?;
-    if let Some(reason) = &mitigation.reason {
-        line(&mut text, "why", reason)?;
+    let mitigation = &document.mitigation;
+    let mut text = format!("mitigation {} is {}\n", mitigation.id, mitigation.state.standing());
+    if let Some(conclusion) = mitigation.state.conclusion() {
+        line(&mut text, "", &conclusion);
     }
-    line(&mut text, "planned", &format!("by {} at {}", mitigation.planned_by, mitigation.planned_at))?;
-    line(&mut text, "selector", &serde_json::to_string(&plan.selector)?)?;
-    line(&mut text, "digest", &plan.digest)?;
+    text.push_str(&progress(document));
+    text.push_str(&plan(document));
+    text.push_str(&guards(&mitigation.plan.guards));
+    writeln!(text, "\nvictims ({})", with_commas(document.victim_count))?;
+    text.push_str(&victims(document, width));
+    let next = next_step(document);
+    if !next.is_empty() {
+        write!(text, "\n{next}")?;
+    }
+    Ok(text)
+}
+
+/// Adds a line with a name before it.
+fn line(text: &mut String, name: &str, value: &str) {
+    let indented =
+        if name.is_empty() { visible(value).into_owned() } else { format!("{name:<12} {}", visible(value)) };
+    text.push_str(&format!("  {indented}\n"));
+}
+
+/// How far a run is, and what was seen after it; nothing before it was started.
+fn progress(document: &MitigationDocument) -> String {
+    let mut text = String::new();
+    let counts = &document.progress;
+    if counts.keys().any(|state| *state != VictimState::Pending) {
+        let counts: Vec<String> =
+            counts.iter().map(|(state, count)| format!("{} {}", with_commas(*count), state.name())).collect();
+        line(&mut text, "progress", &counts.join(", "));
+    }
+    for look in &document.looks {
+        line(&mut text, &format!("after {}", span(look.after_ms / 1000)), &look.summary());
+    }
+    if text.is_empty() { text } else { format!("\n{text}") }
+}
+
+/// What was planned.
+fn plan(document: &MitigationDocument) -> String {
+    let (mitigation, plan) = (&document.mitigation, &document.mitigation.plan);
+    let mut text = "\nplan\n".to_owned();
+    line(&mut text, "what", &plan.expected_effect);
+    line(&mut text, "beware", &plan.warning);
+    if let Some(reason) = &mitigation.reason {
+        line(&mut text, "why", reason);
+    }
+    line(&mut text, "by", &format!("{} at {:.0}", mitigation.planned_by, mitigation.planned_at));
+    line(&mut text, "selector", &serde_json::json!(plan.selector).to_string());
+    line(&mut text, "digest", &plan.digest);
     for (name, hits) in [
         ("application", &plan.blast_radius.applications),
         ("account", &plan.blast_radius.accounts),
@@ -277,7 +318,7 @@ pub(super) fn render(document: &MitigationDocument, width: usize) -> anyhow::Res
         ("server", &plan.blast_radius.servers),
     ] {
         if !hits.is_empty() {
-            line(&mut text, name, &hits_told(hits))?;
+            line(&mut text, name, &hits_told(hits));
         }
     }
     let protected: Vec<String> = plan
@@ -286,41 +327,32 @@ pub(super) fn render(document: &MitigationDocument, width: usize) -> anyhow::Res
         .map(|(reason, count)| format!("{} {}", with_commas(*count), reason.title()))
         .collect();
     if !protected.is_empty() {
-        line(&mut text, "protected", &protected.join(", "))?;
+        line(&mut text, "protected", &protected.join(", "));
     }
     if plan.kept > 0 {
         line(
             &mut text,
             "kept",
             &format!("{} so that enough of each application stay", with_commas(plan.kept)),
-        )?;
+        );
     }
-    writeln!(text, "\nguards")?;
-    for verdict in &plan.guards {
-        let mark = if verdict.passes { "ok     " } else { "BLOCKS " };
-        writeln!(text, "  {mark} {}", visible(&verdict.reason))?;
+    text
+}
+
+/// What each guard said, and first how many block.
+fn guards(verdicts: &[GuardVerdict]) -> String {
+    let all = verdicts.len();
+    let mut text = match verdicts.iter().filter(|verdict| !verdict.passes).count() {
+        0 => format!("\nguards: all {all} pass\n"),
+        blocking => format!("\nguards: {blocking} of {all} block\n"),
+    };
+    let width = verdicts.iter().map(|verdict| verdict.guard.name().len()).max().unwrap_or(0);
+    for verdict in verdicts {
+        let mark = if verdict.passes { "ok" } else { "BLOCKS" };
+        let (name, reason) = (verdict.guard.name(), visible(&verdict.reason));
+        text.push_str(&format!("  {mark:<7} {name:<width$}  {reason}\n"));
     }
-    writeln!(text, "\nvictims ({})", with_commas(document.victim_count))?;
-    text.push_str(&victims(document, width));
-    if document.progress.len() > 1 || !matches!(mitigation.state, MitigationState::Planned) {
-        let progress: Vec<String> = document
-            .progress
-            .iter()
-            .map(|(state, count)| format!("{} {}", with_commas(*count), state.name()))
-            .collect();
-        writeln!(text, "\nprogress: {}", progress.join(", "))?;
-    }
-    for look in &document.looks {
-        writeln!(text, "after {}: {}", span(look.after_ms / 1000), visible(&look.summary()))?;
-    }
-    if let Some(last) = mitigation.state.conclusion() {
-        writeln!(text, "\n{}: {}", mitigation.state.standing(), visible(&last))?;
-    }
-    let next = next_step(document);
-    if !next.is_empty() {
-        write!(text, "\n{next}")?;
-    }
-    Ok(text)
+    text
 }
 
 fn hits_told(hits: &[Hit]) -> String {

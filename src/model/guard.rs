@@ -72,6 +72,30 @@ impl GuardKind {
         Self::SoleWarden,
     ];
 
+    /// The guard as it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Protected => "protected",
+            Self::MaxVictims => "max_victims",
+            Self::MaxShare => "max_share",
+            Self::KeepMinimum => "keep_minimum",
+            Self::SnapshotAge => "snapshot_age",
+            Self::SnapshotComplete => "snapshot_complete",
+            Self::Capability => "capability",
+            Self::ProblemIsLive => "problem_is_live",
+            Self::NotSilenced => "not_silenced",
+            Self::MappingIsCertain => "mapping_is_certain",
+            Self::OneRun => "one_run",
+            Self::CoolDown => "cool_down",
+            Self::HourlyBudget => "hourly_budget",
+            Self::CircuitBreaker => "circuit_breaker",
+            Self::StormBrake => "storm_brake",
+            Self::TimeWindow => "time_window",
+            Self::Pause => "pause",
+            Self::SoleWarden => "sole_warden",
+        }
+    }
+
     /// The guard, for people.
     pub fn title(self) -> &'static str {
         match self {
@@ -200,5 +224,17 @@ impl GuardVerdict {
     #[must_use]
     pub fn compared(self, value: impl ToString, bound: impl ToString) -> Self {
         Self { value: Some(value.to_string()), bound: Some(bound.to_string()), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guard_is_written_by_its_name() {
+        for guard in GuardKind::ALL {
+            assert_eq!(serde_json::to_value(guard).unwrap(), guard.name());
+        }
     }
 }
