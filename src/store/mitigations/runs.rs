@@ -21,7 +21,7 @@ pub struct PastRun {
     pub action: ActionKind,
     /// When it was started.
     pub started_at: Timestamp,
-    /// When its outcome was known, or it was stopped; nothing while it runs or is verified.
+    /// When its last victim had been dealt with, or it was stopped; nothing while it runs.
     pub ended_at: Option<Timestamp>,
     /// What it achieved, once that is known.
     pub outcome: Option<Outcome>,
@@ -34,7 +34,7 @@ struct Row {
     mitigation_id: String,
     action: String,
     started_at: i64,
-    finished_at: Option<i64>,
+    ended_at: Option<i64>,
     outcome: Option<String>,
     stop: Option<String>,
 }
@@ -43,7 +43,7 @@ impl TryFrom<Row> for PastRun {
     type Error = StoreError;
 
     fn try_from(row: Row) -> Result<Self, Self::Error> {
-        let ended_at = row.finished_at.map(|at| instant("mitigations", "finished_at", at));
+        let ended_at = row.ended_at.map(|at| instant("mitigations", "executed_at", at));
         let outcome = row.outcome.map(|name| parse("mitigations", "outcome", &name, Outcome::from_name));
         let stop = row.stop.map(|name| parse("mitigations", "stop", &name, StopReason::from_name));
         Ok(Self {
@@ -58,7 +58,8 @@ impl TryFrom<Row> for PastRun {
 }
 
 /// The columns of [`Row`]; every query that reads runs begins with it.
-const SELECT: &str = "SELECT mitigation_id, action, started_at, finished_at, outcome, stop
+const SELECT: &str =
+    "SELECT mitigation_id, action, started_at, coalesce(executed_at, finished_at) AS ended_at, outcome, stop
                         FROM mitigations
                        WHERE started_at IS NOT NULL";
 
@@ -84,7 +85,7 @@ pub async fn list_runs_against(
     rows.into_iter().map(PastRun::try_from).collect()
 }
 
-/// Lists the runs in a cluster that have ended since, the newest first.
+/// Lists the runs in a cluster of which it is known since then how they ended, the newest first.
 ///
 /// # Errors
 ///

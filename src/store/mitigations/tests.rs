@@ -488,7 +488,7 @@ async fn guards_are_told_of_runs_against_the_same_of_those_that_ended_and_of_wha
         id: ineffective.id,
         action: ActionKind::Kick,
         started_at: at(3),
-        ended_at: Some(at(14)),
+        ended_at: Some(at(4)),
         outcome: Some(Outcome::Ineffective),
         stop: None,
     };
