@@ -177,6 +177,7 @@ impl ApiError {
             Self::Compare(CompareError::Look(_) | CompareError::Store(_)) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
+            Self::Store(StoreError::Conflict(_)) => StatusCode::CONFLICT,
             Self::Store(error) if error.is_temporary() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(_) | Self::Page(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Access(error) => error.status(),
@@ -193,6 +194,8 @@ impl IntoResponse for ApiError {
         let mut detail = self.to_string();
         if status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(error = &self as &dyn std::error::Error, "request failed: {}", chain(&self));
+        } else if let Self::Store(StoreError::Conflict(what)) = &self {
+            detail = format!("somebody else changed the {what} at the same moment: look at it as it is now");
         } else if let Self::Store(error) = &self {
             tracing::warn!(error = error as &dyn std::error::Error, "the store is busy: {}", chain(error));
             "the store is busy, try again".clone_into(&mut detail);
