@@ -28,7 +28,8 @@ use crate::app::tls::Certificates;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::engine::{
-    Cluster, Engine, EvidenceSources, IncidentRules, LogReader, SampleError, Sampler, Settings, Sources,
+    Cluster, Engine, EvidenceSources, GivenUp, IncidentRules, LogReader, SampleError, Sampler, Settings,
+    Sources,
 };
 use crate::http::auth::{Access, Rules};
 use crate::http::management::Readiness;
@@ -272,7 +273,7 @@ async fn release_leases(state: &AppState) -> anyhow::Result<()> {
     }
     for (kind, subject) in released.given_up {
         error!(%kind, %subject, "gave up a job: connwarden has ended {MOST_INTERRUPTIONS} times while it worked on it");
-        state.engine.abandon(&kind, &subject).await?;
+        state.engine.abandon(&kind, &subject, GivenUp::Interrupted).await?;
     }
     Ok(())
 }

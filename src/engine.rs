@@ -49,6 +49,7 @@ use crate::outgoing::reverse_dns::ReverseDns;
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
+pub use crate::engine::abandon::GivenUp;
 pub use crate::engine::acts::{ActError, LONGEST_TEXT, MANUAL_ALERT_NAME};
 pub use crate::engine::changes::{ChangeError, Recorded};
 pub use crate::engine::complete::COMPLETE;

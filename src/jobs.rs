@@ -55,6 +55,8 @@ pub struct Worker {
     metrics: Metrics,
     bell: Arc<Notify>,
     handlers: HashMap<&'static str, Handler>,
+    /// Runs for a job that has failed too often.
+    given_up: Option<Handler>,
     /// The latest time at which a job was looked for, in microseconds since 1970.
     latest: AtomicI64,
 }
@@ -63,7 +65,7 @@ impl Worker {
     /// Makes a worker that wakes when `bell` is rung.
     pub fn new(store: Store, clock: Clock, metrics: Metrics, bell: Arc<Notify>) -> Self {
         let latest = AtomicI64::new(i64::MIN);
-        Self { store, clock, metrics, bell, handlers: HashMap::new(), latest }
+        Self { store, clock, metrics, bell, handlers: HashMap::new(), given_up: None, latest }
     }
 
     /// Lets `handler` run the jobs of a kind.
@@ -73,6 +75,15 @@ impl Worker {
         W: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         self.handlers.insert(kind, Box::new(move |job| Box::pin(handler(job))));
+    }
+
+    /// Lets `handler` see to it that nothing waits for a job that has failed too often.
+    pub fn when_given_up<F, W>(&mut self, handler: F)
+    where
+        F: Fn(LeasedJob) -> W + Send + Sync + 'static,
+        W: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        self.given_up = Some(Box::new(move |job| Box::pin(handler(job))));
     }
 
     /// Works until told to stop; a job that has been begun is finished first.
@@ -166,7 +177,8 @@ impl Worker {
         let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX);
         let due_at = self.clock.now().saturating_add(pause).unwrap_or(jiff::Timestamp::MAX);
         let mut tx = self.store.write().await?;
-        let put_back = if job.failures + 1 >= MOST_FAILURES {
+        let is_hopeless = job.failures + 1 >= MOST_FAILURES;
+        let put_back = if is_hopeless {
             error!(job = %job.kind, subject = %job.subject, "gave up a job that failed {MOST_FAILURES} times: {error}");
             store::jobs::bury(&mut tx, job, error).await
         } else {
@@ -174,9 +186,16 @@ impl Worker {
         };
         match put_back {
             // the handler got as far as finishing it, or somebody else has it
-            Ok(()) | Err(StoreError::Conflict(_)) => store::commit(tx).await,
-            Err(error) => Err(error),
+            Err(StoreError::Conflict(_)) => return store::commit(tx).await,
+            put_back => put_back?,
         }
+        store::commit(tx).await?;
+        if let Some(given_up) = self.given_up.as_ref().filter(|_| is_hopeless)
+            && let Err(error) = given_up(job.clone()).await
+        {
+            error!(job = %job.kind, subject = %job.subject, "cannot say that a job was given up: {error:#}");
+        }
+        Ok(())
     }
 
     async fn nap(&self, stop: &CancellationToken) {

@@ -1,6 +1,6 @@
 //! Which use case does the jobs of which kind.
 
-use crate::engine::{COMPLETE, ENRICH, Engine, LOOK_BACK, NAME_ADDRESSES, RUN, VERIFY};
+use crate::engine::{COMPLETE, ENRICH, Engine, GivenUp, LOOK_BACK, NAME_ADDRESSES, RUN, VERIFY};
 use crate::jobs::Worker;
 
 /// Lets the engine do every kind of job.
@@ -34,5 +34,10 @@ pub(super) fn register(worker: &mut Worker, engine: &Engine) {
     worker.register(LOOK_BACK, move |job| {
         let engine = looking_back.clone();
         async move { engine.look_back(&job).await }
+    });
+    let given_up = engine.clone();
+    worker.when_given_up(move |job| {
+        let engine = given_up.clone();
+        async move { engine.abandon(&job.kind, &job.subject, GivenUp::Failed).await }
     });
 }

@@ -2,31 +2,50 @@
 
 use anyhow::Context;
 
-use crate::engine::{ENRICH, Engine, RUN, SELF, VERIFY};
+use crate::engine::{ENRICH, Engine, LOOK_BACK, RUN, SELF, VERIFY};
 use crate::model::entry::{Entry, EntryKind};
 use crate::model::ids::{IncidentId, MitigationId};
 use crate::model::incident::{IncidentState, Resolution};
 use crate::model::mitigation::StopReason;
 use crate::store;
 
-/// Why a job is given up.
-const AGAIN_AND_AGAIN: &str = "connwarden ended again and again while it";
+/// Why a job was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GivenUp {
+    /// The process ended again and again during it.
+    Interrupted,
+    /// It failed again and again.
+    Failed,
+}
+
+impl GivenUp {
+    /// Says so of what the job did.
+    fn while_it(self, did: &str) -> String {
+        match self {
+            Self::Interrupted => format!("connwarden ended again and again while it {did}"),
+            Self::Failed => format!("connwarden failed again and again when it {did}"),
+        }
+    }
+}
 
 impl Engine {
-    /// Leaves nothing waiting for a job that was given up because the process ended again and again during it.
+    /// Leaves nothing waiting for a job that was given up.
     ///
     /// # Errors
     ///
     /// The store failed.
-    pub async fn abandon(&self, kind: &str, subject: &str) -> anyhow::Result<()> {
+    pub async fn abandon(&self, kind: &str, subject: &str, why: GivenUp) -> anyhow::Result<()> {
         if kind == RUN {
             let id: MitigationId = subject.parse().context("reading the mitigation's id from the job")?;
-            let text = format!("{AGAIN_AND_AGAIN} ran");
             // it may have been stopped already
-            let _ = self.stop_run(id, SELF, StopReason::Interrupted, &text).await;
+            let _ = self.stop_run(id, SELF, StopReason::Interrupted, &why.while_it("ran")).await;
             return Ok(());
         }
-        // other jobs are about no incident
+        if kind == LOOK_BACK {
+            let id: MitigationId = subject.parse().context("reading the mitigation's id from the job")?;
+            return self.leave_undecided(id, &why.while_it("looked back")).await;
+        }
+        // nothing waits for the others
         if ![ENRICH, VERIFY].contains(&kind) {
             return Ok(());
         }
@@ -40,11 +59,11 @@ impl Engine {
                 incident.state = incident.state.clone().resolve(Resolution::Unverified, now)?;
                 incident.updated_at = now;
                 store::incidents::save(&mut tx, &incident, was).await?;
-                let text = format!("all alerts are reported resolved; {AGAIN_AND_AGAIN} asked NATS");
+                let text = format!("all alerts are reported resolved; {}", why.while_it("asked NATS"));
                 (EntryKind::Resolved, text)
             }
             _ if kind == ENRICH => {
-                (EntryKind::ObservationFailed, format!("gave up: {AGAIN_AND_AGAIN} looked"))
+                (EntryKind::ObservationFailed, format!("gave up: {}", why.while_it("looked")))
             }
             _ => return Ok(()),
         };

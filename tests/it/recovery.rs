@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use connwarden::engine::GivenUp;
 use serde_json::{Value, json};
 
 use crate::harness::document::{entries, timeline};
@@ -251,7 +252,7 @@ async fn a_check_that_was_given_up_leaves_nothing_recovering() {
     server.set(980);
     post(&app, &[resolved(high("nats-1"), ENDED)]).await;
     assert_eq!(state(&app, &id).await, "recovering");
-    app.state.engine.abandon("verify", &id).await.unwrap();
+    app.state.engine.abandon("verify", &id, GivenUp::Interrupted).await.unwrap();
     assert_eq!(state(&app, &id).await, "resolved unverified");
     assert_eq!(
         last(&show(&app, &id).await).1,

@@ -4,7 +4,6 @@
 //! achieved.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -18,7 +17,7 @@ use crate::model::breakdown::By;
 use crate::model::entry::EntryKind;
 use crate::model::ids::MitigationId;
 use crate::model::journal::VictimState;
-use crate::model::mitigation::{Mitigation, MitigationState};
+use crate::model::mitigation::{Mitigation, MitigationState, Outcome};
 use crate::model::mitigation_look::Look;
 use crate::model::mitigation_rules::Pace;
 use crate::model::picking::PickingRules;
@@ -117,21 +116,39 @@ impl Engine {
             (_, look) => {
                 let (outcome, conclusion) = match &look {
                     Some(look) => judge::conclude(look),
-                    None => (
-                        crate::model::mitigation::Outcome::Inconclusive,
-                        "the cluster is not configured any more".to_owned(),
-                    ),
+                    None => (Outcome::Inconclusive, "the cluster is not configured any more".to_owned()),
                 };
                 mitigation.state = mitigation.state.clone().finish(outcome, &conclusion, now)?;
                 store::mitigations::save(&mut tx, &mitigation, "verifying").await?;
                 let text = format!("{}: {conclusion}", outcome.name());
                 self.note(&mut tx, &mitigation, SELF, EntryKind::MitigationFinished, text).await?;
                 store::jobs::finish(&mut tx, job).await?;
-                self.0.metrics.mitigations.ended(mitigation.plan.action.name(), outcome.name());
-                super::log(&mitigation, SELF);
             }
         }
-        store::commit(tx).await.context("storing what was seen after the mitigation")
+        store::commit(tx).await.context("storing what was seen after the mitigation")?;
+        if let MitigationState::Finished { outcome, .. } = &mitigation.state {
+            self.0.metrics.mitigations.ended(mitigation.plan.action.name(), outcome.name());
+            super::log(&mitigation, SELF);
+        }
+        Ok(())
+    }
+
+    /// Leaves it open what a mitigation achieved, because nobody looks any more.
+    pub(in crate::engine) async fn leave_undecided(&self, id: MitigationId, why: &str) -> anyhow::Result<()> {
+        let mut tx = self.0.store.write().await?;
+        let Some(mut mitigation) = store::mitigations::find(&mut tx, id).await? else { return Ok(()) };
+        if !matches!(mitigation.state, MitigationState::Verifying { .. }) {
+            return Ok(());
+        }
+        let outcome = Outcome::Inconclusive;
+        mitigation.state = mitigation.state.clone().finish(outcome, why, self.0.clock.now())?;
+        store::mitigations::save(&mut tx, &mitigation, "verifying").await?;
+        let text = format!("{}: {why}", outcome.name());
+        self.note(&mut tx, &mitigation, SELF, EntryKind::MitigationFinished, text).await?;
+        store::commit(tx).await.context("leaving open what a mitigation achieved")?;
+        self.0.metrics.mitigations.ended(mitigation.plan.action.name(), outcome.name());
+        super::log(&mitigation, SELF);
+        Ok(())
     }
 
     /// Looks at a cluster, and counts the connections that a selector means.
@@ -143,7 +160,7 @@ impl Engine {
             order: request.order,
             limits: nobody,
         };
-        let (snapshot, found) = self.0.observer.pick(targets, &wishes(), Arc::new(rules)).await;
+        let (snapshot, found) = self.pick(targets, &wishes(), rules).await;
         (snapshot, found.picked.matched)
     }
 }
