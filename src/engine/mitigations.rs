@@ -20,7 +20,6 @@ use crate::engine::rules::later;
 use crate::engine::{Engine, LONGEST_TEXT};
 use crate::mitigate::guards::{Draft, Initiator, Watch, judge};
 use crate::mitigate::plan::plan;
-use crate::model::capability::Capabilities;
 use crate::model::entry::{Entry, EntryKind};
 use crate::model::guard::GuardVerdict;
 use crate::model::ids::{IncidentId, MitigationId};
@@ -41,13 +40,11 @@ pub(super) struct Mitigations {
     rules: MitigationSettings,
     /// What each run was watched by before its first batch.
     watches: Mutex<HashMap<MitigationId, Watch>>,
-    /// What was last found out of what can be done in each cluster.
-    capabilities: Mutex<HashMap<String, Capabilities>>,
 }
 
 impl Mitigations {
     pub(super) fn new(rules: MitigationSettings) -> Self {
-        Self { rules, watches: Mutex::default(), capabilities: Mutex::default() }
+        Self { rules, watches: Mutex::default() }
     }
 
     /// What a run was watched by before its first batch: what is seen now, if this is the first.
@@ -228,7 +225,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// It is not proposed, another plan was looked at, or it is out of date.
+    /// It is not proposed, or another plan was looked at.
     #[tracing::instrument(name = "engine.mitigations.approve", skip_all, fields(mitigation.id = %id))]
     pub async fn approve_mitigation(
         &self,

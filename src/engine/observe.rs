@@ -1,5 +1,6 @@
 //! Looking at a cluster on demand: one sweep at a time, shared by everybody who asks meanwhile.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +9,11 @@ use tokio::sync::watch;
 
 use crate::engine::Engine;
 use crate::model::breakdown::By;
+use crate::model::capability::Capabilities;
+use crate::model::picking::PickingRules;
 use crate::model::snapshot::Snapshot;
+use crate::model::victim::VictimKey;
+use crate::observe::picks::Found;
 use crate::observe::sweep::ClusterTargets;
 use crate::observe::wishes::Wishes;
 use crate::telemetry::metrics::LookFigures;
@@ -18,6 +23,10 @@ use crate::telemetry::metrics::LookFigures;
 pub(super) struct WatchedCluster {
     pub(super) targets: ClusterTargets,
     looks: Mutex<Looks>,
+    /// Held by whoever reads all its connections: its servers are asked for one list at a time.
+    turn: tokio::sync::Mutex<()>,
+    /// What was last found out of what can be done to its connections.
+    pub(super) capabilities: tokio::sync::Mutex<Option<Capabilities>>,
 }
 
 #[derive(Debug, Default)]
@@ -49,7 +58,7 @@ pub enum LookError {
 
 impl WatchedCluster {
     pub(super) fn new(targets: ClusterTargets) -> Self {
-        Self { targets, looks: Mutex::default() }
+        Self { targets, looks: Mutex::default(), turn: Default::default(), capabilities: Default::default() }
     }
 
     fn looks(&self) -> MutexGuard<'_, Looks> {
@@ -131,8 +140,8 @@ impl Engine {
         wishes: &Wishes,
         since: Timestamp,
     ) -> Result<Arc<Snapshot>, LookError> {
-        let watched = self.0.clusters.iter().find(|watched| watched.targets.name == cluster);
-        let last = watched
+        let last = self
+            .watched(cluster)
             .and_then(|watched| watched.looks().going_on.clone())
             .filter(|look| look.wishes.include(wishes));
         let last = last.and_then(|look| look.result.borrow().clone());
@@ -163,7 +172,7 @@ impl Engine {
                 looks.going_on = Some(look.clone());
                 let (engine, wishes) = (self.clone(), look.wishes.clone());
                 self.0.looks.spawn(async move {
-                    let snapshot = engine.sweep(&engine.0.clusters[place].targets, &wishes).await;
+                    let snapshot = engine.sweep(&engine.0.clusters[place], &wishes).await;
                     let _ = sender.send(Some(Arc::new(snapshot)));
                 });
                 Place::In(look)
@@ -181,12 +190,14 @@ impl Engine {
             looks.going_on = looks.waiting.take();
             looks.going_on.as_ref().map(|look| look.wishes.clone()).unwrap_or_default()
         };
-        let snapshot = self.sweep(&watched.targets, &wishes).await;
+        let snapshot = self.sweep(watched, &wishes).await;
         let _ = sender.send(Some(Arc::new(snapshot)));
     }
 
     /// Looks at a cluster and takes in what that shows of its servers.
-    async fn sweep(&self, targets: &ClusterTargets, wishes: &Wishes) -> Snapshot {
+    async fn sweep(&self, watched: &WatchedCluster, wishes: &Wishes) -> Snapshot {
+        let targets = &watched.targets;
+        let _turn = watched.turn.lock().await;
         let snapshot = self.0.observer.sweep(targets, wishes).await;
         let coverage = &snapshot.coverage;
         self.0.metrics.sweep(&LookFigures {
@@ -201,5 +212,35 @@ impl Engine {
         self.0.earlier_vitals.remember(&snapshot);
         self.learn_from(targets, coverage).await;
         snapshot
+    }
+
+    /// Looks at a cluster when it is its turn, and picks victims among its connections.
+    pub(super) async fn pick(
+        &self,
+        targets: &ClusterTargets,
+        wishes: &Wishes,
+        rules: PickingRules,
+    ) -> (Snapshot, Found) {
+        let _turn = self.turn_of(targets).await;
+        self.0.observer.pick(targets, wishes, Arc::new(rules)).await
+    }
+
+    /// Looks at a cluster when it is its turn, and says which victims are still there.
+    pub(super) async fn recheck(
+        &self,
+        targets: &ClusterTargets,
+        victims: &BTreeSet<VictimKey>,
+    ) -> (Snapshot, BTreeSet<VictimKey>) {
+        let _turn = self.turn_of(targets).await;
+        self.0.observer.recheck(targets, victims).await
+    }
+
+    async fn turn_of(&self, targets: &ClusterTargets) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        Some(self.watched(&targets.name)?.turn.lock().await)
+    }
+
+    /// The configured cluster of this name.
+    pub(super) fn watched(&self, cluster: &str) -> Option<&WatchedCluster> {
+        self.0.clusters.iter().find(|watched| watched.targets.name == cluster)
     }
 }

@@ -1,12 +1,11 @@
 //! Finding victims: what a cluster can do, and whom a plan would hit there.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError};
-
-use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
 
 use super::MitigateError;
 use crate::engine::Engine;
+use crate::engine::rules::later;
 use crate::mitigate::probe::probe;
 use crate::model::capability::Capabilities;
 use crate::model::picking::PickingRules;
@@ -18,34 +17,37 @@ use crate::observe::sweep::ClusterTargets;
 use crate::observe::wishes::Wishes;
 
 /// How long it is believed that a cluster can do everything.
-const CAPABILITIES_HOLD: SignedDuration = SignedDuration::from_secs(60);
+const CAPABILITIES_HOLD: Duration = Duration::from_secs(60);
+
+/// How long it is believed that something is missing: that may be mended at any moment, but whoever asks again and again
+/// must not fill the servers' logs with requests that they refuse.
+const GAPS_HOLD: Duration = Duration::from_secs(3);
 
 /// How often a plan is made anew because an account turned out to be that of an authorisation callout.
 const MOST_ROUNDS: usize = 5;
 
 impl Engine {
     /// Says what can be done to the connections of a cluster, and what is missing for what cannot; as it was found out
-    /// at most a minute ago.
+    /// a moment ago. Whoever asks meanwhile waits for the same answer.
     ///
     /// # Errors
     ///
     /// No such cluster is configured.
     pub async fn capabilities(&self, cluster: &str) -> Result<Capabilities, MitigateError> {
-        let targets = self.targets_of(cluster)?;
-        let known = {
-            let known = self.0.mitigations.capabilities.lock().unwrap_or_else(PoisonError::into_inner);
-            known.get(cluster).cloned()
+        let watched = self.watched(cluster);
+        let watched = watched.ok_or_else(|| MitigateError::UnknownCluster(cluster.to_owned()))?;
+        let mut known = watched.capabilities.lock().await;
+        let now = self.0.clock.now();
+        let holds = |known: &Capabilities| {
+            let is_whole = known.actions.iter().all(|action| action.possible);
+            let hold = if is_whole { CAPABILITIES_HOLD } else { GAPS_HOLD };
+            (known.probed_at..=later(known.probed_at, hold)).contains(&now)
         };
-        let since = self.0.clock.now().checked_sub(CAPABILITIES_HOLD).unwrap_or(Timestamp::MIN);
-        // what is missing may have been mended
-        if let Some(known) =
-            known.filter(|known| known.probed_at >= since && known.actions.iter().all(|it| it.possible))
-        {
-            return Ok(known);
+        if let Some(known) = known.as_ref().filter(|known| holds(known)) {
+            return Ok(known.clone());
         }
-        let found = probe(&self.0.observer, &targets, &self.0.clock).await;
-        let mut known = self.0.mitigations.capabilities.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(cluster.to_owned(), found.clone());
+        let found = probe(&self.0.observer, &watched.targets, &self.0.clock).await;
+        *known = Some(found.clone());
         Ok(found)
     }
 
@@ -86,10 +88,13 @@ impl Engine {
                 order: request.order,
                 limits: request.limits,
             };
-            let (snapshot, found) = self.0.observer.pick(targets, wishes, Arc::new(rules)).await;
-            let accounts: BTreeSet<&str> =
-                found.picked.victims.iter().map(|victim| victim.account.as_str()).collect();
-            let callouts = self.callout_accounts(targets, accounts).await;
+            let (snapshot, found) = self.pick(targets, wishes, rules).await;
+            let accounts: BTreeSet<String> =
+                found.picked.victims.iter().map(|victim| victim.account.clone()).collect();
+            let callouts = match &targets.system {
+                Some(system) if !accounts.is_empty() => system.callout_accounts(&accounts).await,
+                _ => BTreeSet::new(),
+            };
             let is_news = !callouts.is_subset(&protection.callout_accounts);
             protection.callout_accounts.extend(callouts);
             // what is found in the last round is told by the guard of protected connections
@@ -97,18 +102,5 @@ impl Engine {
                 return (snapshot, found, protection);
             }
         }
-    }
-
-    /// Those of some accounts in which somebody answers authorisation callouts. An account that cannot be asked about
-    /// is taken for one.
-    async fn callout_accounts(&self, targets: &ClusterTargets, accounts: BTreeSet<&str>) -> BTreeSet<String> {
-        let mut callouts = BTreeSet::new();
-        let Some(system) = &targets.system else { return callouts };
-        for account in accounts {
-            if system.has_callout_responder(account).await.unwrap_or(true) {
-                callouts.insert(account.to_owned());
-            }
-        }
-        callouts
     }
 }

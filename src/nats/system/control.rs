@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::task::JoinSet;
 
 use super::{LARGEST_SMALL_REPLY, ServerRef, SystemAccount, SystemCause, SystemError, failure, is_server_id};
 use crate::model::printable::excerpt;
@@ -144,31 +145,41 @@ impl SystemAccount {
         self.0.link.own_connection()
     }
 
-    /// Whether somebody in `account` (in operator mode its public key) answers authorisation callouts, on any server of
-    /// the cluster.
-    ///
-    /// # Errors
-    ///
-    /// Nobody is known to, and not every server has said so.
-    pub async fn has_callout_responder(&self, account: &str) -> Result<bool, SystemError> {
-        let call = self.roll_call(&BTreeSet::new()).await?;
-        let mut failed: Option<SystemError> = None;
-        for server in call.servers.values() {
-            match self.lists_callout_responder(server, account).await {
-                Ok(true) => return Ok(true),
-                Ok(false) => {}
-                Err(cause) => failed = Some(failure("CONNZ of the authorisation callout", server, cause)),
+    /// In which of some accounts (in operator mode their public keys) somebody answers authorisation callouts, on any
+    /// server of the cluster; those of which not every server says that nobody does are among them.
+    pub async fn callout_accounts(&self, accounts: &BTreeSet<String>) -> BTreeSet<String> {
+        let nobody = BTreeSet::new();
+        let call = match self.roll_call(&nobody).await {
+            Ok(call) if call.missing(&nobody).is_empty() => call,
+            _ => return accounts.clone(),
+        };
+        let mut asking = JoinSet::new();
+        for server in call.servers.into_values() {
+            let (account, accounts) = (self.clone(), accounts.clone());
+            asking.spawn(async move { account.callout_accounts_on(&server, accounts).await });
+        }
+        asking.join_all().await.into_iter().flatten().collect()
+    }
+
+    /// Those of some accounts of which a server does not say that nobody answers authorisation callouts. One that does not
+    /// answer is not asked again.
+    async fn callout_accounts_on(
+        &self,
+        server: &ServerRef,
+        mut accounts: BTreeSet<String>,
+    ) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        while let Some(account) = accounts.pop_first() {
+            match self.lists_callout_responder(server, &account).await {
+                Ok(false) => continue,
+                Err(SystemCause::Timeout { .. } | SystemCause::NotConnected(_)) => {
+                    found.append(&mut accounts)
+                }
+                Ok(true) | Err(_) => {}
             }
+            found.insert(account);
         }
-        let missing = call.missing(&BTreeSet::new()).into_iter().next().map(excerpt);
-        match (failed, missing) {
-            (Some(failed), _) => Err(failed),
-            (None, Some(name)) => Err(SystemError {
-                question: format!("CONNZ of the authorisation callout of {name}"),
-                cause: SystemCause::Timeout { within: call.patience, objection: None },
-            }),
-            (None, None) => Ok(false),
-        }
+        found
     }
 
     async fn lists_callout_responder(&self, server: &ServerRef, account: &str) -> Result<bool, SystemCause> {
