@@ -26,6 +26,9 @@ use crate::outgoing;
 /// How long the daemon may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long it may take to do something: a plan takes several looks at a whole cluster, whose servers may be slow.
+const ACT_TIMEOUT: Duration = Duration::from_secs(300);
+
 /// Where the daemon is, and what to show it.
 #[derive(Debug, Args)]
 pub(super) struct ClientArguments {
@@ -129,7 +132,7 @@ impl Client {
     ///
     /// Nobody answered, or the daemon refused, or it is none.
     pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> anyhow::Result<T> {
-        let body = self.send(path, |http, url| http.post(url).json(body)).await?;
+        let body = self.send(path, |http, url| http.post(url).timeout(ACT_TIMEOUT).json(body)).await?;
         self.read(&body)
     }
 
@@ -145,7 +148,7 @@ impl Client {
         key: Option<&str>,
     ) -> anyhow::Result<T> {
         let request = |http: reqwest::Client, url| {
-            let request = http.post(url).json(body);
+            let request = http.post(url).timeout(ACT_TIMEOUT).json(body);
             match key {
                 Some(key) => request.header("Idempotency-Key", key),
                 None => request,

@@ -47,7 +47,9 @@ impl Engine {
         id: MitigationId,
         digest: &str,
         actor: &str,
+        reason: Option<&str>,
     ) -> Result<Mitigation, MitigateError> {
+        let reason = reason.map(super::checked).transpose()?;
         let mitigation = named(&mut *self.0.store.read().await?, id, digest).await?;
         let now = self.0.clock.now();
         // whatever is no longer approved is told first
@@ -64,7 +66,7 @@ impl Engine {
 
         let victims: BTreeSet<VictimKey> =
             mitigation.plan.victims.iter().map(|victim| victim.key.clone()).collect();
-        let (snapshot, still_there) = self.0.observer.recheck(&targets, &victims).await;
+        let (snapshot, still_there) = self.recheck(&targets, &victims).await;
         let left = victims.len() - still_there.len();
         let share = left as f64 * 100.0 / victims.len().max(1) as f64;
         if snapshot.coverage.complete && share > self.0.mitigations.rules.guards.replan_threshold_percent {
@@ -107,13 +109,14 @@ impl Engine {
             self.refuse(tx, mitigation, actor, blocking.clone()).await?;
             return Err(MitigateError::Blocked(blocking));
         }
-        self.start(mitigation, actor, &still_there, before).await
+        self.start(mitigation, actor, reason.as_deref(), &still_there, before).await
     }
 
     async fn start(
         &self,
         mut mitigation: Mitigation,
         actor: &str,
+        reason: Option<&str>,
         still_there: &BTreeSet<VictimKey>,
         before: Count,
     ) -> Result<Mitigation, MitigateError> {
@@ -144,9 +147,10 @@ impl Engine {
         let job = NewJob { kind: RUN, subject: mitigation.id.to_string(), due_at: now };
         store::jobs::insert(&mut tx, &[job], now).await?;
         let text = format!(
-            "started: {} of {} victims are still there",
+            "started: {} of {} victims are still there{}",
             with_commas(still_there.len() as u64),
-            with_commas(mitigation.plan.victims.len() as u64)
+            with_commas(mitigation.plan.victims.len() as u64),
+            super::because(reason)
         );
         self.note(&mut tx, &mitigation, actor, EntryKind::MitigationStarted, text).await?;
         store::commit(tx).await?;

@@ -123,7 +123,8 @@ pub async fn execute(
     body: Result<Json<PlanSeen>, JsonRejection>,
 ) -> Result<Json<MitigationDocument>, ApiError> {
     let (Path(id), Json(seen)) = (id?, body?);
-    let mitigation = state.engine.execute_mitigation(id, &seen.digest, &actor.name).await?;
+    let mitigation =
+        state.engine.execute_mitigation(id, &seen.digest, &actor.name, seen.reason.as_deref()).await?;
     Ok(Json(MitigationDocument::of(&state, mitigation).await?))
 }
 
@@ -202,6 +203,7 @@ pub async fn list_pauses(State(state): State<AppState>) -> Result<Json<PauseList
         (status = 201, body = Pause),
         (status = 400, description = "The body cannot be read, or a text is missing or too long", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such cluster is configured", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "A pause of that name is about something else", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 #[tracing::instrument(name = "api.pauses.add", skip_all)]
