@@ -149,7 +149,7 @@ pub struct GuardSettings {
     pub max_share_percent: f64,
     /// So many connections of each application are left, at least.
     pub keep: u32,
-    /// A plan older than this is made anew.
+    /// The look that a plan is made of, and the last one before a run, may be this old when guards are asked.
     pub max_snapshot_age: Duration,
     /// How many of the victims may have left since, in percent, before the plan is stale.
     pub replan_threshold_percent: f64,

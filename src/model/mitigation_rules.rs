@@ -8,7 +8,7 @@ use crate::model::guard::GuardSettings;
 /// What stops mitigations, and how fast they are.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MitigationSettings {
-    /// Whether mitigations may be planned, approved and run at all. Nothing runs by itself either way.
+    /// Whether mitigations may run at all. Nothing runs by itself either way.
     pub enabled: bool,
     /// From when on guards block.
     pub guards: GuardSettings,

@@ -19,7 +19,7 @@ const UNUSUAL: f64 = 3.0;
 /// What is seen of a run while it goes on.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Watch {
-    /// Each expected server, by its nats id.
+    /// Each expected server, by its name.
     pub servers: BTreeMap<String, WatchedServer>,
     /// The incident, where the mitigation has one.
     pub problem: Option<ProblemFacts>,
