@@ -1,5 +1,6 @@
 //! Mitigations on real servers: what was planned is cut, nobody else is, and it is said honestly whether it helped.
 
+mod held_back;
 mod refused;
 mod verified;
 mod whole_way;
@@ -30,13 +31,18 @@ const OPEN: &str =
 
 impl Stage {
     async fn start(servers: Vec<NatsServer>, mitigations: &str) -> Self {
+        Self::with(servers, mitigations, "").await
+    }
+
+    /// Starts with more in the configuration.
+    async fn with(servers: Vec<NatsServer>, mitigations: &str, more: &str) -> Self {
         let secrets = tempfile::tempdir().unwrap();
         let file = secrets.path().join("password");
         std::fs::write(&file, "secret\n").unwrap();
         let urls: Vec<String> = servers.iter().map(NatsServer::url).collect();
         let text = format!(
             "clusters:\n  - name: prod\n    match: 'cluster=\"prod\"'\n    system_account:\n      urls: {urls:?}\n      \
-             user: sys\n      password_file: {file:?}\nmitigations: {{{mitigations}}}\n"
+             user: sys\n      password_file: {file:?}\nmitigations: {{{mitigations}}}\n{more}"
         );
         let config =
             Config::parse(&text, "connwarden.yml", &|_| unreachable!("no secret is read with the file"))
