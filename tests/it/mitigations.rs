@@ -1,6 +1,7 @@
 //! Mitigations on real servers: what was planned is cut, nobody else is, and it is said honestly whether it helped.
 
 mod held_back;
+mod killed;
 mod refused;
 mod verified;
 mod whole_way;

@@ -14,13 +14,13 @@ use crate::harness::nats::{ACCOUNTS, NEWEST, NatsServer};
 use crate::swarm::{ClientSpec, Options, Population, Swarm};
 
 /// A daemon that is told what to do from the command line, by whoever is on call.
-struct OnCall<'a> {
-    daemon: &'a Daemon,
-    storage: &'a Path,
+pub(super) struct OnCall<'a> {
+    pub(super) daemon: &'a Daemon,
+    pub(super) storage: &'a Path,
 }
 
 impl OnCall<'_> {
-    async fn says(&self, arguments: &[&str]) -> String {
+    pub(super) async fn says(&self, arguments: &[&str]) -> String {
         let server = self.daemon.at("").to_string();
         let storage = self.storage.to_str().unwrap();
         let place = ["--server", &server, "--storage.path", storage];
