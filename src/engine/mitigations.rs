@@ -9,16 +9,16 @@ mod look_back;
 mod pauses;
 mod run;
 mod view;
+mod watch;
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 
 use tracing::info;
 
 use crate::engine::mitigations::view::Seen;
+use crate::engine::mitigations::watch::Watches;
 use crate::engine::rules::later;
 use crate::engine::{Engine, LONGEST_TEXT};
-use crate::mitigate::guards::{Draft, Initiator, Watch, judge};
+use crate::mitigate::guards::{Draft, Initiator, judge};
 use crate::mitigate::plan::plan;
 use crate::model::entry::{Entry, EntryKind};
 use crate::model::guard::GuardVerdict;
@@ -38,23 +38,12 @@ pub use crate::engine::mitigations::run::RUN;
 #[derive(Debug)]
 pub(super) struct Mitigations {
     rules: MitigationSettings,
-    /// What each run was watched by before its first batch.
-    watches: Mutex<HashMap<MitigationId, Watch>>,
+    watches: Watches,
 }
 
 impl Mitigations {
     pub(super) fn new(rules: MitigationSettings) -> Self {
-        Self { rules, watches: Mutex::default() }
-    }
-
-    /// What a run was watched by before its first batch: what is seen now, if this is the first.
-    fn watch_of(&self, id: MitigationId, now: &Watch) -> Watch {
-        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        watches.entry(id).or_insert_with(|| now.clone()).clone()
-    }
-
-    fn forget(&self, id: MitigationId) {
-        self.watches.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        Self { rules, watches: Watches::default() }
     }
 }
 

@@ -29,7 +29,7 @@ impl EarlierVitals {
                 continue;
             }
             let seen = servers.entry(key).or_default();
-            if seen.back().is_none_or(|last| is_apart(last, vitals)) {
+            if seen.back().is_none_or(|last| are_apart(last, vitals, LEAST_APART)) {
                 seen.push_back(vitals.clone());
             }
             while seen.len() > 2 {
@@ -40,21 +40,31 @@ impl EarlierVitals {
 
     /// What each server of a look said before it, by its name; those that said nothing are missing.
     pub(super) fn before(&self, snapshot: &Snapshot) -> BTreeMap<String, ServerVitals> {
-        let servers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let earlier = snapshot.coverage.servers.iter().filter_map(|server| {
-            let (name, vitals) = (server.display_name().to_owned(), server.vitals.as_ref()?);
-            let seen = servers.get(&(snapshot.cluster.clone(), name.clone()))?;
-            let before = seen.iter().rev().find(|before| is_apart(before, vitals))?;
-            Some((name, before.clone()))
+            let (name, vitals) = (server.display_name(), server.vitals.as_ref()?);
+            Some((name.to_owned(), self.last(&snapshot.cluster, name, vitals, LEAST_APART)?))
         });
         earlier.collect()
+    }
+
+    /// What a server said last, at least so long before this answer of it.
+    pub(super) fn last(
+        &self,
+        cluster: &str,
+        server: &str,
+        vitals: &ServerVitals,
+        apart: SignedDuration,
+    ) -> Option<ServerVitals> {
+        let servers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = servers.get(&(cluster.to_owned(), server.to_owned()))?;
+        seen.iter().rev().find(|before| are_apart(before, vitals, apart)).cloned()
     }
 }
 
 /// Whether one answer is so much older than another that the two can be compared.
-fn is_apart(before: &ServerVitals, after: &ServerVitals) -> bool {
+fn are_apart(before: &ServerVitals, after: &ServerVitals, least: SignedDuration) -> bool {
     match (before.at, after.at) {
-        (Some(before), Some(after)) => after.duration_since(before) >= LEAST_APART,
+        (Some(before), Some(after)) => after.duration_since(before) >= least,
         _ => false,
     }
 }
@@ -111,5 +121,15 @@ mod tests {
         assert_eq!(before(5_000), Some(0));
         earlier.remember(&look(9_000));
         assert_eq!(before(9_500), Some(5_000));
+        let now = ServerVitals {
+            at: Some(Timestamp::from_millisecond(14_000).unwrap()),
+            ..ServerVitals::default()
+        };
+        let last = |server, seconds| {
+            let apart = SignedDuration::from_secs(seconds);
+            earlier.last("prod", server, &now, apart).map(|vitals| vitals.at.unwrap().as_millisecond())
+        };
+        assert_eq!([last("n1", 5), last("n1", 6), last("n1", 10)], [Some(9_000), Some(5_000), None]);
+        assert_eq!(last("n2", 1), None);
     }
 }

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::model::breakdown::{Breakdown, Dimension};
 use crate::model::snapshot::{ServerCoverage, Snapshot};
+use crate::model::vitals::{Churn, ServerVitals};
 
 /// The dimensions a sample has groups of.
 pub const SAMPLED: [Dimension; 5] =
@@ -18,6 +19,22 @@ pub const SAMPLED: [Dimension; 5] =
 pub struct History {
     /// The samples, oldest first: every one of the last hour, fewer of the time before.
     pub samples: Vec<Sample>,
+}
+
+/// Fewer pairs of samples than this do not tell what is usual.
+const FEWEST_PAIRS: usize = 3;
+
+impl History {
+    /// How many connections of a server usually end within a minute: between half of the samples it was less. Nothing
+    /// if there are too few that tell.
+    pub fn usual_closed_per_minute(&self, server: &str) -> Option<f64> {
+        let vitals: Vec<ServerVitals> =
+            self.samples.iter().filter_map(|sample| sample.vitals(server)).collect();
+        let churn = vitals.windows(2).filter_map(|pair| Churn::between(server, &pair[0], &pair[1]));
+        let mut closed: Vec<f64> = churn.map(|churn| churn.closed_per_minute()).collect();
+        closed.sort_by(f64::total_cmp);
+        (closed.len() >= FEWEST_PAIRS).then(|| closed[closed.len() / 2])
+    }
 }
 
 /// A cluster at one instant, compact.
@@ -98,6 +115,18 @@ impl Sample {
     /// Connections that were counted, in whatever groups.
     pub fn counted(&self) -> u64 {
         self.groups.values().next().map_or_else(|| self.connections(), SampledGroups::connections)
+    }
+
+    /// What a server said of itself, as far as it was kept.
+    fn vitals(&self, server: &str) -> Option<ServerVitals> {
+        let server = self.servers.iter().find(|known| known.server == server)?;
+        Some(ServerVitals {
+            at: Some(self.at),
+            started_at: server.started_at,
+            connections: server.connections,
+            total_connections: server.attempts,
+            ..ServerVitals::default()
+        })
     }
 
     /// Connections of a group: exact if it is listed, 0 if everything is listed and it is not; otherwise unknown.
@@ -218,6 +247,36 @@ mod tests {
         assert!(six_hours[2..].windows(2).all(|pair| pair[0] - pair[1] <= 6));
         assert_eq!(ages(30, 0).len(), 31 + 2);
         assert_eq!(ages(360, 100)[..3], [7 * 1440, 1440, 260]);
+    }
+
+    #[test]
+    fn what_usually_ends_is_told_by_half_of_the_samples() {
+        let sample = |minute: i64, attempts: Option<u64>, started: i64| Sample {
+            at: at(100 - minute),
+            complete: true,
+            servers: vec![ServerSample {
+                server: "n1".to_owned(),
+                connections: 50,
+                attempts,
+                started_at: Some(at(1_000 - started)),
+                ..ServerSample::default()
+            }],
+            groups: BTreeMap::new(),
+        };
+        let usual = |samples: &[Sample]| History { samples: samples.to_vec() }.usual_closed_per_minute("n1");
+        // a deployment within one minute is not usual
+        let mut samples: Vec<Sample> = [100, 106, 110, 500, 504, 509]
+            .into_iter()
+            .zip(0..)
+            .map(|(attempts, minute)| sample(minute, Some(attempts), 0))
+            .collect();
+        assert_eq!(usual(&samples), Some(5.0));
+        assert_eq!(History { samples: samples.clone() }.usual_closed_per_minute("n2"), None);
+        assert_eq!(usual(&samples[..4]), Some(6.0));
+        assert_eq!(usual(&samples[..3]), None, "two say too little");
+        samples[1].servers[0].attempts = None;
+        samples[3].servers[0].started_at = Some(at(900));
+        assert_eq!(usual(&samples), None, "only what one run says is compared");
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod held_back;
 mod killed;
 mod refused;
 mod verified;
+mod watched;
 mod whole_way;
 
 use std::collections::BTreeSet;

@@ -14,7 +14,6 @@ use crate::engine::mitigations::execute::told;
 use crate::engine::mitigations::look_back::first_look;
 use crate::engine::rules::later;
 use crate::engine::{Engine, SELF};
-use crate::mitigate::guards::{Watch, WatchedServer, stop};
 use crate::model::entry::EntryKind;
 use crate::model::ids::MitigationId;
 use crate::model::journal::{JournalLine, VictimState};
@@ -106,65 +105,6 @@ impl Engine {
         store::commit(tx).await.context("ending the job")
     }
 
-    /// Why a run should end here, if it should.
-    async fn reason_to_stop(
-        &self,
-        mitigation: &Mitigation,
-        targets: &ClusterTargets,
-    ) -> anyhow::Result<Option<(StopReason, String)>> {
-        let now = self.watch(mitigation, targets).await?;
-        let before = self.0.mitigations.watch_of(mitigation.id, &now);
-        Ok(stop(&before, &now, &self.0.mitigations.rules.guards))
-    }
-
-    /// What a run is watched by.
-    async fn watch(&self, mitigation: &Mitigation, targets: &ClusterTargets) -> anyhow::Result<Watch> {
-        let answers = self.0.observer.vitals(targets).await;
-        let mut conn = self.0.store.read().await?;
-        let mut cut: BTreeMap<String, u64> = BTreeMap::new();
-        for state in [VictimState::Confirmed, VictimState::Left] {
-            for line in store::victims::list_in(&mut conn, mitigation.id, state).await? {
-                *cut.entry(line.victim.server_id).or_default() += 1;
-            }
-        }
-        let counts = store::victims::counts(&mut conn, mitigation.id).await?;
-        let incident = match mitigation.incident {
-            Some(id) => store::incidents::find(&mut conn, id).await?,
-            None => None,
-        };
-        drop(conn);
-        let problem = match &incident {
-            Some(incident) => Some(self.problem_of(incident).await?),
-            None => None,
-        };
-        // victims know the names of their servers, and answers have no ids
-        let ids: BTreeMap<&str, &str> = mitigation
-            .plan
-            .victims
-            .iter()
-            .map(|victim| (victim.server.as_str(), victim.key.server_id.as_str()))
-            .collect();
-        let servers = answers.into_iter().map(|(name, vitals)| {
-            let cut = ids.get(name.as_str()).and_then(|id| cut.get(*id)).copied().unwrap_or(0);
-            let server =
-                WatchedServer { name: name.clone(), vitals: vitals.ok(), usual_closed_per_minute: None, cut };
-            (name, server)
-        });
-        let count = |state| counts.get(&state).copied().unwrap_or(0);
-        let errors = count(VictimState::Error);
-        Ok(Watch {
-            servers: servers.collect(),
-            problem,
-            pauses: self.pauses_of(&targets.name).await?,
-            sent: errors
-                + count(VictimState::Confirmed)
-                + count(VictimState::Asked)
-                + count(VictimState::Left)
-                + count(VictimState::Gone),
-            errors,
-        })
-    }
-
     async fn next_batch(&self, mitigation: &Mitigation) -> anyhow::Result<Next> {
         let (id, now) = (mitigation.id, self.0.clock.now());
         let pace = &self.0.mitigations.rules.pace;
@@ -243,7 +183,7 @@ impl Engine {
         let look = first_look(mitigation.id, now, &self.0.mitigations.rules.pace);
         store::jobs::insert(&mut tx, &[look], now).await?;
         store::commit(tx).await.context("ending the run")?;
-        self.0.mitigations.forget(mitigation.id);
+        self.0.mitigations.watches.forget(mitigation.id);
         self.0.jobs_bell.notify_one();
         super::log(&mitigation, SELF);
         Ok(())

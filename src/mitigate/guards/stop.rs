@@ -38,10 +38,10 @@ pub struct WatchedServer {
     pub name: String,
     /// What it says of itself; `None` if it did not answer.
     pub vitals: Option<ServerVitals>,
-    /// How many connections end on it within a minute when nothing is cut, by [`Churn`] before the run; `None` where that
-    /// is not known: then connections that end are not judged.
+    /// How many connections end on it within a minute when nothing is cut; known before the first batch only. `None` where
+    /// it is not known: then connections that end are not judged.
     pub usual_closed_per_minute: Option<f64>,
-    /// Connections that this run has cut on it.
+    /// Connections on it that this run has cut or asked to leave, or found gone.
     pub cut: u64,
 }
 
@@ -116,7 +116,7 @@ fn slow_consumers(name: &str, earlier: &ServerVitals, vitals: &ServerVitals) -> 
 /// Counts the connections that ended beside those that were cut: refused ones are among them, and so are clients that
 /// cannot stay. Each that was cut may fail once before it is back.
 fn strangers_ended(name: &str, then: &WatchedServer, server: &WatchedServer) -> Option<String> {
-    let usual = server.usual_closed_per_minute.or(then.usual_closed_per_minute)?;
+    let usual = then.usual_closed_per_minute?;
     let churn = Churn::between(name, then.vitals.as_ref()?, server.vitals.as_ref()?)?;
     let cut = server.cut.saturating_sub(then.cut);
     let ended = churn.closed.saturating_sub(cut);
