@@ -31,7 +31,10 @@ pub(super) fn coverage(coverage: &Coverage, width: usize) -> String {
                 url.map_or_else(|| own.to_owned(), |url| format!("{own} {url}")),
                 server.version.clone().unwrap_or_else(|| "?".to_owned()),
                 with_commas(server.seen),
-                server.total().map_or_else(|| "?".to_owned(), with_commas),
+                match server.counted_at {
+                    Some(_) => "-".to_owned(),
+                    None => server.total().map_or_else(|| "?".to_owned(), with_commas),
+                },
                 server.max_connections.map_or_else(|| "?".to_owned(), limit),
                 format!("{} ms", with_commas(server.duration_ms)),
                 server.answer().to_owned(),
@@ -41,6 +44,9 @@ pub(super) fn coverage(coverage: &Coverage, width: usize) -> String {
     let mut text = draw(&columns, &rows, width);
     for error in coverage.errors() {
         let _ = writeln!(text, "! {}", visible(error));
+    }
+    for note in coverage.notes() {
+        let _ = writeln!(text, "  {}", visible(&note));
     }
     text
 }

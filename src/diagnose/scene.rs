@@ -384,5 +384,6 @@ fn coverage(name: &str, connections: u64, vitals: &ServerVitals) -> ServerCovera
         duration_ms: 1,
         bytes: 1,
         error: None,
+        counted_at: None,
     }
 }

@@ -45,7 +45,7 @@ pub(super) struct Server<'a> {
 impl<'a> Server<'a> {
     /// Every server of a look, in its order.
     pub(super) fn all(snapshot: &'a Snapshot) -> Vec<Self> {
-        let servers = snapshot.coverage.servers.iter().map(|coverage| Self {
+        let servers = snapshot.coverage.each_server().map(|coverage| Self {
             name: excerpt(coverage.display_name()),
             coverage,
             vitals: coverage.vitals.as_ref(),

@@ -63,6 +63,7 @@ pub(super) fn server(name: &str, vitals: ServerVitals) -> ServerCoverage {
         duration_ms: 10,
         bytes: 1_000,
         error: None,
+        counted_at: None,
         vitals: Some(vitals),
     }
 }
@@ -78,6 +79,7 @@ pub(super) fn silent(name: &str) -> ServerCoverage {
         version: None,
         seen: 0,
         error: Some(format!("asking http://{name}:8222/varz: connection refused")),
+        counted_at: None,
         ..server(name, vitals())
     }
 }

@@ -139,12 +139,12 @@ fn entry(at: Timestamp, kind: EntryKind, text: String) -> Entry {
 }
 
 fn observed(coverage: &Coverage) -> String {
-    let answered = coverage.servers.iter().filter(|server| server.total().is_some()).count();
+    let answered = coverage.each_server().filter(|server| server.total().is_some()).count();
     format!(
         "saw {} of {} connections on {answered} of {} servers in {} ms",
         with_commas(coverage.seen),
         with_commas(coverage.total),
-        coverage.servers.len(),
+        coverage.each_server().count(),
         coverage.duration_ms,
     )
 }

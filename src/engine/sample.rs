@@ -327,6 +327,7 @@ mod tests {
             duration_ms: u64::from(place),
             bytes: 0,
             error: error.map(str::to_owned),
+            counted_at: None,
         }
     }
 

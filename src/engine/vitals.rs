@@ -94,6 +94,7 @@ mod tests {
             duration_ms: 0,
             bytes: 0,
             error: None,
+            counted_at: None,
         };
         Snapshot {
             cluster: "prod".to_owned(),

@@ -58,8 +58,8 @@ pub fn headline<'a>(members: impl IntoIterator<Item = &'a Member>, snapshot: &Sn
         let seen = with_commas(coverage.seen);
         line.push_str(&format!(
             "; INCOMPLETE: {seen} seen, {} of {} servers in full",
-            coverage.servers.iter().filter(|server| server.error.is_none()).count(),
-            coverage.servers.len()
+            coverage.each_server().filter(|server| server.error.is_none()).count(),
+            coverage.each_server().count()
         ));
     }
     line

@@ -99,6 +99,10 @@ pub struct ServerCoverage {
     pub bytes: u64,
     /// What went wrong, if anything did: what was tried, on which server, and why it failed.
     pub error: Option<String>,
+    /// Under which address its connections are counted, where this is the second one of a server that has two; missing
+    /// everywhere else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted_at: Option<String>,
 }
 
 impl ServerCoverage {
@@ -118,6 +122,7 @@ impl ServerCoverage {
             duration_ms: 0,
             bytes: 0,
             error: Some(error),
+            counted_at: None,
         }
     }
 
@@ -134,23 +139,40 @@ impl ServerCoverage {
     /// In one word, how it answered; loud unless in full.
     pub fn answer(&self) -> &'static str {
         match (&self.error, self.total()) {
+            (None, _) if self.counted_at.is_some() => "duplicate",
             (None, _) => "complete",
             (Some(_), Some(_)) => "INCOMPLETE",
             (Some(_), None) => "UNREACHABLE",
         }
     }
 
-    /// What is left of the coverage of a server that is counted already, under another address.
+    /// What is left of the coverage of a server that is counted already, under another address. Whatever went wrong
+    /// there, nothing of it is missing.
     pub fn counted_as(self, twin: &Self) -> Self {
-        let place = |server: &Self| {
-            server.url.as_ref().map_or_else(|| server.display_name().to_owned(), Url::to_string)
-        };
-        let error = format!(
-            "{} is the same server as {}; its connections are counted there",
-            place(&self),
-            place(twin)
-        );
-        Self { seen: 0, connz_total: None, varz_connections: None, vitals: None, error: Some(error), ..self }
+        let counted_at = Some(twin.place().to_owned());
+        Self {
+            seen: 0,
+            connz_total: None,
+            varz_connections: None,
+            vitals: None,
+            error: None,
+            counted_at,
+            ..self
+        }
+    }
+
+    /// Where it is, else what it is called.
+    fn place(&self) -> &str {
+        self.shown_url().unwrap_or_else(|| self.display_name())
+    }
+
+    /// What is worth knowing of it though nothing is wrong, in one line.
+    pub fn note(&self) -> Option<String> {
+        let counted_at = self.counted_at.as_ref()?;
+        Some(format!(
+            "{} is the same server as {counted_at}; its connections are counted there",
+            self.place()
+        ))
     }
 
     /// How many connections it has, by its own word.
@@ -185,16 +207,85 @@ impl Coverage {
         self.system_error.as_deref().into_iter().chain(servers)
     }
 
-    /// The server with this key.
+    /// What is worth knowing though nothing is wrong, one line per server.
+    pub fn notes(&self) -> impl Iterator<Item = String> {
+        self.servers.iter().filter_map(ServerCoverage::note)
+    }
+
+    /// The servers, each once, however many addresses it has.
+    pub fn each_server(&self) -> impl Iterator<Item = &ServerCoverage> {
+        self.servers.iter().filter(|server| server.counted_at.is_none())
+    }
+
+    /// The server with this key; under its second address it is the one that is counted.
     pub fn server(&self, key: &ServerKey) -> Option<&ServerCoverage> {
-        self.servers.iter().find(|server| match key {
+        let meant = self.servers.iter().find(|server| match key {
             ServerKey::Url(url) => server.url.as_ref() == Some(url),
             ServerKey::Name(name) => server.name.as_ref() == Some(name),
-        })
+        })?;
+        if meant.counted_at.is_none() {
+            return Some(meant);
+        }
+        self.each_server().find(|server| server.server_id == meant.server_id)
     }
 }
 
 /// Adds up what servers say of themselves; a lying one cannot make it overflow.
 fn sum(counts: impl Iterator<Item = u64>) -> u64 {
     counts.fold(0, u64::saturating_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server with ten connections under an address of its own.
+    fn server(place: &str) -> ServerCoverage {
+        ServerCoverage {
+            url: Some(format!("http://{place}:8222").parse().unwrap()),
+            via: Some(Via::Http),
+            seen: 10,
+            connz_total: Some(10),
+            error: None,
+            ..ServerCoverage::unseen("n1".to_owned(), Some("NA".to_owned()), String::new())
+        }
+    }
+
+    #[test]
+    fn a_second_address_is_no_gap_and_counts_nothing() {
+        let first = server("10.0.0.1");
+        let failed = ServerCoverage { error: Some("cut off".to_owned()), ..server("n1.example") };
+        let coverage = Coverage::of(vec![first.clone(), failed.counted_as(&first)], 0);
+        assert_eq!((coverage.seen, coverage.total, coverage.complete), (10, 10, true));
+        assert_eq!(coverage.errors().count(), 0);
+        assert_eq!(
+            coverage.notes().collect::<Vec<_>>(),
+            [
+                "http://n1.example:8222 is the same server as http://10.0.0.1:8222; its connections are counted there"
+            ]
+        );
+        assert_eq!(coverage.each_server().count(), 1);
+        assert_eq!(
+            coverage.servers.iter().map(ServerCoverage::answer).collect::<Vec<_>>(),
+            ["complete", "duplicate"]
+        );
+        let key = ServerKey::Url("http://n1.example:8222".parse().unwrap());
+        assert_eq!(coverage.server(&key), Some(&first));
+
+        let gap = Coverage::of(vec![ServerCoverage { error: Some("cut off".to_owned()), ..first }], 0);
+        assert!(!gap.complete);
+    }
+
+    #[test]
+    fn a_second_address_that_was_stored_as_an_error_still_is_one() {
+        let stored = serde_json::json!({
+            "url": "http://n1.example:8222/", "via": "http", "name": "n1", "server_id": "NA", "version": "2.11.0",
+            "seen": 0, "connz_total": null, "varz_connections": null, "max_connections": null, "duration_ms": 1,
+            "bytes": 1, "error": "http://n1.example:8222/ is the same server as http://10.0.0.1:8222/"
+        });
+        let read: ServerCoverage = serde_json::from_value(stored).unwrap();
+        assert_eq!((read.counted_at.as_ref(), read.answer()), (None, "UNREACHABLE"));
+        let written = serde_json::to_value(&read).unwrap();
+        assert!(written.get("counted_at").is_none(), "{written}");
+    }
 }

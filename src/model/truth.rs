@@ -35,9 +35,12 @@ impl Truth {
             Some(server) => Some(coverage.server(&server.key)?),
             None => None,
         };
-        let meant = server.map_or(coverage.servers.as_slice(), std::slice::from_ref);
+        let meant: Vec<&ServerCoverage> = match server {
+            Some(server) => vec![server],
+            None => coverage.each_server().collect(),
+        };
         let at_least = meant.iter().any(|server| server.total().is_none());
-        let largest = meant.iter().filter_map(ServerCoverage::total).max();
+        let largest = meant.iter().filter_map(|server| server.total()).max();
         let value_saturated = member.alert.value.and_then(|value| {
             if !value.may_be_saturated() {
                 return Some(false);
@@ -51,10 +54,10 @@ impl Truth {
         });
         Some(Self {
             server: server.map(|server| server.display_name().to_owned()),
-            connections: largest.map(|_| sum(meant.iter().filter_map(ServerCoverage::total))),
+            connections: largest.map(|_| sum(meant.iter().filter_map(|server| server.total()))),
             at_least,
-            varz_connections: sum_of_all(meant, |server| server.varz_connections),
-            connz_total: sum_of_all(meant, |server| server.connz_total),
+            varz_connections: sum_of_all(&meant, |server| server.varz_connections),
+            connz_total: sum_of_all(&meant, |server| server.connz_total),
             value_saturated,
         })
     }
@@ -67,8 +70,8 @@ impl Truth {
 }
 
 /// Adds up what the servers say, if all of them say it.
-fn sum_of_all(servers: &[ServerCoverage], count: impl Fn(&ServerCoverage) -> Option<u64>) -> Option<u64> {
-    let counts: Option<Vec<u64>> = servers.iter().map(count).collect();
+fn sum_of_all(servers: &[&ServerCoverage], count: impl Fn(&ServerCoverage) -> Option<u64>) -> Option<u64> {
+    let counts: Option<Vec<u64>> = servers.iter().map(|server| count(server)).collect();
     counts.filter(|counts| !counts.is_empty()).map(|counts| sum(counts.into_iter()))
 }
 
@@ -103,6 +106,7 @@ mod tests {
             duration_ms: 1,
             bytes: 1,
             error: None,
+            counted_at: None,
         }
     }
 

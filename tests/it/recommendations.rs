@@ -119,6 +119,7 @@ fn evidence(
             duration_ms: 1,
             bytes: 1,
             error: None,
+            counted_at: None,
         }
     });
     let reasons = ["Stale Connection", "Authentication Timeout", "Authentication Failure"];

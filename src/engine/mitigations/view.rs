@@ -196,8 +196,8 @@ fn coverage(snapshot: &Snapshot) -> LookCoverage {
         .collect();
     LookCoverage {
         is_complete: coverage.complete,
-        servers_expected: count(coverage.servers.len()),
-        servers_unreachable: count(coverage.servers.iter().filter(|server| server.via.is_none()).count()),
+        servers_expected: count(coverage.each_server().count()),
+        servers_unreachable: count(coverage.each_server().filter(|server| server.via.is_none()).count()),
         missing: missing.join("; "),
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct CoverageView {
     pub(super) summary: String,
     /// Servers that did not answer in full.
     pub(super) failed: usize,
+    /// Servers that there should be.
+    pub(super) expected: usize,
     /// Why the system account has not shown which servers there are, if it has not.
     pub(super) system_error: Option<String>,
     /// Each server.
@@ -42,6 +44,8 @@ pub(super) struct ServerRow {
     pub(super) used: Option<String>,
     pub(super) took: String,
     pub(super) error: Option<String>,
+    /// What is worth knowing though nothing is wrong.
+    pub(super) note: Option<String>,
 }
 
 /// A breakdown by one dimension.
@@ -80,7 +84,7 @@ pub(super) struct GroupRow {
 impl CoverageView {
     pub(super) fn new(coverage: &Coverage) -> Self {
         // what did not answer at all may have any number
-        let is_known = coverage.servers.iter().all(|server| server.total().is_some());
+        let is_known = coverage.each_server().all(|server| server.total().is_some());
         Self {
             complete: coverage.complete,
             summary: format!(
@@ -91,6 +95,7 @@ impl CoverageView {
                 with_commas(coverage.duration_ms)
             ),
             failed: coverage.servers.iter().filter(|server| server.error.is_some()).count(),
+            expected: coverage.each_server().count(),
             system_error: coverage.system_error.clone(),
             servers: coverage.servers.iter().map(ServerRow::new).collect(),
         }
@@ -110,11 +115,15 @@ impl ServerRow {
             answer_class: if server.error.is_none() { "good" } else { "bad" },
             version: server.version.clone().unwrap_or_else(unknown),
             seen: with_commas(server.seen),
-            total: server.total().map_or_else(unknown, with_commas),
+            total: match server.counted_at {
+                Some(_) => "–".to_owned(),
+                None => server.total().map_or_else(unknown, with_commas),
+            },
             limit: server.max_connections.map_or_else(unknown, limit),
             used: used.map(|(total, most)| percent(total as f64 / most as f64)),
             took: format!("{} ms", with_commas(server.duration_ms)),
             error: server.error.clone(),
+            note: server.note(),
         }
     }
 }

@@ -146,5 +146,6 @@ fn coverage(
         duration_ms: millis(duration),
         bytes: outcome.bytes,
         error: (!errors.is_empty()).then(|| errors.join("; ")),
+        counted_at: None,
     }
 }

@@ -317,6 +317,9 @@ fn numbers(text: &mut String, report: &ReportDocument) -> std::fmt::Result {
     for error in coverage.errors() {
         writeln!(text, "* {}", inline(error))?;
     }
+    for note in coverage.notes() {
+        writeln!(text, "* {}", inline(&note))?;
+    }
     for dimension in [Dimension::Application, Dimension::Ip, Dimension::Account, Dimension::Server] {
         if let Some(breakdown) = incident.breakdowns.get(&By::from(dimension)) {
             groups(text, dimension, breakdown)?;
