@@ -142,7 +142,7 @@ impl Engine {
         let (incident, targets) = self.place_of(&wish).await?;
         let (snapshot, found, protection) =
             self.find_victims(&targets, &wish.request, &Wishes::default()).await;
-        let seen = Seen { snapshot: &snapshot, other_wardens: &found.other_wardens, protection };
+        let seen = Seen { coverage: &snapshot.coverage, other_wardens: &found.other_wardens, protection };
         let view = self.view(&targets, incident.as_ref(), &wish.request, seen, None).await?;
         let draft = Draft {
             request: &wish.request,

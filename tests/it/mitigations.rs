@@ -1,5 +1,6 @@
 //! Mitigations on real servers: what was planned is cut, nobody else is, and it is said honestly whether it helped.
 
+mod coverage;
 mod held_back;
 mod killed;
 mod refused;
@@ -33,18 +34,25 @@ const OPEN: &str =
 
 impl Stage {
     async fn start(servers: Vec<NatsServer>, mitigations: &str) -> Self {
-        Self::with(servers, mitigations, "").await
-    }
 
+        Self::with(servers, mitigations, "").await
+        Self::with_monitors(servers, &[], mitigations).await
     /// Starts with more in the configuration.
+    /// The same, with monitoring URLs beside the system account.
     async fn with(servers: Vec<NatsServer>, mitigations: &str, more: &str) -> Self {
+    async fn with_monitors(servers: Vec<NatsServer>, monitors: &[String], mitigations: &str) -> Self {
+    }
         let secrets = tempfile::tempdir().unwrap();
         let file = secrets.path().join("password");
         std::fs::write(&file, "secret\n").unwrap();
         let urls: Vec<String> = servers.iter().map(NatsServer::url).collect();
+        let monitors =
+            if monitors.is_empty() { String::new() } else { format!("    monitor: {monitors:?}\n") };
         let text = format!(
-            "clusters:\n  - name: prod\n    match: 'cluster=\"prod\"'\n    system_account:\n      urls: {urls:?}\n      \
+             urls: {urls:?}\n      user: sys\n      password_file: {file:?}\nmitigations: {{{mitigations}}}\n"
              user: sys\n      password_file: {file:?}\nmitigations: {{{mitigations}}}\n{more}"
+            "clusters:\n  - name: prod\n    match: 'cluster=\"prod\"'\n    system_account:\n      urls: {urls:?}\n      \
+            "clusters:\n  - name: prod\n    match: 'cluster=\"prod\"'\n{monitors}    system_account:\n      \
         );
         let config =
             Config::parse(&text, "connwarden.yml", &|_| unreachable!("no secret is read with the file"))

@@ -66,10 +66,10 @@ impl Engine {
 
         let victims: BTreeSet<VictimKey> =
             mitigation.plan.victims.iter().map(|victim| victim.key.clone()).collect();
-        let (snapshot, still_there) = self.recheck(&targets, &victims).await;
+        let (rechecked, still_there) = self.recheck(&targets, &victims).await;
         let left = victims.len() - still_there.len();
         let share = left as f64 * 100.0 / victims.len().max(1) as f64;
-        if snapshot.coverage.complete && share > self.0.mitigations.rules.guards.replan_threshold_percent {
+        if rechecked.coverage.complete && share > self.0.mitigations.rules.guards.replan_threshold_percent {
             let text = format!(
                 "{} of {} victims have left since it was made",
                 with_commas(left as u64),
@@ -86,7 +86,9 @@ impl Engine {
             wanted.absorb(&Wishes::by(&[kept_by()]));
         }
         let (snapshot, found, protection) = self.find_victims(&targets, &request, &wanted).await;
-        let seen = Seen { snapshot: &snapshot, other_wardens: &found.other_wardens, protection };
+        // who was not seen at either look is not known to have left
+        let coverage = if rechecked.coverage.complete { &snapshot.coverage } else { &rechecked.coverage };
+        let seen = Seen { coverage, other_wardens: &found.other_wardens, protection };
         let view = self.view(&targets, incident.as_ref(), &request, seen, Some(id)).await?;
         // the victims that were approved, in the cluster as it is now
         let before = Count::of(&snapshot, found.picked.matched, &mitigation.plan.victims);

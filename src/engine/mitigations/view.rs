@@ -19,7 +19,7 @@ use crate::model::mitigation::Outcome;
 use crate::model::plan::PlanRequest;
 use crate::model::printable::excerpt;
 use crate::model::protection::Protection;
-use crate::model::snapshot::Snapshot;
+use crate::model::snapshot::Coverage;
 use crate::observe::sweep::ClusterTargets;
 use crate::store;
 use crate::store::mitigations::PastRun;
@@ -36,10 +36,10 @@ const PAUSE_FILE: &str = "pause file";
 /// What a pause by configuration is called.
 const SWITCHED_OFF: &str = "configuration";
 
-/// Who was seen at the last look.
+/// What was seen of a cluster.
 pub(super) struct Seen<'a> {
-    /// The look.
-    pub(super) snapshot: &'a Snapshot,
+    /// How much; of several looks, what the one saw that missed most.
+    pub(super) coverage: &'a Coverage,
     /// Other connwardens.
     pub(super) other_wardens: &'a BTreeSet<String>,
     /// Which connections are never victims.
@@ -87,7 +87,7 @@ impl Engine {
             now,
             protection: seen.protection,
             incident,
-            coverage: coverage(seen.snapshot),
+            coverage: coverage(seen.coverage),
             capability,
             running: running.filter(|running| Some(*running) != own),
             earlier: earlier.iter().filter_map(earlier_run).collect(),
@@ -185,8 +185,7 @@ impl Engine {
     }
 }
 
-fn coverage(snapshot: &Snapshot) -> LookCoverage {
-    let coverage = &snapshot.coverage;
+fn coverage(coverage: &Coverage) -> LookCoverage {
     let count = |servers: usize| u32::try_from(servers).unwrap_or(u32::MAX);
     let missing: Vec<String> = coverage
         .servers
