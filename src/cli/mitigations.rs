@@ -293,6 +293,9 @@ fn progress(document: &MitigationDocument) -> String {
             counts.iter().map(|(state, count)| format!("{} {}", with_commas(*count), state.name())).collect();
         line(&mut text, "progress", &counts.join(", "));
     }
+    for doubt in document.doubts() {
+        line(&mut text, "", &doubt);
+    }
     for look in &document.looks {
         line(&mut text, &format!("after {}", span(look.after_ms / 1000)), &look.summary());
     }

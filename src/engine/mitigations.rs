@@ -3,6 +3,7 @@
 //! Nothing happens that was not shown first: approving and executing name the digest of the plan. Before the first victim
 //! the cluster is looked at afresh; who has left since is dropped, and nobody is added.
 
+mod after_stop;
 mod execute;
 mod find;
 mod look_back;

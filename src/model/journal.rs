@@ -14,10 +14,13 @@ pub enum VictimState {
     Pending,
     /// A request was to be sent; it may have been.
     Sent,
-    /// It was asked to leave and has some time to do so.
+    /// It was asked to leave and has some time to do so. Where the run was stopped and its server could not be seen
+    /// afterwards, it is not known whether it did.
     Asked,
     /// It left when it was asked to.
     Left,
+    /// It was asked to leave and was still there when its time was over; the run had been stopped, so it was not cut.
+    Stayed,
     /// It was cut: its server said so.
     Confirmed,
     /// It was no longer there, or was somebody else's.
@@ -30,11 +33,12 @@ pub enum VictimState {
 
 impl VictimState {
     /// Every state.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Pending,
         Self::Sent,
         Self::Asked,
         Self::Left,
+        Self::Stayed,
         Self::Confirmed,
         Self::Gone,
         Self::Error,
@@ -48,6 +52,7 @@ impl VictimState {
             Self::Sent => "sent",
             Self::Asked => "asked",
             Self::Left => "left",
+            Self::Stayed => "stayed",
             Self::Confirmed => "confirmed",
             Self::Gone => "gone",
             Self::Error => "error",
@@ -69,7 +74,10 @@ impl VictimState {
             Self::Sent => &[Self::Pending, Self::Asked],
             Self::Gone => &[Self::Pending, Self::Sent],
             Self::Spared => &[Self::Pending],
-            Self::Asked | Self::Left | Self::Confirmed | Self::Error => &[Self::Sent],
+            // seen to have left when it was to be cut, or once the run had been stopped
+            Self::Left => &[Self::Sent, Self::Asked],
+            Self::Stayed => &[Self::Asked],
+            Self::Asked | Self::Confirmed | Self::Error => &[Self::Sent],
         }
     }
 }

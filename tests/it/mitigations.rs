@@ -4,6 +4,7 @@ mod coverage;
 mod held_back;
 mod killed;
 mod refused;
+mod stopped;
 mod verified;
 mod watched;
 mod whole_way;

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::view::Seen;
 use super::{MitigateError, named};
+use crate::engine::mitigations::after_stop;
 use crate::engine::mitigations::look_back::wishes;
 use crate::engine::mitigations::run::RUN;
 use crate::engine::{Engine, SELF};
@@ -193,10 +194,15 @@ impl Engine {
         store::mitigations::save(&mut tx, &mitigation, was).await?;
         store::victims::spare_pending(&mut tx, id, now).await?;
         let counts = store::victims::counts(&mut tx, id).await?;
+        if counts.contains_key(&VictimState::Asked) {
+            let look = after_stop::job(id, now, &self.0.mitigations.rules.pace);
+            store::jobs::insert(&mut tx, &[look], now).await?;
+        }
         let text = format!("stopped ({}): {text}; {}", stop.name(), told(&counts));
         self.note(&mut tx, &mitigation, actor, EntryKind::MitigationStopped, text).await?;
         store::commit(tx).await?;
         self.0.mitigations.watches.forget(id);
+        self.0.jobs_bell.notify_one();
         self.0.metrics.mitigations.ended(mitigation.plan.action.name(), stop.name());
         super::log(&mitigation, actor);
         Ok(mitigation)

@@ -56,12 +56,20 @@ impl Engine {
         let id: MitigationId = job.subject.parse().context("reading the mitigation's id from the job")?;
         let mut conn = self.0.store.read().await?;
         let mitigation = store::mitigations::find(&mut conn, id).await?;
-        let Some((mitigation, executed_at)) = mitigation.and_then(|it| match it.state {
-            MitigationState::Verifying { executed_at, .. } => Some((it, executed_at)),
-            _ => None,
-        }) else {
+        let Some(mitigation) = mitigation else {
             drop(conn);
             return self.finish_job(job).await;
+        };
+        let executed_at = match mitigation.state {
+            MitigationState::Verifying { executed_at, .. } => executed_at,
+            MitigationState::Stopped { .. } => {
+                drop(conn);
+                return self.look_after_stop(job, &mitigation).await;
+            }
+            _ => {
+                drop(conn);
+                return self.finish_job(job).await;
+            }
         };
         let before: Option<Count> = store::mitigations::find_before(&mut conn, id).await?;
         let looks: Vec<Look> = store::mitigations::list_looks(&mut conn, id).await?;

@@ -27,6 +27,7 @@ use crate::model::journal::VictimState;
 use crate::model::mitigation::{Mitigation, MitigationState};
 use crate::model::mitigation_look::Look;
 use crate::model::plan::{ActionKind, PlanRequest};
+use crate::model::printable::with_commas;
 use crate::model::selector::{Conditions, Selector};
 use crate::model::victim::{KeepOf, Victim, VictimLimits, VictimOrder};
 use crate::store;
@@ -212,6 +213,26 @@ impl MitigationDocument {
         let victim_count = mitigation.plan.victims.len() as u64;
         mitigation.plan.victims.truncate(VICTIMS_SHOWN);
         Ok(Self { mitigation, victim_count, progress, looks })
+    }
+
+    /// What is not known of victims though the run has ended, one line each.
+    pub fn doubts(&self) -> Vec<String> {
+        let count = |state| self.progress.get(&state).copied().filter(|count| *count > 0);
+        let counted =
+            |count| format!("{} victim{}", with_commas(count), if count == 1 { " was" } else { "s were" });
+        let mut doubts = Vec::new();
+        if self.mitigation.state.is_final() {
+            doubts.extend(count(VictimState::Sent).map(|count| {
+                format!("{} to be cut when the run ended; whether they were is not known", counted(count))
+            }));
+            doubts.extend(count(VictimState::Asked).map(|count| {
+                format!(
+                    "{} asked to leave before the run ended; whether they did is not known",
+                    counted(count)
+                )
+            }));
+        }
+        doubts
     }
 }
 

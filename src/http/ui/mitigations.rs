@@ -38,6 +38,7 @@ struct Page {
     guards: Vec<GuardRow>,
     guards_summary: String,
     progress: Vec<(&'static str, String)>,
+    doubts: Vec<String>,
     looks: Vec<LookLine>,
     victims: Vec<VictimRow>,
     victims_summary: String,
@@ -159,6 +160,7 @@ impl Page {
                     .collect(),
                 _ => Vec::new(),
             },
+            doubts: document.doubts(),
             looks: document
                 .looks
                 .iter()

@@ -394,11 +394,12 @@ async fn a_journal_line_goes_forward_and_never_back() {
     let mut allowed = Vec::new();
     let world = World::make().await;
     let mut serial = 0;
-    let ways: [(VictimState, &[VictimState]); 8] = [
+    let ways: [(VictimState, &[VictimState]); 9] = [
         (VictimState::Pending, &[]),
         (VictimState::Sent, &[VictimState::Sent]),
         (VictimState::Asked, &[VictimState::Sent, VictimState::Asked]),
         (VictimState::Left, &[VictimState::Sent, VictimState::Left]),
+        (VictimState::Stayed, &[VictimState::Sent, VictimState::Asked, VictimState::Stayed]),
         (VictimState::Confirmed, &[VictimState::Sent, VictimState::Confirmed]),
         (VictimState::Gone, &[VictimState::Gone]),
         (VictimState::Error, &[VictimState::Sent, VictimState::Error]),
@@ -431,6 +432,8 @@ async fn a_journal_line_goes_forward_and_never_back() {
     sent -> gone
     sent -> error
     asked -> sent
+    asked -> left
+    asked -> stayed
     ");
 }
 

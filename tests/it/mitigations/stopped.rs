@@ -1,0 +1,80 @@
+//! Runs that are stopped after clients were asked to leave: what became of those is looked at, and not made up.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{ACCOUNTS, NEWEST, NatsServer, OPEN, Stage};
+use crate::harness::eventually;
+use crate::harness::nats::start_cluster;
+use crate::swarm::{ClientSpec, Options, Population, Swarm};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_asked_to_leave_before_a_stop_is_looked_at_once_more_and_not_cut() {
+    let stage = Stage::one(NEWEST, &format!("{OPEN}, batch: 20, drain_wait: 4s")).await;
+    let server = &stage.servers[0];
+    let obliging = leaky(server, 8, Options { heeds_lame_duck: true, ..Options::default() }).await;
+    let deaf = leaky(server, 6, Options::default()).await;
+    let _others = named(server, "orders", 20, Options::default()).await;
+    let stopped = stop_a_drain(&stage).await;
+    assert_eq!(stopped["progress"], json!({ "asked": 14 }));
+    let id = stopped["id"].as_str().unwrap();
+    let page = stage.app.browse(&format!("/mitigations/{id}")).await.text;
+    assert!(page.contains("14 victims were asked to leave"), "{page}");
+    eventually("the obliging ones to leave", async || (obliging.counts().connected == 0).then_some(())).await;
+
+    let look = async || {
+        stage.app.run_jobs().await;
+        stage.mitigation(&stopped).await["progress"].clone()
+    };
+    stage.app.advance(Duration::from_secs(3));
+    assert_eq!(look().await, json!({ "asked": 14 }), "their time is not over");
+    stage.app.advance(Duration::from_secs(1));
+    assert_eq!(look().await, json!({ "left": 8, "stayed": 6 }));
+    assert_eq!(deaf.counts().connected, 6, "nobody is cut after a stop");
+    let page = stage.app.browse(&format!("/mitigations/{id}")).await.text;
+    assert!(!page.contains("were asked to leave"), "{page}");
+    stage.app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_whom_nobody_can_see_it_is_not_said_that_they_left() {
+    let servers = start_cluster(NEWEST, "prod", 2, ACCOUNTS).await;
+    let stage = Stage::start(servers, &format!("{OPEN}, batch: 20, drain_wait: 4s")).await;
+    let _seen = leaky(&stage.servers[0], 5, Options::default()).await;
+    let _unseen = leaky(&stage.servers[1], 4, Options::default()).await;
+    let _others = named(&stage.servers[0], "orders", 20, Options::default()).await;
+    let stopped = stop_a_drain(&stage).await;
+    assert_eq!(stopped["progress"], json!({ "asked": 9 }));
+    stage.servers[1].process.hang().await;
+    stage.app.advance(Duration::from_secs(4));
+    stage.app.run_jobs().await;
+    stage.servers[1].process.go_on();
+    assert_eq!(stage.mitigation(&stopped).await["progress"], json!({ "asked": 4, "stayed": 5 }));
+    stage.app.finish().await;
+}
+
+/// Asks all leaky clients to leave, and stops the run then.
+async fn stop_a_drain(stage: &Stage) -> Value {
+    let plan = stage.plan(json!({ "application": "leaky" }), "drain").await;
+    let begun = stage.execute(&plan).await;
+    assert_eq!(begun.status, 200, "{}", begun.text);
+    stage.app.run_jobs().await;
+    let path = format!("/api/v1/mitigations/{}/stop", plan["id"].as_str().unwrap());
+    let stopped = stage.act(&path, json!({ "reason": "wrong one" })).await.json();
+    assert_eq!((&stopped["state"], &stopped["stop"]), (&json!("stopped"), &json!("asked")), "{stopped:#}");
+    stopped
+}
+
+async fn leaky(server: &NatsServer, clients: usize, options: Options) -> Swarm {
+    named(server, "leaky-{pod}", clients, options).await
+}
+
+async fn named(server: &NatsServer, name: &str, clients: usize, options: Options) -> Swarm {
+    let model = ClientSpec::new(server.clients);
+    let population = Population::new(model, clients)
+        .names([(name, 1)])
+        .users([("alice", "secret", 1)])
+        .seed(clients as u64);
+    options.opened(&population).await
+}
