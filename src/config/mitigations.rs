@@ -16,6 +16,10 @@ use crate::model::victim::MOST_VICTIMS;
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// How long a run may hold others back: the store keeps every run at least so long after its end, and what it no longer
+/// has cannot be counted.
+const LONGEST_MEMORY: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// The longest pause between two batches: a run holds up all others of its cluster.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
@@ -46,8 +50,8 @@ fn read_guards(section: &Section<'_>) -> GuardSettings {
         section.value(key, |text| scalar::duration_up_to(text, longest)).unwrap_or(default)
     };
     let max_victims = |text: &str| number(text, 1, MOST_VICTIMS);
-    let cool_down = duration("cool_down", 7 * DAY, default.cool_down);
-    let max_cool_down = duration("max_cool_down", 30 * DAY, default.max_cool_down);
+    let cool_down = duration("cool_down", LONGEST_MEMORY, default.cool_down);
+    let max_cool_down = duration("max_cool_down", LONGEST_MEMORY, default.max_cool_down);
     if cool_down > max_cool_down {
         // said where the writer wrote
         let key = if section.mentions("max_cool_down") { "max_cool_down" } else { "cool_down" };
@@ -56,7 +60,7 @@ fn read_guards(section: &Section<'_>) -> GuardSettings {
     }
     let breaker = section.section("breaker");
     let failures = breaker.value("failures", |text| number(text, 1, 1000));
-    let window = breaker.value("window", |text| scalar::duration_up_to(text, 7 * DAY));
+    let window = breaker.value("window", |text| scalar::duration_up_to(text, LONGEST_MEMORY));
     GuardSettings {
         protected: read_protected(&section.section("protected")),
         max_victims: section.value("max_victims", max_victims).unwrap_or(default.max_victims),

@@ -24,9 +24,6 @@ use crate::observe::sweep::ClusterTargets;
 use crate::store;
 use crate::store::mitigations::PastRun;
 
-/// For how long a run against the same connections is remembered: longer than any cool-down.
-const EARLIER_RUNS: Duration = Duration::from_secs(7 * 24 * 3600);
-
 /// What the budget of an hour is counted over.
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -66,13 +63,7 @@ impl Engine {
         let pauses = self.pauses_of(&targets.name).await?;
         let mut conn = self.0.store.read().await?;
         let conditions = request.selector.conditions();
-        let earlier = store::mitigations::list_runs_against(
-            &mut conn,
-            &targets.name,
-            conditions,
-            before(now, EARLIER_RUNS),
-        )
-        .await?;
+        let earlier = store::mitigations::list_runs_against(&mut conn, &targets.name, conditions).await?;
         let ended = store::mitigations::list_ended_since(
             &mut conn,
             &targets.name,

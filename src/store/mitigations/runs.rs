@@ -63,8 +63,8 @@ const SELECT: &str =
                         FROM mitigations
                        WHERE started_at IS NOT NULL";
 
-/// Lists the runs against the same connections of a cluster that were started since, the newest first, with the one that
-/// is going on. The same are those that the same conditions mean.
+/// Lists the runs against the same connections of a cluster, the newest first, with the one that is going on. The same are
+/// those that the same conditions mean.
 ///
 /// # Errors
 ///
@@ -74,11 +74,9 @@ pub async fn list_runs_against(
     conn: &mut Conn,
     cluster: &str,
     selector: &Conditions,
-    since: Timestamp,
 ) -> Result<Vec<PastRun>, StoreError> {
     let mut query = QueryBuilder::<Sqlite>::new(SELECT);
     query.push(" AND cluster = ").push_bind(cluster);
-    query.push(" AND started_at >= ").push_bind(since.as_microsecond());
     query.push(" AND target = ").push_bind(super::target(selector));
     query.push(" ORDER BY started_at DESC, mitigation_key DESC LIMIT ").push_bind(MOST_RUNS);
     let rows: Vec<Row> = query.build_query_as().fetch_all(conn).await?;
