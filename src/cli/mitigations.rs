@@ -11,11 +11,11 @@ use crate::cli::print;
 use crate::cli::table::{Column, draw, table_width, terminal};
 use crate::clock::Clock;
 use crate::http::api::mitigations::acts::PauseList;
-use crate::http::api::mitigations::{MitigationDocument, MitigationHead, MitigationList};
+use crate::http::api::mitigations::{MitigationDocument, MitigationList};
 use crate::model::guard::GuardVerdict;
 use crate::model::ids::MitigationId;
 use crate::model::journal::VictimState;
-use crate::model::mitigation::MitigationState;
+use crate::model::mitigation::{MitigationState, MitigationSummary};
 use crate::model::pause::Pause;
 use crate::model::plan::Hit;
 use crate::model::printable::{age, span, visible, with_commas};
@@ -195,7 +195,7 @@ async fn list(client: &Client, arguments: ListArguments) -> anyhow::Result<Strin
         Column { heading: "BY", numeric: false, expendable: 5 },
     ];
     let now = Clock::system().now();
-    let row = |head: &MitigationHead| {
+    let row = |head: &MitigationSummary| {
         vec![
             head.id.to_string(),
             head.state.standing(),

@@ -12,7 +12,8 @@ use utoipa::ToSchema;
 
 use crate::model::guard::GuardVerdict;
 use crate::model::ids::{IncidentId, MitigationId};
-use crate::model::plan::Plan;
+use crate::model::plan::{ActionKind, Plan};
+use crate::model::selector::Conditions;
 
 /// An action against connections.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -23,6 +24,34 @@ pub struct Mitigation {
     pub incident: Option<IncidentId>,
     /// What it does.
     pub plan: Plan,
+    /// Who had it planned.
+    pub planned_by: String,
+    /// When.
+    pub planned_at: Timestamp,
+    /// Why, in the words of who had it planned.
+    pub reason: Option<String>,
+    /// Where it stands.
+    #[serde(flatten)]
+    pub state: MitigationState,
+}
+
+/// A mitigation without its plan, as lists show it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct MitigationSummary {
+    /// Names it.
+    pub id: MitigationId,
+    /// The incident that it is meant to end, if any.
+    pub incident: Option<IncidentId>,
+    /// The configured cluster.
+    pub cluster: String,
+    /// What it does.
+    pub action: ActionKind,
+    /// To which connections.
+    pub selector: Conditions,
+    /// To how many.
+    pub victims: u64,
+    /// Names its plan.
+    pub digest: String,
     /// Who had it planned.
     pub planned_by: String,
     /// When.

@@ -13,40 +13,13 @@ use jiff::Timestamp;
 use sqlx::{QueryBuilder, Sqlite};
 
 use crate::model::ids::{IncidentId, MitigationId};
-use crate::model::mitigation::{Mitigation, MitigationState};
+use crate::model::mitigation::{Mitigation, MitigationState, MitigationSummary};
 use crate::model::plan::{ActionKind, Plan};
 use crate::model::selector::Conditions;
 use crate::store::{Conn, StoreError, corrupt, from_json, instant, parse, to_i64, to_json, victims};
 
 pub use crate::store::mitigations::looks::{find_before, list_looks, save_before, save_look};
 pub use crate::store::mitigations::runs::{PastRun, count_cut_since, list_ended_since, list_runs_against};
-
-/// A mitigation without its plan: what lists show.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MitigationSummary {
-    /// Names it.
-    pub id: MitigationId,
-    /// The incident that it is meant to end, if any.
-    pub incident: Option<IncidentId>,
-    /// The configured cluster.
-    pub cluster: String,
-    /// What is to be done.
-    pub action: ActionKind,
-    /// To which connections.
-    pub selector: Conditions,
-    /// To how many.
-    pub victims: u64,
-    /// Names its plan.
-    pub digest: String,
-    /// Who had it planned.
-    pub planned_by: String,
-    /// When.
-    pub planned_at: Timestamp,
-    /// Why.
-    pub reason: Option<String>,
-    /// Where it stands.
-    pub state: MitigationState,
-}
 
 #[derive(sqlx::FromRow)]
 struct Row {

@@ -24,14 +24,14 @@ use crate::http::error::{ApiError, Problem};
 use crate::model::capability::Capabilities;
 use crate::model::ids::{IncidentId, MitigationId};
 use crate::model::journal::VictimState;
-use crate::model::mitigation::{Mitigation, MitigationState};
+use crate::model::mitigation::{Mitigation, MitigationState, MitigationSummary};
 use crate::model::mitigation_look::Look;
 use crate::model::plan::{ActionKind, PlanRequest};
 use crate::model::printable::with_commas;
 use crate::model::selector::{Conditions, Selector};
 use crate::model::victim::{KeepOf, Victim, VictimLimits, VictimOrder};
 use crate::store;
-use crate::store::mitigations::{MitigationFilter, MitigationSummary};
+use crate::store::mitigations::MitigationFilter;
 use crate::store::victims::JournaledVictim;
 
 /// How many victims a document lists; the others are a page away.
@@ -71,39 +71,11 @@ pub struct PlanBody {
     pub reason: Option<String>,
 }
 
-/// A mitigation in a list.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct MitigationHead {
-    /// Names it.
-    pub id: MitigationId,
-    /// The incident that it is meant to end, if any.
-    pub incident: Option<IncidentId>,
-    /// The configured cluster.
-    pub cluster: String,
-    /// What it does.
-    pub action: ActionKind,
-    /// To which connections.
-    pub selector: Conditions,
-    /// To how many.
-    pub victims: u64,
-    /// Names its plan.
-    pub digest: String,
-    /// Who had it planned.
-    pub planned_by: String,
-    /// When.
-    pub planned_at: Timestamp,
-    /// Why.
-    pub reason: Option<String>,
-    /// Where it stands.
-    #[serde(flatten)]
-    pub state: MitigationState,
-}
-
 /// `GET /api/v1/mitigations`.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct MitigationList {
     /// The mitigations, newest first.
-    pub mitigations: Vec<MitigationHead>,
+    pub mitigations: Vec<MitigationSummary>,
     /// Where the next page begins: pass it as `before`.
     pub next: Option<String>,
 }
@@ -175,26 +147,6 @@ pub struct VictimQuery {
     pub from: Option<u64>,
     /// Victims per page, 1 to 500; 50 unless given.
     pub limit: Option<u32>,
-}
-
-impl From<MitigationSummary> for MitigationHead {
-    fn from(summary: MitigationSummary) -> Self {
-        let MitigationSummary { id, incident, cluster, action, selector, victims, digest, .. } = summary;
-        let MitigationSummary { planned_by, planned_at, reason, state, .. } = summary;
-        Self {
-            id,
-            incident,
-            cluster,
-            action,
-            selector,
-            victims,
-            digest,
-            planned_by,
-            planned_at,
-            reason,
-            state,
-        }
-    }
 }
 
 impl From<JournaledVictim> for VictimLine {
@@ -369,10 +321,7 @@ pub async fn list(
         ..MitigationFilter::default()
     };
     let page = store::mitigations::list(&mut *state.store.read().await?, &filter, limit).await?;
-    Ok(Json(MitigationList {
-        mitigations: page.mitigations.into_iter().map(MitigationHead::from).collect(),
-        next: page.next.map(|next| next.to_string()),
-    }))
+    Ok(Json(MitigationList { mitigations: page.mitigations, next: page.next.map(|next| next.to_string()) }))
 }
 
 /// The last mitigations that were meant to end an incident, newest first.
@@ -380,10 +329,10 @@ pub async fn list(
 /// # Errors
 ///
 /// The store failed.
-pub async fn list_of(state: &AppState, incident: IncidentId) -> Result<Vec<MitigationHead>, ApiError> {
+pub async fn list_of(state: &AppState, incident: IncidentId) -> Result<Vec<MitigationSummary>, ApiError> {
     let filter = MitigationFilter { incident: Some(incident), ..MitigationFilter::default() };
     let page = store::mitigations::list(&mut *state.store.read().await?, &filter, DEFAULT_LIMIT).await?;
-    Ok(page.mitigations.into_iter().map(MitigationHead::from).collect())
+    Ok(page.mitigations)
 }
 
 /// Shows a mitigation: its plan, what the guards said, how far it is and what it achieved.

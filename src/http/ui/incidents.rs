@@ -11,7 +11,7 @@ use crate::http::AppState;
 use crate::http::api::clusters::list_clusters;
 use crate::http::api::documents::{AlertDocument, IncidentDocument, IncidentHead};
 use crate::http::api::incidents::{ListQuery, ShowQuery, get_document, list_page};
-use crate::http::api::mitigations::{MitigationHead, list_of};
+use crate::http::api::mitigations::list_of;
 use crate::http::error::ApiError;
 use crate::http::ui::breakdowns::{CoverageView, DEFAULT_TOP, Section};
 use crate::http::ui::diagnosis::{ClosedView, DiagnosisView, SimilarRow};
@@ -23,6 +23,7 @@ use crate::model::diagnosis::FindingKind;
 use crate::model::ids::IncidentId;
 use crate::model::incident::IncidentState;
 use crate::model::mapping::MappedBy;
+use crate::model::mitigation::MitigationSummary;
 use crate::model::printable::{age, with_commas};
 use crate::model::truth::Truth;
 
@@ -141,7 +142,7 @@ struct MitigationLine {
 }
 
 impl MitigationLine {
-    fn new(head: MitigationHead, now: Timestamp) -> Self {
+    fn new(head: MitigationSummary, now: Timestamp) -> Self {
         Self {
             href: format!("/mitigations/{}", head.id),
             text: format!("{} {} connections", head.action.name(), with_commas(head.victims)),
