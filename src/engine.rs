@@ -22,6 +22,7 @@ mod rules;
 mod sample;
 mod server_runs;
 mod servers;
+mod texts;
 mod verify;
 mod vitals;
 
@@ -50,7 +51,7 @@ use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 pub use crate::engine::abandon::GivenUp;
-pub use crate::engine::acts::{ActError, LONGEST_TEXT, MANUAL_ALERT_NAME};
+pub use crate::engine::acts::{ActError, MANUAL_ALERT_NAME};
 pub use crate::engine::changes::{ChangeError, Recorded};
 pub use crate::engine::complete::COMPLETE;
 pub use crate::engine::enrich::ENRICH;
@@ -63,6 +64,7 @@ pub use crate::engine::observe::LookError;
 pub use crate::engine::reconcile::{Reconciliation, Sources};
 pub use crate::engine::rules::IncidentRules;
 pub use crate::engine::sample::{SampleError, Sampler};
+pub use crate::engine::texts::TextError;
 pub use crate::engine::verify::VERIFY;
 
 /// Every kind of job there is.

@@ -4,6 +4,7 @@ use tracing::info;
 
 use crate::alertmanager::webhook::{self, PayloadError};
 use crate::engine::intake::{Origin, Receipt};
+use crate::engine::texts::{TextError, checked};
 use crate::engine::{ENRICH, Engine};
 use crate::model::entry::{Entry, EntryKind};
 use crate::model::ids::{IncidentId, NotificationId};
@@ -11,9 +12,6 @@ use crate::model::incident::{Incident, IncidentKey, InvalidTransition};
 use crate::model::mapping::MappedBy;
 use crate::store::jobs::NewJob;
 use crate::store::{self, StoreError, Tx};
-
-/// The longest reason or note, in characters.
-pub const LONGEST_TEXT: usize = 4000;
 
 /// The name of an incident that a person opens without an alert.
 pub const MANUAL_ALERT_NAME: &str = "Manual";
@@ -31,8 +29,8 @@ pub enum ActError {
     #[error("no cluster `{0}` is configured")]
     UnknownCluster(String),
     /// A text is missing or too long.
-    #[error("{0}")]
-    Text(String),
+    #[error(transparent)]
+    Text(#[from] TextError),
     /// The incident is in another state by now.
     #[error(transparent)]
     Transition(#[from] InvalidTransition),
@@ -269,19 +267,6 @@ async fn find(tx: &mut Tx, id: IncidentId) -> Result<Incident, ActError> {
 fn log(incident: &Incident, actor: &str, kind: EntryKind) {
     let (id, kind) = (incident.id, kind.name());
     info!(incident.id = %id, actor, "incident {id} is {} ({kind} by {actor})", incident.state.name());
-}
-
-/// A text that somebody wrote, as it is kept.
-fn checked(text: &str) -> Result<String, ActError> {
-    let text = text.trim();
-    let length = text.chars().count();
-    if text.is_empty() {
-        Err(ActError::Text("a text is missing: say why, for whoever reads this later".to_owned()))
-    } else if length > LONGEST_TEXT {
-        Err(ActError::Text(format!("the text has {length} characters, at most {LONGEST_TEXT} are kept")))
-    } else {
-        Ok(text.to_owned())
-    }
 }
 
 fn told(what: &str, reason: Option<&str>) -> String {

@@ -12,13 +12,13 @@ mod run;
 mod view;
 mod watch;
 
-
 use tracing::info;
 
+use crate::engine::Engine;
 use crate::engine::mitigations::view::Seen;
 use crate::engine::mitigations::watch::Watches;
 use crate::engine::rules::later;
-use crate::engine::{Engine, LONGEST_TEXT};
+use crate::engine::texts::{TextError, checked};
 use crate::mitigate::guards::{Draft, Initiator, judge};
 use crate::mitigate::plan::plan;
 use crate::model::entry::{Entry, EntryKind};
@@ -63,7 +63,10 @@ pub enum MitigateError {
     /// The incident is about no configured cluster.
     #[error("incident {0} is about no configured cluster: there is nothing to plan for")]
     NoCluster(IncidentId),
-    /// A text is missing or too long, or a limit makes no sense.
+    /// A text is missing or too long.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// What is asked for makes no sense.
     #[error("{0}")]
     Request(String),
     /// The mitigation is in another state by now.
@@ -419,21 +422,6 @@ fn log(mitigation: &Mitigation, actor: &str) {
         mitigation.plan.victims.len(),
         mitigation.plan.cluster,
     );
-}
-
-/// A text that somebody wrote, as it is kept.
-fn checked(text: &str) -> Result<String, MitigateError> {
-    let text = text.trim();
-    let length = text.chars().count();
-    if text.is_empty() {
-        Err(MitigateError::Request("a text is missing: say why, for whoever reads this later".to_owned()))
-    } else if length > LONGEST_TEXT {
-        Err(MitigateError::Request(format!(
-            "the text has {length} characters, at most {LONGEST_TEXT} are kept"
-        )))
-    } else {
-        Ok(text.to_owned())
-    }
 }
 
 fn because(reason: Option<&str>) -> String {

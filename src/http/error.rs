@@ -163,7 +163,7 @@ impl ApiError {
                 | MitigateError::OtherPause(_)
                 | MitigateError::KeyReused,
             ) => StatusCode::CONFLICT,
-            Self::Mitigate(MitigateError::Request(_)) => StatusCode::BAD_REQUEST,
+            Self::Mitigate(MitigateError::Request(_) | MitigateError::Text(_)) => StatusCode::BAD_REQUEST,
             // it has become an error of its own
             Self::Mitigate(MitigateError::Store(_)) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Act(ActError::Unreadable(_) | ActError::Store(_)) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -10,6 +10,7 @@ use super::{MitigateError, named};
 use crate::engine::mitigations::after_stop;
 use crate::engine::mitigations::look_back::wishes;
 use crate::engine::mitigations::run::RUN;
+use crate::engine::texts::checked;
 use crate::engine::{Engine, SELF};
 use crate::mitigate::guards::{Draft, Initiator, judge};
 use crate::mitigate::judge::Count;
@@ -174,7 +175,7 @@ impl Engine {
         actor: &str,
         reason: &str,
     ) -> Result<Mitigation, MitigateError> {
-        let reason = super::checked(reason)?;
+        let reason = checked(reason)?;
         self.stop_run(id, actor, StopReason::Asked, &reason).await
     }
 

@@ -2,8 +2,9 @@
 
 use tracing::info;
 
-use super::{MitigateError, checked};
+use super::MitigateError;
 use crate::engine::Engine;
+use crate::engine::texts::checked;
 use crate::model::pause::Pause;
 use crate::store::{self, StoreError};
 
