@@ -87,6 +87,7 @@ fn documented_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(api::mitigations::plan_for_incident))
         .routes(routes!(api::mitigations::list))
         .routes(routes!(api::mitigations::show))
+        .routes(routes!(api::mitigations::statistics::list_statistics))
         .routes(routes!(api::mitigations::list_victims))
         .routes(routes!(api::mitigations::capabilities))
         .routes(routes!(api::mitigations::acts::propose))

@@ -33,6 +33,7 @@ pub mod member;
 pub mod mitigation;
 pub mod mitigation_look;
 pub mod mitigation_rules;
+pub mod mitigation_statistics;
 pub mod notification;
 pub mod owner;
 pub mod pattern;

@@ -33,13 +33,13 @@ pub(super) struct Arguments {
 
 /// An instant, or how long ago.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Since {
+pub(super) enum Since {
     Instant(Timestamp),
     Ago(SignedDuration),
 }
 
 impl Since {
-    fn read(text: &str) -> Result<Self, String> {
+    pub(super) fn read(text: &str) -> Result<Self, String> {
         if let Ok(instant) = text.parse() {
             return Ok(Self::Instant(instant));
         }
@@ -56,7 +56,7 @@ impl Since {
         }
     }
 
-    fn instant(self, now: Timestamp) -> Timestamp {
+    pub(super) fn instant(self, now: Timestamp) -> Timestamp {
         match self {
             Self::Instant(instant) => instant,
             Self::Ago(duration) => now.saturating_sub(duration).unwrap_or(Timestamp::MIN),

@@ -1,5 +1,7 @@
 //! `connwarden mitigations`: what is planned, running and done, and the say of whoever is on call.
 
+mod statistics;
+
 use std::fmt::Write;
 use std::process::ExitCode;
 
@@ -62,6 +64,8 @@ enum Command {
     },
     /// List what is paused.
     Pauses,
+    /// Say how often each action helped, by cluster.
+    Statistics(statistics::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -157,6 +161,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             client.delete("api/v1/pauses", &name).await?;
             visible(&format!("pause `{name}` is ended")).into_owned() + "\n"
         }
+        Command::Statistics(arguments) => statistics::list(&client, arguments).await?,
         Command::Pauses => {
             let list: PauseList = client.get("api/v1/pauses", &[]).await?;
             match list.pauses.as_slice() {

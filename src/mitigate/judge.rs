@@ -27,9 +27,6 @@ const MOST_GROUPS: usize = 50;
 pub const DIMENSIONS: [Dimension; 4] =
     [Dimension::Application, Dimension::Account, Dimension::User, Dimension::Ip];
 
-/// Of these all must say that a connection came back from where one was cut.
-const ORIGIN: [Dimension; 3] = [Dimension::Account, Dimension::User, Dimension::Ip];
-
 /// The connections of the groups that victims are of, over a whole cluster: by dimension and key, keys as breakdowns
 /// write them. A group that is not there has none.
 pub type GroupCounts = BTreeMap<Dimension, BTreeMap<String, u64>>;
@@ -136,8 +133,7 @@ fn returned(dimension: Dimension, mut groups: Vec<ReturnedGroup>) -> Returned {
 
 /// Says what a mitigation achieved, by its last look, and what that is concluded from, in one line.
 pub fn conclude(look: &Look) -> (Outcome, String) {
-    let by_application = came_back(look, &[Dimension::Application]);
-    let by_origin = came_back(look, &ORIGIN);
+    let (by_application, by_origin) = (look.returned_by_application(), look.returned_by_origin());
     let (cut, before, now) =
         (with_commas(look.cut), with_commas(look.matched_before), with_commas(look.matched_now));
     let seen = format!("the selector meant {before} connections before and means {now} now");
@@ -166,18 +162,6 @@ pub fn conclude(look: &Look) -> (Outcome, String) {
         (false, false) => (Outcome::Effective, format!("most stayed away: {returned}")),
         _ => (Outcome::Inconclusive, format!("applications and origins say different things: {returned}")),
     }
-}
-
-/// How many came back by each of some dimensions: as many as the one says by which fewest did, for whoever really came
-/// back is seen by all of them.
-fn came_back(look: &Look, dimensions: &[Dimension]) -> Option<u64> {
-    let of = |dimension: &Dimension| {
-        look.returned
-            .iter()
-            .find(|returned| returned.dimension == *dimension)
-            .map(|returned| returned.returned)
-    };
-    dimensions.iter().map(of).collect::<Option<Vec<u64>>>()?.into_iter().min()
 }
 
 #[cfg(test)]

@@ -64,7 +64,35 @@ pub struct ReturnedGroup {
     pub returned: u64,
 }
 
+/// Of these all must say that a connection came back from where one was cut.
+const ORIGIN: [Dimension; 3] = [Dimension::Account, Dimension::User, Dimension::Ip];
+
 impl Look {
+    /// How many came back by application; nothing if nobody counted.
+    pub fn returned_by_application(&self) -> Option<u64> {
+        self.returned_by(&[Dimension::Application])
+    }
+
+    /// How many came back from where they had come: by account, user and address. Nothing if nobody counted.
+    pub fn returned_by_origin(&self) -> Option<u64> {
+        self.returned_by(&ORIGIN)
+    }
+
+    /// How many came back by what says more of application and origin; nothing if nobody counted.
+    pub fn came_back(&self) -> Option<u64> {
+        Some(self.returned_by_application()?.max(self.returned_by_origin()?))
+    }
+
+    /// How many came back by each of some dimensions: as many as the one says by which fewest did, for whoever really came
+    /// back is seen by all of them.
+    fn returned_by(&self, dimensions: &[Dimension]) -> Option<u64> {
+        let of = |dimension: &Dimension| {
+            let found = self.returned.iter().find(|returned| returned.dimension == *dimension);
+            found.map(|returned| returned.returned)
+        };
+        dimensions.iter().map(of).collect::<Option<Vec<u64>>>()?.into_iter().min()
+    }
+
     /// What it saw, in one line.
     pub fn summary(&self) -> String {
         let returned: Vec<String> = self

@@ -46,6 +46,7 @@ async fn every_route_is_in_the_document_and_every_path_of_the_document_is_there(
     GET /api/v1/incidents/{id}/report
     POST /api/v1/incidents/{id}/resolve
     GET /api/v1/mitigations
+    GET /api/v1/mitigations/statistics
     GET /api/v1/mitigations/{id}
     POST /api/v1/mitigations/{id}/approve
     POST /api/v1/mitigations/{id}/execute

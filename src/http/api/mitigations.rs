@@ -4,6 +4,7 @@
 //! seen.
 
 pub mod acts;
+pub mod statistics;
 
 use std::collections::BTreeMap;
 

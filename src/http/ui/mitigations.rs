@@ -7,11 +7,13 @@ use axum::response::Response;
 use jiff::Timestamp;
 
 use crate::http::AppState;
+use crate::http::api::mitigations::statistics::find_statistics;
 use crate::http::api::mitigations::{MitigationDocument, get_document};
 use crate::http::error::ApiError;
 use crate::http::ui::layout::{Layout, Moment, cluster_path, render};
 use crate::model::ids::MitigationId;
 use crate::model::mitigation::{MitigationState, Outcome};
+use crate::model::mitigation_statistics::ActionStatistics;
 use crate::model::plan::Hit;
 use crate::model::printable::{span, with_commas};
 
@@ -77,7 +79,9 @@ pub(super) async fn show(
 ) -> Result<Response, ApiError> {
     let Path(id) = id?;
     let document = get_document(&state, id).await?;
-    render(&Page::new(document, state.clock.now()))
+    let plan = &document.mitigation.plan;
+    let statistics = find_statistics(&state, &plan.cluster, plan.action).await?;
+    render(&Page::new(document, statistics.as_ref(), state.clock.now()))
 }
 
 /// In which colour a state is repeated.
@@ -92,7 +96,7 @@ pub(super) fn badge(state: &MitigationState) -> &'static str {
 }
 
 impl Page {
-    fn new(document: MitigationDocument, now: Timestamp) -> Self {
+    fn new(document: MitigationDocument, statistics: Option<&ActionStatistics>, now: Timestamp) -> Self {
         let (mitigation, plan) = (&document.mitigation, &document.mitigation.plan);
         let blocking = plan.guards.iter().filter(|verdict| !verdict.passes).count();
         let mut facts = vec![
@@ -111,6 +115,10 @@ impl Page {
                 format!("{} so that enough of each application stay", with_commas(plan.kept)),
             ));
         }
+        facts.push((
+            "so far",
+            statistics.map_or_else(|| "it was never run in this cluster".to_owned(), so_far),
+        ));
         facts.push(("digest", plan.digest.clone()));
         facts.retain(|(_, value)| !value.is_empty());
         let shown = plan.victims.len() as u64;
@@ -187,6 +195,13 @@ impl VictimRow {
             server: victim.server.clone(),
         }
     }
+}
+
+/// What came of the runs of the same action in the same cluster.
+fn so_far(statistics: &ActionStatistics) -> String {
+    let runs = if statistics.runs == 1 { "run" } else { "runs" };
+    let returns = statistics.returns().map(|returns| format!("; {returns} came back")).unwrap_or_default();
+    format!("{} {runs} in this cluster: {}{returns}", with_commas(statistics.runs), statistics.ends())
 }
 
 fn hits(hits: &[Hit]) -> String {

@@ -17,6 +17,7 @@ use crate::model::plan::BlastRadius;
 use crate::model::victim::{KeepOf, Victim, VictimKey, VictimLimits, VictimOrder};
 use crate::store::audit::{self, AuditLine};
 use crate::store::check::Inspection;
+use crate::store::mitigations::statistics::StatisticsFilter;
 use crate::store::pauses;
 use crate::store::retention::{self, Bite, Limits};
 use crate::store::{self, Store, Tx, entries, incidents, jobs};
@@ -522,18 +523,56 @@ async fn guards_are_told_of_runs_against_the_same_of_those_that_ended_and_of_wha
     );
     assert_eq!(count_cut_since(&mut conn, "east", at(2)).await.unwrap(), 0);
     assert_eq!(count_cut_since(&mut conn, "west", at(1)).await.unwrap(), 0);
+}
 
-    let statistics = statistics::list(&mut conn, at(0)).await.unwrap();
-    let told: Vec<String> = statistics
-        .iter()
-        .map(|it| {
-            format!("{} {} {} {:?} {:?}", it.cluster, it.action.name(), it.runs, it.outcomes, it.stopped)
-        })
-        .collect();
-    insta::assert_snapshot!(told.join("\n"), @r"
-    east kick 3 {Ineffective: 1} {Worse: 1}
-    west kick 1 {} {Worse: 1}
+#[tokio::test]
+async fn statistics_tell_how_runs_ended_who_was_cut_and_who_came_back() {
+    let world = World::make().await;
+    let finished = world.insert_in(1, "east", state("finished")).await;
+    world.insert_in(2, "east", state("stopped")).await;
+    world.insert_in(3, "east", state("rejected")).await;
+    world.insert_in(4, "west", state("verifying")).await;
+    for state in [VictimState::Sent, VictimState::Confirmed] {
+        world.record(&finished, &[line(0, state), line(1, state)]).await.unwrap();
+    }
+    let mut tx = world.write().await;
+    save_before(&mut tx, finished.id, &json!({ "total": 9 })).await.unwrap();
+    // only the last look counts
+    for (after, returned) in [(5, 0), (30, 1)] {
+        let returned: Vec<Value> = ["application", "account", "user", "ip"]
+            .into_iter()
+            .map(|by| json!({ "dimension": by, "cut": 2, "returned": returned, "groups": [], "more_groups": 0 }))
+            .collect();
+        let look = json!({
+            "at": at(5), "after_ms": after * 1000, "complete": true, "cut": 2, "total_before": 9, "total_now": 8,
+            "matched_before": 4, "matched_now": 3, "returned": returned,
+        });
+        save_look(&mut tx, finished.id, std::time::Duration::from_secs(after), &look).await.unwrap();
+    }
+    store::commit(tx).await.unwrap();
+
+    let told = async |cluster: Option<&str>, since: Option<i64>| {
+        let filter = StatisticsFilter { cluster: cluster.map(str::to_owned), since: since.map(at) };
+        let statistics = statistics::list(&mut *world.read().await, &filter).await.unwrap();
+        let lines = statistics.iter().map(|it| {
+            let returns = it.returns().unwrap_or_default();
+            format!(
+                "{} {} {}: {}, {} victims, {returns}",
+                it.cluster,
+                it.action.name(),
+                it.runs,
+                it.ends(),
+                it.victims
+            )
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!(told(None, None).await, @r"
+    east kick 2: 1 ineffective, 1 failed, 2 victims, 1 of 2 (50 %)
+    west kick 1: 1 unfinished, 0 victims, 
     ");
+    assert!(told(Some("west"), Some(3)).await.starts_with("west kick 1"));
+    assert_eq!(told(None, Some(4)).await, "");
 }
 
 #[tokio::test]

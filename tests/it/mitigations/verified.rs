@@ -24,7 +24,34 @@ async fn clients_that_come_back_at_once_make_it_ineffective_and_in_the_end_open_
         // doubled after each
         stage.app.advance(Duration::from_secs(60));
     }
+    let statistics = stage.app.get("/api/v1/mitigations/statistics?cluster=prod").await.json();
+    insta::assert_json_snapshot!(statistics, @r#"
+    {
+      "statistics": [
+        {
+          "action": "kick",
+          "cluster": "prod",
+          "effective": 0,
+          "failed": 0,
+          "inconclusive": 0,
+          "ineffective": 3,
+          "looked_after": 60,
+          "returned": 60,
+          "returned_percent": 100.0,
+          "runs": 3,
+          "stopped": 0,
+          "unfinished": 0,
+          "victims": 60
+        }
+      ]
+    }
+    "#);
+    let late = stage.app.get("/api/v1/mitigations/statistics?since=2027-01-01T00:00:00Z").await.json();
+    assert_eq!(late, json!({ "statistics": [] }));
+    assert_eq!(stage.app.get("/api/v1/mitigations/statistics?since=lately").await.status, 400);
     let plan = stage.plan(json!({ "application": "leaky" }), "kick").await;
+    let page = stage.app.browse(&format!("/mitigations/{}", plan["id"].as_str().unwrap())).await.text;
+    assert!(page.contains("3 runs in this cluster: 3 ineffective; 60 of 60 (100 %) came back"), "{page}");
     let breaker = guard(&plan, "circuit_breaker");
     assert_eq!(breaker["passes"], false, "{breaker}");
     assert_eq!(stage.step(&plan, "propose").await.status, 409);

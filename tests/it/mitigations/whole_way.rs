@@ -136,4 +136,8 @@ async fn from_the_alert_to_its_verified_end() {
     ] {
         assert!(shown.contains(told), "{told:?} is not in\n{shown}");
     }
+    let statistics = on_call.says(&["mitigations", "statistics", "--cluster", "prod", "--since", "1h"]).await;
+    let told: Vec<&str> = statistics.lines().last().unwrap().split_whitespace().collect();
+    assert_eq!(told[..4], ["prod", "drain", "1", "1"], "{statistics}");
+    assert!(statistics.contains("0 of 150 (0 %)"), "{statistics}");
 }
