@@ -298,10 +298,17 @@ fn show_as_text(
 
 /// A text from strangers behind what stands before it. On a terminal it is cut to a sensible length and wrapped.
 fn paragraph(before: &str, text: &str, terminal: Option<usize>) -> String {
+    match terminal {
+        Some(_) => wrapped(before, &fit(&visible(text), LONGEST_TEXT), terminal),
+        None => wrapped(before, text, None),
+    }
+}
+
+/// A text behind what stands before it, wrapped on a terminal.
+pub(super) fn wrapped(before: &str, text: &str, terminal: Option<usize>) -> String {
     let text = visible(text);
     let Some(width) = terminal else { return format!("{before}{text}\n") };
     let indent = if width < before.width() + NARROWEST_TEXT { NARROW_INDENT } else { before.width() };
-    let text = fit(&text, LONGEST_TEXT);
     let lines = wrap(&text, width.saturating_sub(indent)).join(&format!("\n{:indent$}", ""));
     if indent == before.width() {
         format!("{before}{lines}\n")

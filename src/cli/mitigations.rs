@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::cli::client::{Client, ClientArguments};
+use crate::cli::incidents::wrapped;
 use crate::cli::print;
 use crate::cli::table::{Column, draw, table_width, terminal};
 use crate::clock::Clock;
@@ -144,7 +145,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             if arguments.json {
                 serde_json::to_string_pretty(&document)? + "\n"
             } else {
-                render(&document, table_width(terminal()))?
+                render(&document, terminal())?
             }
         }
         Command::Propose(seen) => seen_act(&client, "propose", &seen).await?,
@@ -263,18 +264,19 @@ fn next_step(document: &MitigationDocument) -> String {
     }
 }
 
-/// Shows a mitigation to people: how it stands, what was seen of it, and what was planned.
-pub(super) fn render(document: &MitigationDocument, width: usize) -> anyhow::Result<String> {
+/// Shows a mitigation to people: how it stands, what was seen of it, and what was planned. Only a terminal has its lines
+/// broken.
+pub(super) fn render(document: &MitigationDocument, terminal: Option<usize>) -> anyhow::Result<String> {
     let mitigation = &document.mitigation;
     let mut text = format!("mitigation {} is {}\n", mitigation.id, mitigation.state.standing());
     if let Some(conclusion) = mitigation.state.conclusion() {
-        line(&mut text, "", &conclusion);
+        text.push_str(&wrapped("  ", &conclusion, terminal));
     }
-    text.push_str(&progress(document));
-    text.push_str(&plan(document));
-    text.push_str(&guards(&mitigation.plan.guards));
+    text.push_str(&progress(document, terminal));
+    text.push_str(&plan(document, terminal));
+    text.push_str(&guards(&mitigation.plan.guards, terminal));
     writeln!(text, "\nvictims ({})", with_commas(document.victim_count))?;
-    text.push_str(&victims(document, width));
+    text.push_str(&victims(document, table_width(terminal)));
     let next = next_step(document);
     if !next.is_empty() {
         write!(text, "\n{next}")?;
@@ -282,43 +284,42 @@ pub(super) fn render(document: &MitigationDocument, width: usize) -> anyhow::Res
     Ok(text)
 }
 
-/// Adds a line with a name before it.
-fn line(text: &mut String, name: &str, value: &str) {
-    let indented =
-        if name.is_empty() { visible(value).into_owned() } else { format!("{name:<12} {}", visible(value)) };
-    text.push_str(&format!("  {indented}\n"));
+/// A line with a name before it.
+fn line(name: &str, value: &str, terminal: Option<usize>) -> String {
+    wrapped(&format!("  {name:<12} "), value, terminal)
 }
 
 /// How far a run is, and what was seen after it; nothing before it was started.
-fn progress(document: &MitigationDocument) -> String {
+fn progress(document: &MitigationDocument, terminal: Option<usize>) -> String {
     let mut text = String::new();
     let counts = &document.progress;
     if counts.keys().any(|state| *state != VictimState::Pending) {
         let counts: Vec<String> =
             counts.iter().map(|(state, count)| format!("{} {}", with_commas(*count), state.name())).collect();
-        line(&mut text, "progress", &counts.join(", "));
+        text.push_str(&line("progress", &counts.join(", "), terminal));
     }
     for doubt in document.doubts() {
         line(&mut text, "", &doubt);
     }
     for look in &document.looks {
-        line(&mut text, &format!("after {}", span(look.after_ms / 1000)), &look.summary());
+        let after = format!("after {}", span(look.after_ms / 1000));
+        text.push_str(&line(&after, &look.summary(), terminal));
     }
     if text.is_empty() { text } else { format!("\n{text}") }
 }
 
 /// What was planned.
-fn plan(document: &MitigationDocument) -> String {
+fn plan(document: &MitigationDocument, terminal: Option<usize>) -> String {
     let (mitigation, plan) = (&document.mitigation, &document.mitigation.plan);
     let mut text = "\nplan\n".to_owned();
-    line(&mut text, "what", &plan.expected_effect);
-    line(&mut text, "beware", &plan.warning);
+    let mut add = |name: &str, value: &str| text.push_str(&line(name, value, terminal));
+    add("what", &plan.expected_effect);
+    add("beware", &plan.warning);
     if let Some(reason) = &mitigation.reason {
-        line(&mut text, "why", reason);
+        add("why", reason);
     }
-    line(&mut text, "by", &format!("{} at {:.0}", mitigation.planned_by, mitigation.planned_at));
-    line(&mut text, "selector", &serde_json::json!(plan.selector).to_string());
-    line(&mut text, "digest", &plan.digest);
+    add("by", &format!("{} at {:.0}", mitigation.planned_by, mitigation.planned_at));
+    add("selector", &serde_json::json!(plan.selector).to_string());
     for (name, hits) in [
         ("application", &plan.blast_radius.applications),
         ("account", &plan.blast_radius.accounts),
@@ -326,7 +327,7 @@ fn plan(document: &MitigationDocument) -> String {
         ("server", &plan.blast_radius.servers),
     ] {
         if !hits.is_empty() {
-            line(&mut text, name, &hits_told(hits));
+            add(name, &hits_told(hits));
         }
     }
     let protected: Vec<String> = plan
@@ -335,20 +336,18 @@ fn plan(document: &MitigationDocument) -> String {
         .map(|(reason, count)| format!("{} {}", with_commas(*count), reason.title()))
         .collect();
     if !protected.is_empty() {
-        line(&mut text, "protected", &protected.join(", "));
+        add("protected", &protected.join(", "));
     }
     if plan.kept > 0 {
-        line(
-            &mut text,
-            "kept",
-            &format!("{} so that enough of each application stay", with_commas(plan.kept)),
-        );
+        add("kept", &format!("{} so that enough of each application stay", with_commas(plan.kept)));
     }
+    // in one piece: it is to be copied
+    text.push_str(&line("digest", &plan.digest, None));
     text
 }
 
 /// What each guard said, and first how many block.
-fn guards(verdicts: &[GuardVerdict]) -> String {
+fn guards(verdicts: &[GuardVerdict], terminal: Option<usize>) -> String {
     let all = verdicts.len();
     let mut text = match verdicts.iter().filter(|verdict| !verdict.passes).count() {
         0 => format!("\nguards: all {all} pass\n"),
@@ -357,8 +356,8 @@ fn guards(verdicts: &[GuardVerdict]) -> String {
     let width = verdicts.iter().map(|verdict| verdict.guard.name().len()).max().unwrap_or(0);
     for verdict in verdicts {
         let mark = if verdict.passes { "ok" } else { "BLOCKS" };
-        let (name, reason) = (verdict.guard.name(), visible(&verdict.reason));
-        text.push_str(&format!("  {mark:<7} {name:<width$}  {reason}\n"));
+        let before = format!("  {mark:<7} {:<width$}  ", verdict.guard.name());
+        text.push_str(&wrapped(&before, &verdict.reason, terminal));
     }
     text
 }

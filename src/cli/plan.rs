@@ -9,7 +9,7 @@ use crate::cli::client::{Client, ClientArguments};
 use crate::cli::incidents::act::read_id;
 use crate::cli::mitigations::render;
 use crate::cli::print;
-use crate::cli::table::{table_width, terminal};
+use crate::cli::table::terminal;
 use crate::http::api::mitigations::{MitigationDocument, PlanBody};
 use crate::model::ids::IncidentId;
 use crate::model::plan::ActionKind;
@@ -186,7 +186,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if arguments.json {
         print(&(serde_json::to_string_pretty(&document)? + "\n"))?;
     } else {
-        print(&render(&document, table_width(terminal()))?)?;
+        print(&render(&document, terminal())?)?;
     }
     // a plan that guards block is shown, and is no success
     Ok(ExitCode::from(if document.mitigation.plan.passes() { 0 } else { crate::cli::PARTIAL }))
