@@ -95,18 +95,68 @@ impl Look {
 
     /// What it saw, in one line.
     pub fn summary(&self) -> String {
-        let returned: Vec<String> = self
-            .returned
-            .iter()
-            .map(|returned| format!("{} by {}", with_commas(returned.returned), returned.dimension.name()))
-            .collect();
         let part = if self.complete { "" } else { "; not all connections were seen" };
         format!(
-            "of {} that were cut there are back {}; the selector means {} connections, {} before{part}",
+            "of {} that were cut, {}; the selector means {} connections, {} before{part}",
             with_commas(self.cut),
-            returned.join(", "),
+            self.returned(),
             with_commas(self.matched_now),
             with_commas(self.matched_before)
         )
+    }
+
+    /// How many came back: one number where all dimensions agree.
+    fn returned(&self) -> String {
+        let are_back = |count: u64| match count {
+            0 => "none is back".to_owned(),
+            1 => "1 is back".to_owned(),
+            more => format!("{} are back", with_commas(more)),
+        };
+        match self.returned.as_slice() {
+            [first, others @ ..] if others.iter().all(|other| other.returned == first.returned) => {
+                are_back(first.returned)
+            }
+            all => {
+                let told = all.iter().map(|returned| {
+                    format!("{} by {}", are_back(returned.returned), returned.dimension.name())
+                });
+                told.collect::<Vec<_>>().join(", ")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(returned: [(Dimension, u64); 2]) -> Look {
+        let returned = returned.map(|(dimension, returned)| Returned {
+            dimension,
+            cut: 1_400,
+            returned,
+            groups: Vec::new(),
+            more_groups: 0,
+        });
+        Look {
+            at: Timestamp::UNIX_EPOCH,
+            after_ms: 5_000,
+            complete: true,
+            cut: 1_400,
+            total_before: 2_200,
+            total_now: 800,
+            matched_before: 1_500,
+            matched_now: 100,
+            returned: returned.into(),
+        }
+    }
+
+    #[test]
+    fn what_all_dimensions_agree_on_is_said_once() {
+        let agreed = |count| look([(Dimension::Application, count), (Dimension::Ip, count)]).summary();
+        insta::assert_snapshot!(agreed(0), @"of 1,400 that were cut, none is back; the selector means 100 connections, 1,500 before");
+        insta::assert_snapshot!(agreed(1), @"of 1,400 that were cut, 1 is back; the selector means 100 connections, 1,500 before");
+        let torn = look([(Dimension::Application, 12), (Dimension::Ip, 1_200)]).summary();
+        insta::assert_snapshot!(torn, @"of 1,400 that were cut, 12 are back by application, 1,200 are back by ip; the selector means 100 connections, 1,500 before");
     }
 }
