@@ -11,7 +11,7 @@ PROFILE ?= release
 # Cargo calls the folder of the dev profile `debug`.
 BIN_DIR = $(or $(CARGO_TARGET_DIR),target)/$(patsubst dev,debug,$(PROFILE))
 
-PYTHON_SCRIPTS := scripts/demo scripts/fetch-tools
+PYTHON_SCRIPTS := scripts/demo $(wildcard scripts/demonstration/*.py) scripts/fetch-tools
 SHELL_SCRIPTS := .ci/run scripts/cargo-deny scripts/fuzz
 
 .PHONY: help
@@ -23,7 +23,7 @@ build: ## build the program (PROFILE=dev for a debug build)
 	cargo build --locked --profile $(PROFILE)
 
 .PHONY: demo
-demo: tools ## real servers on loopback, a connection leak, an alert and its incident; Ctrl-C ends it
+demo: tools ## a leak on real servers: its alert, its diagnosis, a plan, its approval, the run and the verified end; Ctrl-C ends it
 	cargo build --locked --profile $(PROFILE) --bin connwarden --example swarm
 	@scripts/demo --bin-dir $(BIN_DIR)
 

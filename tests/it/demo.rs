@@ -10,7 +10,7 @@ use crate::harness::daemon::program;
 const DEMO_PATIENCE: Duration = Duration::from_secs(240);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_demo_names_the_culprit_and_cleans_up() {
+async fn the_demo_goes_from_a_leak_to_its_verified_end_and_cleans_up() {
     let programs = program().parent().unwrap();
     let swarm = programs.join("examples/swarm");
     assert!(swarm.exists(), "{} is missing: run `cargo build --example swarm`", swarm.display());
@@ -32,12 +32,20 @@ async fn the_demo_names_the_culprit_and_cleans_up() {
     assert_eq!((ended.status.code(), errors.as_str()), (Some(0), ""), "{text}");
 
     for said in [
-        "right: report-worker is named first",
-        "are report-worker from one address",
-        "Where to look, while it runs:",
-        "/api/v1/incidents/",
-        "incidents show",
-        "inspect http://127.0.0.1:",
+        "right: report-worker is named as the culprit",
+        "Connection leak: application report-worker",
+        "$ connwarden plan drain --incident ",
+        "right: it names ",
+        "/approve \\\n    --oauth2-bearer ",
+        " is running",
+        " asked to leave, 0 cut: ",
+        " is finished (effective)",
+        "right: the incident is resolved (verified)",
+        "connections of the other applications are still there",
+        "NATS agrees that it is over: ",
+        "Where to look, while it runs",
+        "/mitigations/",
+        "export CONNWARDEN_SERVER=http://127.0.0.1:",
         "done, everything was right",
     ] {
         assert!(text.contains(said), "no `{said}` in\n{text}");
