@@ -11,7 +11,7 @@ PROFILE ?= release
 # Cargo calls the folder of the dev profile `debug`.
 BIN_DIR = $(or $(CARGO_TARGET_DIR),target)/$(patsubst dev,debug,$(PROFILE))
 
-PYTHON_SCRIPTS := scripts/demo $(wildcard scripts/demonstration/*.py) scripts/fetch-tools
+PYTHON_SCRIPTS := scripts/demo $(wildcard scripts/demonstration/*.py tests/effects/*.py) scripts/fetch-tools
 SHELL_SCRIPTS := .ci/run scripts/cargo-deny scripts/fuzz
 
 .PHONY: help
@@ -55,6 +55,21 @@ scenes: tools ## trouble on real servers, and whether the diagnosis sees it: SCE
 	@status=0; cargo test --locked --profile $(PROFILE) --test scenes all_scenes -- --ignored --nocapture \
 	  2>&1 | tee target/scenes.log || status=$$?; \
 	grep '^scenes: ' target/scenes.log | tail -n 1; exit $$status
+
+# Where `make effects` keeps the clients that it fetches.
+EFFECTS = $(or $(CARGO_TARGET_DIR),target)/effects
+
+.PHONY: effects
+effects: tools ## what kick and drain do to clients of five libraries (Python, Go, Node.js, Java and the network needed; half an hour)
+	cargo build --locked --example effects-client
+	mkdir -p $(EFFECTS)
+	python3 -m venv $(EFFECTS)/python
+	$(EFFECTS)/python/bin/pip install --quiet nats-py==2.16.0
+	go -C tests/effects build -o $(abspath $(EFFECTS))/client-go
+	cp tests/effects/client.mjs tests/effects/package.json $(EFFECTS)/
+	npm install --silent --no-audit --prefix $(EFFECTS)
+	mvn --quiet --file tests/effects/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath $(EFFECTS))/java
+	$(EFFECTS)/python/bin/python tests/effects/measure.py .tools/bin $(EFFECTS)
 
 .PHONY: check
 check: format-check lint doc deny architecture scripts-check fuzz-briefly ## everything but the tests: the seven targets below

@@ -28,7 +28,10 @@ def width() -> int:
 
 def say(text: str) -> None:
     """Writes what has happened, and when."""
-    tell(f"[{time.monotonic() - STARTED:5.1f} s] ", text)
+    try:
+        tell(f"[{time.monotonic() - STARTED:5.1f} s] ", text)
+    except OSError:
+        pass  # nobody reads any more; ending what was started matters more
 
 
 def tell(before: str, text: str) -> None:
@@ -44,10 +47,7 @@ def heading(text: str) -> None:
 
 
 def write(text: str) -> None:
-    try:
-        print(text, flush=True)
-    except OSError:
-        pass  # nobody reads any more; ending what was started matters more
+    print(text, flush=True)
 
 
 def is_colourful() -> bool:

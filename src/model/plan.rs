@@ -42,12 +42,12 @@ impl ActionKind {
     pub fn warning(self) -> &'static str {
         match self {
             Self::Kick => {
-                "clients that are tended come back at once, within milliseconds: a kick helps against leaked \
-                 connections, against clients that do not reconnect, and together with a limit"
+                "clients that are tended come back by themselves, within milliseconds to seconds: a kick helps against \
+                 leaked connections, against clients that do not reconnect, and together with a limit"
             }
             Self::Drain => {
-                "clients that do not know lame-duck mode ignore the request and are cut after the wait; clients that do \
-                 come back on another server"
+                "the client libraries that were measured do not leave by themselves when they are asked: applications that do \
+                 not listen to it are cut after the wait, and come back if they are tended"
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Mitigations on real servers: what was planned is cut, nobody else is, and it is said honestly whether it helped.
 
 mod coverage;
+mod effects;
 mod held_back;
 mod killed;
 mod refused;
