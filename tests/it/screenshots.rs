@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::harness::alertmanager::Alertmanager;
 use crate::harness::browser::Browser;
-use crate::harness::daemon::Daemon;
+use crate::harness::daemon::{Daemon, run};
 use crate::harness::fake::ClosedPort;
 use crate::harness::fixture;
 use crate::harness::nats::{ACCOUNTS, NEWEST, NatsServer};
@@ -66,6 +66,8 @@ async fn pages_fit_their_window_and_load_nothing_from_elsewhere() {
     let earlier = document["snapshots"][0]["id"].as_str().unwrap();
     pages.check("incident-earlier", &format!("incidents/{whole}?snapshot={earlier}")).await;
     pages.check_folded(&format!("incidents/{whole}#by-ip")).await;
+    let mitigation = plan_against_all(&daemon, directory.path(), &whole).await;
+    pages.check("mitigation", &format!("mitigations/{mitigation}")).await;
     pages.check("incident-incomplete", &format!("incidents/{part}")).await;
     pages.check("cluster", "clusters/nats").await;
     pages.check("cluster-by-name", "clusters/nats?by=name,library&top=30").await;
@@ -76,6 +78,30 @@ async fn pages_fit_their_window_and_load_nothing_from_elsewhere() {
     let (quiet, incident) = with_a_silenced_alert(directory.path()).await;
     let pages = Pages { daemon: &quiet, browser: &browser, folder: pages.folder };
     pages.check("incident-silenced", &format!("incidents/{incident}")).await;
+}
+
+/// Plans to cut everybody, the newest first, which guards block.
+async fn plan_against_all(daemon: &Daemon, storage: &Path, incident: &str) -> String {
+    let server = daemon.at("").to_string();
+    let (code, out, err) = run(&[
+        "plan",
+        "kick",
+        "--incident",
+        incident,
+        "--kind",
+        "client/nats",
+        "--order",
+        "newest",
+        "--json",
+        "--server",
+        &server,
+        "--storage.path",
+        storage.join("data").to_str().unwrap(),
+    ])
+    .await;
+    assert_ne!(code, 0, "{out}{err}");
+    let plan: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{err}"));
+    plan["id"].as_str().unwrap().to_owned()
 }
 
 /// A daemon that has asked an Alertmanager about an alert that is silenced twice, and its incident.

@@ -20,7 +20,8 @@ use crate::http::ui::mitigations::badge;
 use crate::model::breakdown::Dimension;
 use crate::model::change::Change;
 use crate::model::diagnosis::FindingKind;
-use crate::model::ids::IncidentId;
+use crate::model::entry::Entry;
+use crate::model::ids::{IncidentId, MitigationId};
 use crate::model::incident::IncidentState;
 use crate::model::mapping::MappedBy;
 use crate::model::mitigation::MitigationSummary;
@@ -173,7 +174,24 @@ struct ChangeLine {
 struct Line {
     at: Moment,
     actor: String,
+    /// The page of the mitigation that it is about.
+    mitigation_href: Option<String>,
     text: String,
+}
+
+impl Line {
+    fn new(entry: Entry, now: Timestamp) -> Self {
+        // what is a link needs no id
+        let mitigation = entry.text.strip_prefix("mitigation ").and_then(|text| {
+            let (id, text) = text.split_once(": ")?;
+            Some((id.parse::<MitigationId>().ok()?, text.to_owned()))
+        });
+        let (mitigation_href, text) = match mitigation {
+            Some((id, text)) => (Some(format!("/mitigations/{id}")), text),
+            None => (None, entry.text),
+        };
+        Self { at: Moment::new(entry.at, now), actor: entry.actor, mitigation_href, text }
+    }
 }
 
 /// `GET /`
@@ -340,11 +358,7 @@ impl ShowPage {
                 .into_iter()
                 .map(|change| ChangeLine::new(change, head.opened_at, now))
                 .collect(),
-            timeline: document
-                .timeline
-                .into_iter()
-                .map(|entry| Line { at: Moment::new(entry.at, now), actor: entry.actor, text: entry.text })
-                .collect(),
+            timeline: document.timeline.into_iter().map(|entry| Line::new(entry, now)).collect(),
             top,
             json: link(
                 &format!("/api/v1{path}"),

@@ -27,6 +27,8 @@ struct Page {
     title: String,
     badge: &'static str,
     standing: String,
+    /// Whether it has begun to run: then what came of it is said first.
+    has_begun: bool,
     cluster: String,
     cluster_href: String,
     incident_href: Option<String>,
@@ -98,6 +100,13 @@ pub(super) fn badge(state: &MitigationState) -> &'static str {
 impl Page {
     fn new(document: MitigationDocument, statistics: Option<&ActionStatistics>, now: Timestamp) -> Self {
         let (mitigation, plan) = (&document.mitigation, &document.mitigation.plan);
+        let has_begun = matches!(
+            mitigation.state,
+            MitigationState::Running { .. }
+                | MitigationState::Verifying { .. }
+                | MitigationState::Finished { .. }
+                | MitigationState::Stopped { .. }
+        );
         let blocking = plan.guards.iter().filter(|verdict| !verdict.passes).count();
         let mut facts = vec![
             ("selector", serde_json::to_string(&plan.selector).unwrap_or_default()),
@@ -157,17 +166,13 @@ impl Page {
                 0 => "none blocks it".to_owned(),
                 count => format!("{count} block it"),
             },
-            progress: match mitigation.state {
-                MitigationState::Running { .. }
-                | MitigationState::Verifying { .. }
-                | MitigationState::Finished { .. }
-                | MitigationState::Stopped { .. } => document
-                    .progress
-                    .iter()
-                    .map(|(state, count)| (state.name(), with_commas(*count)))
-                    .collect(),
-                _ => Vec::new(),
-            },
+            progress: document
+                .progress
+                .iter()
+                .filter(|_| has_begun)
+                .map(|(state, count)| (state.name(), with_commas(*count)))
+                .collect(),
+            has_begun,
             doubts: document.doubts(),
             looks: document
                 .looks
