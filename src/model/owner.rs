@@ -49,32 +49,29 @@ impl Pattern {
 
     /// Whether a name fits.
     pub fn matches(&self, name: &str) -> bool {
-        let pattern: Vec<char> = self.0.chars().collect();
-        let name: Vec<char> = name.chars().collect();
-        let (mut at, mut place) = (0, 0);
-        // where the last `*` is, and how much of the name it stands for
-        let mut star: Option<(usize, usize)> = None;
-        while place < name.len() {
-            match pattern.get(at) {
-                Some('*') => {
-                    star = Some((at, place));
-                    at += 1;
+        let (mut pattern, mut rest) = (self.0.chars(), name.chars());
+        // what comes behind the last `*`, and from where on in the name that is tried
+        let mut star = None;
+        loop {
+            let here = rest.clone();
+            match (pattern.next(), rest.next()) {
+                (None, None) => return true,
+                (Some('*'), _) => {
+                    rest = here;
+                    star = Some((pattern.clone(), rest.clone()));
                 }
-                Some(c) if *c == '?' || *c == name[place] => {
-                    at += 1;
-                    place += 1;
-                }
-                _ => match star {
-                    Some((star_at, covered)) => {
-                        star = Some((star_at, covered + 1));
-                        at = star_at + 1;
-                        place = covered + 1;
+                (Some(wanted), Some(found)) if wanted == '?' || wanted == found => {}
+                (Some(_), None) => return false,
+                (_, Some(_)) => match &mut star {
+                    // it stands for one character more
+                    Some((behind, from)) => {
+                        from.next();
+                        (pattern, rest) = (behind.clone(), from.clone());
                     }
                     None => return false,
                 },
             }
         }
-        pattern[at..].iter().all(|c| *c == '*')
     }
 
     /// Whether only one name fits.

@@ -122,13 +122,25 @@ struct Group {
 /// A victim in its place; compared by that.
 #[derive(Debug, Clone)]
 struct Ranked {
-    rank: Rank,
+    /// What its order says of it.
+    first: (u64, u64),
     victim: Victim,
+}
+
+impl Ranked {
+    fn new(rank: Rank<'_>, candidate: &Candidate<'_>) -> Self {
+        Self { first: rank.first, victim: Victim::of(candidate) }
+    }
+
+    fn rank(&self) -> Rank<'_> {
+        let key = &self.victim.key;
+        Rank { first: self.first, server_id: &key.server_id, cid: key.cid }
+    }
 }
 
 impl PartialEq for Ranked {
     fn eq(&self, other: &Self) -> bool {
-        self.rank == other.rank
+        self.rank() == other.rank()
     }
 }
 
@@ -142,7 +154,7 @@ impl PartialOrd for Ranked {
 
 impl Ord for Ranked {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.rank.cmp(&other.rank)
+        self.rank().cmp(&other.rank())
     }
 }
 
@@ -192,10 +204,10 @@ impl Picking {
         group.meant += 1;
         let rank = self.rules.order.rank(candidate);
         if group.reserve.len() < keep {
-            group.reserve.insert(Ranked { rank, victim: Victim::of(candidate) });
-        } else if group.reserve.first().is_some_and(|first| first.rank < rank) {
+            group.reserve.insert(Ranked::new(rank, candidate));
+        } else if group.reserve.first().is_some_and(|first| first.rank() < rank) {
             let first = group.reserve.pop_first();
-            group.reserve.insert(Ranked { rank, victim: Victim::of(candidate) });
+            group.reserve.insert(Ranked::new(rank, candidate));
             if let Some(first) = first {
                 self.take(first);
             }
@@ -204,7 +216,14 @@ impl Picking {
         }
     }
 
-    /// Counts a connection that cannot be named for certain, and so is never a victim.
+    /// Whether connections of an application need to be seen one by one: none of it is a victim otherwise, and it does
+    /// not matter how many of it stay.
+    pub fn is_about(&self, application: Option<&str>) -> bool {
+        self.rules.selector.can_mean(application)
+    }
+
+    /// Counts a connection that is never a victim: it cannot be named for certain, or is of an application that this
+    /// is not about.
     pub fn pass_over(&mut self) {
         self.total += 1;
     }
@@ -297,17 +316,17 @@ impl Picking {
     /// Gives a connection a place among the victims, if it deserves one.
     fn offer(&mut self, candidate: &Candidate<'_>) {
         let rank = self.rules.order.rank(candidate);
-        if self.has_place_for(&rank) {
-            self.take(Ranked { rank, victim: Victim::of(candidate) });
+        if self.has_place_for(rank) {
+            self.take(Ranked::new(rank, candidate));
         }
     }
 
-    fn has_place_for(&self, rank: &Rank) -> bool {
-        self.victims.len() < self.places() || self.victims.peek().is_some_and(|worst| *rank < worst.rank)
+    fn has_place_for(&self, rank: Rank<'_>) -> bool {
+        self.victims.len() < self.places() || self.victims.peek().is_some_and(|worst| rank < worst.rank())
     }
 
     fn take(&mut self, ranked: Ranked) {
-        if !self.has_place_for(&ranked.rank) {
+        if !self.has_place_for(ranked.rank()) {
             return;
         }
         self.victims.push(ranked);

@@ -126,18 +126,19 @@ pub enum VictimOrder {
 }
 
 /// Where a connection stands in an order: the smallest goes first. Equal only for the same connection.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Rank {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank<'a> {
     /// By what the order says.
-    first: (u64, u64),
+    pub first: (u64, u64),
     /// Otherwise by what names the connection.
-    server_id: String,
-    cid: u64,
+    pub server_id: &'a str,
+    /// The same.
+    pub cid: u64,
 }
 
 impl VictimOrder {
     /// Ranks a connection.
-    pub fn rank(self, candidate: &Candidate<'_>) -> Rank {
+    pub fn rank<'a>(self, candidate: &Candidate<'a>) -> Rank<'a> {
         // the largest goes first, the unknown last
         let most = |value: Option<i64>| value.map_or(u64::MAX, descending);
         let first = match self {
@@ -147,7 +148,7 @@ impl VictimOrder {
             Self::Newest => (0, candidate.age_us.map_or(u64::MAX, |age| !descending(age))),
             Self::Random { seed } => (0, mixed(seed, candidate)),
         };
-        Rank { first, server_id: candidate.server_id.to_owned(), cid: candidate.cid }
+        Rank { first, server_id: candidate.server_id, cid: candidate.cid }
     }
 }
 

@@ -87,12 +87,17 @@ impl Picks {
         let now_us = *self.now_us.get_or_insert_with(|| {
             envelope.now.as_deref().and_then(parse_instant).unwrap_or(self.server.now_us)
         });
-        let Some(named) = Named::of(envelope, connection) else { return self.picking.pass_over() };
-        let since = |instant_us: Option<i64>| instant_us.map(|us| now_us.saturating_sub(us));
         let name = client_name(connection);
         let application = name
             .map(|name| self.applications.get(Key::new(name, &self.naming.hashing), &self.naming))
             .map(|application| application.text);
+        // of most connections more need not be known
+        let may_be_warden = name.is_some_and(is_acting_warden);
+        if !self.picking.is_about(application) && !may_be_warden {
+            return self.picking.pass_over();
+        }
+        let Some(named) = Named::of(envelope, connection) else { return self.picking.pass_over() };
+        let since = |instant_us: Option<i64>| instant_us.map(|us| now_us.saturating_sub(us));
         let user = self.naming.users.user(connection, self.server.since_2_11);
         let name_tag = connection.name_tag.as_deref().map(clip);
         let candidate = Candidate {
@@ -115,7 +120,7 @@ impl Picks {
             subscriptions: connection.subscriptions,
             pending_bytes: connection.pending_bytes,
         };
-        if let Some(name) = name.filter(|name| is_acting_warden(name))
+        if let Some(name) = name.filter(|_| may_be_warden)
             && self.other_wardens.len() < OTHER_WARDENS_KEPT
             && self.rules.protection.is_of_system_account(&candidate)
             && !self.rules.protection.is_own(&candidate)
