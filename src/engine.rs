@@ -58,7 +58,7 @@ pub use crate::engine::enrich::ENRICH;
 pub use crate::engine::gather::{EvidenceSources, LogReader};
 pub use crate::engine::history::{CompareError, Compared, ComparisonWish};
 pub use crate::engine::intake::{IntakeError, Receipt};
-pub use crate::engine::mitigations::{LOOK_BACK, MitigateError, PlanWish, RUN};
+pub use crate::engine::mitigations::{LOOK_BACK, MitigateError, PlanWish, REQUESTS_AT_ONCE, RUN};
 pub use crate::engine::names::NAME_ADDRESSES;
 pub use crate::engine::observe::LookError;
 pub use crate::engine::reconcile::{Reconciliation, Sources};

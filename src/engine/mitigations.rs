@@ -16,7 +16,7 @@ use tracing::info;
 
 use crate::engine::Engine;
 use crate::engine::mitigations::view::Seen;
-use crate::engine::mitigations::watch::Watches;
+use crate::engine::mitigations::watch::Runs;
 use crate::engine::rules::later;
 use crate::engine::texts::{TextError, checked};
 use crate::mitigate::guards::{Draft, Initiator, judge};
@@ -39,12 +39,12 @@ pub use crate::engine::mitigations::run::RUN;
 #[derive(Debug)]
 pub(super) struct Mitigations {
     rules: MitigationSettings,
-    watches: Watches,
+    runs: Runs,
 }
 
 impl Mitigations {
     pub(super) fn new(rules: MitigationSettings) -> Self {
-        Self { rules, watches: Watches::default() }
+        Self { rules, runs: Runs::default() }
     }
 }
 

@@ -160,7 +160,7 @@ pub async fn list(
     Ok(VictimPage { victims, next })
 }
 
-/// Lists the victims in a state, the first ones first; there are at most as many as a plan may have.
+/// Lists the first victims in a state, at most `limit`.
 ///
 /// # Errors
 ///
@@ -169,16 +169,19 @@ pub async fn list_in(
     conn: &mut Conn,
     mitigation: MitigationId,
     state: VictimState,
+    limit: u32,
 ) -> Result<Vec<JournalLine>, StoreError> {
     let rows: Vec<LineRow> = sqlx::query_as(
         "SELECT server_id, cid, start, state, at, error
            FROM victims
           WHERE mitigation_key = (SELECT mitigation_key FROM mitigations WHERE mitigation_id = $1)
             AND state = $2
-          ORDER BY place",
+          ORDER BY place
+          LIMIT $3",
     )
     .bind(mitigation.to_string())
     .bind(state.name())
+    .bind(i64::from(limit))
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(JournalLine::try_from).collect()
@@ -281,4 +284,29 @@ pub async fn counts(
         Ok((state, u64::try_from(count).unwrap_or(0)))
     };
     rows.into_iter().map(read).collect()
+}
+
+/// Counts the victims in some states by the nats id of their server; servers without any are left out.
+///
+/// # Errors
+///
+/// The database refused.
+pub async fn count_by_server(
+    conn: &mut Conn,
+    mitigation: MitigationId,
+    states: &[VictimState],
+) -> Result<BTreeMap<String, u64>, StoreError> {
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "SELECT server_id, count(*)
+           FROM victims
+          WHERE mitigation_key = (SELECT mitigation_key FROM mitigations WHERE mitigation_id = ",
+    );
+    query.push_bind(mitigation.to_string()).push(") AND state IN (");
+    let mut names = query.separated(", ");
+    for state in states {
+        names.push_bind(state.name());
+    }
+    query.push(") GROUP BY server_id");
+    let rows: Vec<(String, i64)> = query.build_query_as().fetch_all(conn).await?;
+    Ok(rows.into_iter().map(|(id, count)| (id, u64::try_from(count).unwrap_or(0))).collect())
 }

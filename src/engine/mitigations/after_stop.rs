@@ -17,7 +17,7 @@ use crate::model::ids::MitigationId;
 use crate::model::journal::{JournalLine, VictimState};
 use crate::model::mitigation::Mitigation;
 use crate::model::mitigation_rules::Pace;
-use crate::model::victim::VictimKey;
+use crate::model::victim::{MOST_VICTIMS, VictimKey};
 use crate::store;
 use crate::store::jobs::{LeasedJob, NewJob};
 
@@ -42,7 +42,9 @@ impl Engine {
         let Ok(targets) = self.targets_of(&mitigation.plan.cluster) else {
             return self.finish_job(job).await;
         };
-        let asked = store::victims::list_in(&mut *self.0.store.read().await?, id, VictimState::Asked).await?;
+        let asked =
+            store::victims::list_in(&mut *self.0.store.read().await?, id, VictimState::Asked, MOST_VICTIMS)
+                .await?;
         let asked: BTreeSet<VictimKey> = asked.into_iter().map(|line| line.victim).collect();
         let (snapshot, still_there) = self.recheck(&targets, &asked).await;
         let now = self.0.clock.now();

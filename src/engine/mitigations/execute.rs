@@ -202,7 +202,7 @@ impl Engine {
         let text = format!("stopped ({}): {text}; {}", stop.name(), told(&counts));
         self.note(&mut tx, &mitigation, actor, EntryKind::MitigationStopped, text).await?;
         store::commit(tx).await?;
-        self.0.mitigations.watches.forget(id);
+        self.0.mitigations.runs.forget(id);
         self.0.jobs_bell.notify_one();
         self.0.metrics.mitigations.ended(mitigation.plan.action.name(), stop.name());
         super::log(&mitigation, actor);

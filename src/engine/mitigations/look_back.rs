@@ -25,7 +25,7 @@ use crate::model::plan::PlanRequest;
 use crate::model::printable::span;
 use crate::model::protection::Protection;
 use crate::model::snapshot::Snapshot;
-use crate::model::victim::{Victim, VictimLimits};
+use crate::model::victim::{MOST_VICTIMS, Victim, VictimLimits};
 use crate::observe::sweep::ClusterTargets;
 use crate::observe::wishes::Wishes;
 use crate::store;
@@ -76,7 +76,10 @@ impl Engine {
         let mut cut = Vec::new();
         for state in [VictimState::Confirmed, VictimState::Left] {
             cut.extend(
-                store::victims::list_in(&mut conn, id, state).await?.into_iter().map(|line| line.victim),
+                store::victims::list_in(&mut conn, id, state, MOST_VICTIMS)
+                    .await?
+                    .into_iter()
+                    .map(|line| line.victim),
             );
         }
         drop(conn);

@@ -62,27 +62,30 @@ impl Engine {
     #[tracing::instrument(name = "job.mitigation_run", skip_all, fields(mitigation.id = %job.subject))]
     pub async fn run_mitigation(&self, job: &LeasedJob) -> anyhow::Result<()> {
         let id: MitigationId = job.subject.parse().context("reading the mitigation's id from the job")?;
-        let mitigation = store::mitigations::find(&mut *self.0.store.read().await?, id).await?;
-        let Some(mitigation) = mitigation.filter(|it| matches!(it.state, MitigationState::Running { .. }))
-        else {
+        let mut conn = self.0.store.read().await?;
+        let summary = store::mitigations::find_summary(&mut conn, id).await?;
+        if !summary.is_some_and(|it| matches!(it.state, MitigationState::Running { .. })) {
+            drop(conn);
+            self.0.mitigations.runs.forget(id);
             return self.finish_job(job).await;
-        };
-        let sent = store::victims::list_in(&mut *self.0.store.read().await?, id, VictimState::Sent).await?;
-        if !sent.is_empty() {
+        }
+        let counts = store::victims::counts(&mut conn, id).await?;
+        drop(conn);
+        if let Some(sent) = counts.get(&VictimState::Sent) {
             // the batch before did not come to its end: what became of it is not known
             let text = format!(
-                "the batch before was cut short; of {} victims it is not known whether they were cut",
-                sent.len()
+                "the batch before was cut short; of {sent} victims it is not known whether they were cut"
             );
             self.stop_run(id, SELF, StopReason::Interrupted, &text).await?;
             return self.finish_job(job).await;
         }
+        let mitigation = self.mitigation_of(id).await?;
         let next = self.next_batch(&mitigation).await?;
         if matches!(next, Next::Nothing) {
-            return self.complete_run(job, mitigation).await;
+            return self.complete_run(job, Mitigation::clone(&mitigation)).await;
         }
         let targets = self.targets_of(&mitigation.plan.cluster)?;
-        if let Some((reason, text)) = self.reason_to_stop(&mitigation, &targets).await? {
+        if let Some((reason, text)) = self.reason_to_stop(&mitigation, &targets, &counts).await? {
             self.stop_run(id, SELF, reason, &text).await?;
             return self.finish_job(job).await;
         }
@@ -108,16 +111,16 @@ impl Engine {
     async fn next_batch(&self, mitigation: &Mitigation) -> anyhow::Result<Next> {
         let (id, now) = (mitigation.id, self.0.clock.now());
         let pace = &self.0.mitigations.rules.pace;
-        let batch = pace.batch as usize;
         let mut conn = self.0.store.read().await?;
-        let asked = store::victims::list_in(&mut conn, id, VictimState::Asked).await?;
+        // who comes first was asked first
+        let asked = store::victims::list_in(&mut conn, id, VictimState::Asked, pace.batch).await?;
         let due = asked.iter().filter(|line| later(line.at, pace.drain_wait) <= now);
-        let due: Vec<VictimKey> = due.map(|line| line.victim.clone()).take(batch).collect();
+        let due: Vec<VictimKey> = due.map(|line| line.victim.clone()).collect();
         if !due.is_empty() {
             return Ok(Next::Batch(Request::KickWhoStayed, due));
         }
-        let pending = store::victims::list_in(&mut conn, id, VictimState::Pending).await?;
-        let pending: Vec<VictimKey> = pending.into_iter().map(|line| line.victim).take(batch).collect();
+        let pending = store::victims::list_in(&mut conn, id, VictimState::Pending, pace.batch).await?;
+        let pending: Vec<VictimKey> = pending.into_iter().map(|line| line.victim).collect();
         if !pending.is_empty() {
             let request = match mitigation.plan.action {
                 ActionKind::Kick => Request::Kick,
@@ -183,7 +186,7 @@ impl Engine {
         let look = first_look(mitigation.id, now, &self.0.mitigations.rules.pace);
         store::jobs::insert(&mut tx, &[look], now).await?;
         store::commit(tx).await.context("ending the run")?;
-        self.0.mitigations.watches.forget(mitigation.id);
+        self.0.mitigations.runs.forget(mitigation.id);
         self.0.jobs_bell.notify_one();
         super::log(&mitigation, SELF);
         Ok(())

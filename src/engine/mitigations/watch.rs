@@ -1,8 +1,9 @@
 //! Watching a run: what is seen between two batches, and what it is compared with.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use anyhow::Context;
 use jiff::SignedDuration;
 
 use crate::engine::Engine;
@@ -26,17 +27,26 @@ const LEAST_APART: SignedDuration = SignedDuration::from_secs(10);
 const ENDED: [VictimState; 4] =
     [VictimState::Confirmed, VictimState::Asked, VictimState::Left, VictimState::Gone];
 
-/// What each run that goes on was watched by before its first batch.
+/// The runs that go on.
 #[derive(Debug, Default)]
-pub(super) struct Watches(Mutex<HashMap<MitigationId, Watch>>);
+pub(super) struct Runs(Mutex<HashMap<MitigationId, Run>>);
 
-impl Watches {
-    fn find(&self, id: MitigationId) -> Option<Watch> {
+/// What is kept of a run from its first batch to its last: none outlives the process.
+#[derive(Debug, Clone)]
+struct Run {
+    /// The mitigation, with all its victims: they are frozen, and too many to be read before each batch.
+    mitigation: Arc<Mitigation>,
+    /// What it was watched by before its first batch.
+    before: Watch,
+}
+
+impl Runs {
+    fn find(&self, id: MitigationId) -> Option<Run> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
-    fn begin(&self, id: MitigationId, watch: Watch) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, watch);
+    fn keep(&self, run: Run) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(run.mitigation.id, run);
     }
 
     pub(super) fn forget(&self, id: MitigationId) {
@@ -45,19 +55,30 @@ impl Watches {
 }
 
 impl Engine {
-    /// Why a run should end here, if it should.
+    /// The mitigation with its victims, as it was when its first batch began: they do not change.
+    pub(super) async fn mitigation_of(&self, id: MitigationId) -> anyhow::Result<Arc<Mitigation>> {
+        if let Some(run) = self.0.mitigations.runs.find(id) {
+            return Ok(run.mitigation);
+        }
+        let mitigation = store::mitigations::find(&mut *self.0.store.read().await?, id).await?;
+        mitigation.map(Arc::new).context("the mitigation is not there any more")
+    }
+
+    /// Why a run should end here, if it should; `counts` are how many of its victims are how far.
     pub(super) async fn reason_to_stop(
         &self,
-        mitigation: &Mitigation,
+        mitigation: &Arc<Mitigation>,
         targets: &ClusterTargets,
+        counts: &BTreeMap<VictimState, u64>,
     ) -> anyhow::Result<Option<(StopReason, String)>> {
-        let now = self.watch(mitigation, targets).await?;
-        let before = match self.0.mitigations.watches.find(mitigation.id) {
-            Some(before) => before,
+        let now = self.watch(mitigation, targets, counts).await?;
+        let before = match self.0.mitigations.runs.find(mitigation.id) {
+            Some(run) => run.before,
             None => {
                 let mut before = now.clone();
                 self.learn_what_is_usual(&targets.name, &mut before).await?;
-                self.0.mitigations.watches.begin(mitigation.id, before.clone());
+                let run = Run { mitigation: Arc::clone(mitigation), before: before.clone() };
+                self.0.mitigations.runs.keep(run);
                 before
             }
         };
@@ -65,16 +86,15 @@ impl Engine {
     }
 
     /// What a run is watched by.
-    async fn watch(&self, mitigation: &Mitigation, targets: &ClusterTargets) -> anyhow::Result<Watch> {
+    async fn watch(
+        &self,
+        mitigation: &Mitigation,
+        targets: &ClusterTargets,
+        counts: &BTreeMap<VictimState, u64>,
+    ) -> anyhow::Result<Watch> {
         let answers = self.0.observer.vitals(targets).await;
         let mut conn = self.0.store.read().await?;
-        let mut cut: BTreeMap<String, u64> = BTreeMap::new();
-        for state in ENDED {
-            for line in store::victims::list_in(&mut conn, mitigation.id, state).await? {
-                *cut.entry(line.victim.server_id).or_default() += 1;
-            }
-        }
-        let counts = store::victims::counts(&mut conn, mitigation.id).await?;
+        let cut = store::victims::count_by_server(&mut conn, mitigation.id, &ENDED).await?;
         let incident = match mitigation.incident {
             Some(id) => store::incidents::find(&mut conn, id).await?,
             None => None,

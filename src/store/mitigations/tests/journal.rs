@@ -32,7 +32,8 @@ async fn ten_thousand_victims_are_kept_and_listed_in_pages() {
         counts.into_iter().collect::<Vec<_>>(),
         [(VictimState::Pending, 7000), (VictimState::Sent, 3000)]
     );
-    assert_eq!(victims::list_in(&mut conn, large.id, VictimState::Sent).await.unwrap(), moved);
+    assert_eq!(victims::list_in(&mut conn, large.id, VictimState::Sent, 10_000).await.unwrap(), moved);
+    assert_eq!(victims::list_in(&mut conn, large.id, VictimState::Sent, 5).await.unwrap(), moved[..5]);
     let page = victims::list(&mut conn, large.id, Some(VictimState::Sent), 9_991, 2).await.unwrap();
     assert_eq!((page.victims[0].place, page.victims[1].place, page.next), (9_991, 9_992, None));
 }
@@ -111,8 +112,8 @@ async fn a_batch_is_written_as_a_whole_or_not_at_all() {
     assert_eq!(victims::spare_pending(&mut tx, planned.id, at(9)).await.unwrap(), 3);
     store::commit(tx).await.unwrap();
     let mut conn = world.read().await;
-    assert_eq!(victims::list_in(&mut conn, planned.id, VictimState::Error).await.unwrap(), [refused]);
-    assert_eq!(victims::list_in(&mut conn, planned.id, VictimState::Sent).await.unwrap().len(), 1);
+    assert_eq!(victims::list_in(&mut conn, planned.id, VictimState::Error, 10).await.unwrap(), [refused]);
+    assert_eq!(victims::list_in(&mut conn, planned.id, VictimState::Sent, 10).await.unwrap().len(), 1);
     let others = MitigationId(Uuid::from_u128(2));
     assert_eq!(victims::counts(&mut conn, others).await.unwrap().get(&VictimState::Pending), Some(&5));
 }

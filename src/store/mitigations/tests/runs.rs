@@ -57,6 +57,11 @@ async fn guards_are_told_of_runs_against_the_same_of_those_that_ended_and_of_wha
     );
     assert_eq!(count_cut_since(&mut conn, "east", at(2)).await.unwrap(), 0);
     assert_eq!(count_cut_since(&mut conn, "west", at(1)).await.unwrap(), 0);
+    let by_server =
+        victims::count_by_server(&mut conn, ineffective.id, &[VictimState::Sent, VictimState::Confirmed]);
+    assert_eq!(by_server.await.unwrap(), [("NA".to_owned(), 2)].into());
+    let cut = victims::count_by_server(&mut conn, stopped.id, &[VictimState::Confirmed]);
+    assert!(cut.await.unwrap().is_empty(), "nothing is known of it");
 }
 
 #[tokio::test]
