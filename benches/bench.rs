@@ -13,10 +13,14 @@ mod daemon;
 mod diagnosis;
 #[path = "bench/intake.rs"]
 mod intake;
+#[path = "bench/kicks.rs"]
+mod kicks;
 #[path = "bench/memory.rs"]
 mod memory;
 #[path = "bench/parse.rs"]
 mod parse;
+#[path = "bench/planning.rs"]
+mod planning;
 #[path = "bench/report.rs"]
 mod report;
 #[path = "bench/sweep.rs"]
@@ -41,9 +45,13 @@ fn main() {
         ["--hold", server, count] => runtime.block_on(sweep::hold(server, count)),
         ["--peak", monitor] => runtime.block_on(memory::peak(monitor)),
         ["--parse", rounds] => parse::rounds(rounds),
+        ["--plan", kind, rounds] => planning::rounds(kind, rounds),
+        ["--plan-peak", connections, victims] => planning::peak(connections, victims),
         // a part that is wanted alone
         ["--intake", ..] => runtime.block_on(async { intake::measure(&mut Report::default()).await }),
         ["--diagnosis", ..] => runtime.block_on(async { diagnosis::measure(&mut Report::default()).await }),
+        ["--planning", ..] => planning::measure(&mut Report::default()),
+        ["--kicks", ..] => runtime.block_on(async { kicks::measure(&mut Report::default()).await }),
         ["--baseline", ..] => runtime.block_on(async { baseline::measure(&mut Report::default()).await }),
         _ => {
             let mut report = Report::default();
@@ -54,6 +62,8 @@ fn main() {
                 sweep::measure(&mut report).await;
                 intake::measure(&mut report).await;
                 diagnosis::measure(&mut report).await;
+                planning::measure(&mut report);
+                kicks::measure(&mut report).await;
                 baseline::measure(&mut report).await;
             });
             report.write();
