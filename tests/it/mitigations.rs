@@ -36,25 +36,23 @@ const OPEN: &str =
 
 impl Stage {
     async fn start(servers: Vec<NatsServer>, mitigations: &str) -> Self {
-
-        Self::with(servers, mitigations, "").await
-        Self::with_monitors(servers, &[], mitigations).await
-    /// Starts with more in the configuration.
-    /// The same, with monitoring URLs beside the system account.
-    async fn with(servers: Vec<NatsServer>, mitigations: &str, more: &str) -> Self {
-    async fn with_monitors(servers: Vec<NatsServer>, monitors: &[String], mitigations: &str) -> Self {
+        Self::configured(servers, "", mitigations, "").await
     }
+
+    /// The same, with monitoring URLs beside the system account.
+    async fn with_monitors(servers: Vec<NatsServer>, monitors: &[String], mitigations: &str) -> Self {
+        Self::configured(servers, &format!("    monitor: {monitors:?}\n"), mitigations, "").await
+    }
+
+    /// Starts with `cluster` more said of the cluster, and `more` beside it.
+    async fn configured(servers: Vec<NatsServer>, cluster: &str, mitigations: &str, more: &str) -> Self {
         let secrets = tempfile::tempdir().unwrap();
         let file = secrets.path().join("password");
         std::fs::write(&file, "secret\n").unwrap();
         let urls: Vec<String> = servers.iter().map(NatsServer::url).collect();
-        let monitors =
-            if monitors.is_empty() { String::new() } else { format!("    monitor: {monitors:?}\n") };
         let text = format!(
-             urls: {urls:?}\n      user: sys\n      password_file: {file:?}\nmitigations: {{{mitigations}}}\n"
-             user: sys\n      password_file: {file:?}\nmitigations: {{{mitigations}}}\n{more}"
-            "clusters:\n  - name: prod\n    match: 'cluster=\"prod\"'\n    system_account:\n      urls: {urls:?}\n      \
-            "clusters:\n  - name: prod\n    match: 'cluster=\"prod\"'\n{monitors}    system_account:\n      \
+            "clusters:\n  - name: prod\n    match: 'cluster=\"prod\"'\n{cluster}    system_account:\n      \
+             urls: {urls:?}\n      user: sys\n      password_file: {file:?}\nmitigations: {{{mitigations}}}\n{more}"
         );
         let config =
             Config::parse(&text, "connwarden.yml", &|_| unreachable!("no secret is read with the file"))

@@ -85,7 +85,7 @@ async fn a_silence_in_alertmanager_means_hands_off() {
     let am = Alertmanager::start(&ClosedPort::new().url).await;
     let more = format!("alertmanagers: [{{url: \"{}\"}}]\n", am.url);
     let servers = vec![NatsServer::start(NEWEST, ACCOUNTS).await];
-    let stage = Stage::with(servers, OPEN, &more).await;
+    let stage = Stage::configured(servers, "", OPEN, &more).await;
     let (_leaky, _others) = clients(&stage.servers[0], 10, 20, Options::default()).await;
     let mut alert = firing(ALERT, "nats-1:7777");
     alert["labels"]["cluster"] = json!("prod");
