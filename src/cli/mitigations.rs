@@ -299,7 +299,7 @@ fn progress(document: &MitigationDocument, terminal: Option<usize>) -> String {
         text.push_str(&line("progress", &counts.join(", "), terminal));
     }
     for doubt in document.doubts() {
-        line(&mut text, "", &doubt);
+        text.push_str(&line("doubt", &doubt, terminal));
     }
     for look in &document.looks {
         let after = format!("after {}", span(look.after_ms / 1000));

@@ -33,7 +33,7 @@ use crate::store::audit::AuditLine;
 use crate::store::{self, Conn, StoreError, Tx};
 
 pub use crate::engine::mitigations::look_back::LOOK_BACK;
-pub use crate::engine::mitigations::run::RUN;
+pub use crate::engine::mitigations::run::{REQUESTS_AT_ONCE, RUN};
 
 /// What mitigations need beside the store.
 #[derive(Debug)]

@@ -23,14 +23,14 @@ use crate::model::victim::VictimKey;
 use crate::nats::system::SystemAccount;
 use crate::nats::system::control::Done;
 use crate::observe::sweep::ClusterTargets;
-use crate::store;
 use crate::store::jobs::LeasedJob;
+use crate::store::{self, Conn, StoreError};
 
 /// The kind of the job.
 pub const RUN: &str = "mitigation_run";
 
 /// How many requests of a batch are under way at once.
-const AT_ONCE: usize = 16;
+pub const REQUESTS_AT_ONCE: usize = 16;
 
 /// What is to be done to a victim now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,8 +63,7 @@ impl Engine {
     pub async fn run_mitigation(&self, job: &LeasedJob) -> anyhow::Result<()> {
         let id: MitigationId = job.subject.parse().context("reading the mitigation's id from the job")?;
         let mut conn = self.0.store.read().await?;
-        let summary = store::mitigations::find_summary(&mut conn, id).await?;
-        if !summary.is_some_and(|it| matches!(it.state, MitigationState::Running { .. })) {
+        if !is_running(&mut conn, id).await? {
             drop(conn);
             self.0.mitigations.runs.forget(id);
             return self.finish_job(job).await;
@@ -147,6 +146,11 @@ impl Engine {
         let before: Vec<JournalLine> =
             victims.iter().map(|victim| line(victim, VictimState::Sent, at, None)).collect();
         let mut tx = self.0.store.write().await?;
+        // somebody may have stopped it while the servers were looked at
+        if !is_running(&mut tx, id).await? {
+            drop(tx);
+            return self.finish_job(job).await;
+        }
         store::victims::record(&mut tx, id, &before).await?;
         store::commit(tx).await.context("writing down whom the batch is about")?;
 
@@ -193,6 +197,11 @@ impl Engine {
     }
 }
 
+async fn is_running(conn: &mut Conn, id: MitigationId) -> Result<bool, StoreError> {
+    let summary = store::mitigations::find_summary(conn, id).await?;
+    Ok(summary.is_some_and(|it| matches!(it.state, MitigationState::Running { .. })))
+}
+
 /// Sends the requests of a batch, some at once, and waits for what the servers say.
 async fn ask_all(
     account: &SystemAccount,
@@ -202,7 +211,7 @@ async fn ask_all(
 ) -> Vec<JournalLine> {
     let (mut asking, mut lines) = (JoinSet::new(), Vec::with_capacity(victims.len()));
     for victim in victims {
-        if asking.len() >= AT_ONCE {
+        if asking.len() >= REQUESTS_AT_ONCE {
             lines.extend(asking.join_next().await.and_then(Result::ok));
         }
         let account = account.clone();
