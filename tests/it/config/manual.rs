@@ -38,20 +38,20 @@ fn what_the_example_comments_out_would_work() {
     connwarden.yml:48:24: web.credentials[1].basic_auth.password_file: both `password` and `password_file` are given
     connwarden.yml:54:19: web.credentials[2].client_certificate.dns_name: both `common_name` and `dns_name` are given
     connwarden.yml:61:22: web.credentials[3].hmac.secret_file: both `secret` and `secret_file` are given
-    connwarden.yml:258:7: clusters[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:260:22: clusters[0].basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:263:24: clusters[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
-    connwarden.yml:271:18: clusters[0].system_account.nkey_file: both `credentials_file` and `nkey_file` are given, only one can be shown
-    connwarden.yml:277:20: clusters[0].system_account.actor.nkey_file: both `credentials_file` and `nkey_file` are given, only one can be shown
-    connwarden.yml:296:13: clusters[0].logs[1].loki.basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:298:28: clusters[0].logs[1].loki.basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:300:30: clusters[0].logs[1].loki.bearer_token_file: both `bearer_token` and `bearer_token_file` are given
-    connwarden.yml:312:7: alertmanagers[1].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:314:22: alertmanagers[1].basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:317:24: alertmanagers[1].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
-    connwarden.yml:326:7: prometheus[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
-    connwarden.yml:328:22: prometheus[0].basic_auth.password_file: both `password` and `password_file` are given
-    connwarden.yml:330:24: prometheus[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:259:7: clusters[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:261:22: clusters[0].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:264:24: clusters[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:272:18: clusters[0].system_account.nkey_file: both `credentials_file` and `nkey_file` are given, only one can be shown
+    connwarden.yml:278:20: clusters[0].system_account.actor.nkey_file: both `credentials_file` and `nkey_file` are given, only one can be shown
+    connwarden.yml:297:13: clusters[0].logs[1].loki.basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:299:28: clusters[0].logs[1].loki.basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:301:30: clusters[0].logs[1].loki.bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:313:7: alertmanagers[1].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:315:22: alertmanagers[1].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:318:24: alertmanagers[1].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
+    connwarden.yml:327:7: prometheus[0].basic_auth: both `basic_auth` and a bearer token are given, only one can be sent
+    connwarden.yml:329:22: prometheus[0].basic_auth.password_file: both `password` and `password_file` are given
+    connwarden.yml:331:24: prometheus[0].bearer_token_file: both `bearer_token` and `bearer_token_file` are given
     18 problems in connwarden.yml
     "
     );

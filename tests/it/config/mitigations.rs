@@ -49,8 +49,8 @@ fn limits_of_mitigations_are_checked() {
     connwarden.yml:2:14: mitigations.cool_down: must be at most 604800s, found `169h`
     connwarden.yml:3:18: mitigations.max_cool_down: must be at most 604800s, found `30d`
     connwarden.yml:4:21: mitigations.breaker.window: must be at most 604800s, found `8d`
-    connwarden.yml:5:23: mitigations.verify_after[1]: must be longer than the one before it
-    connwarden.yml:5:27: mitigations.verify_after[2]: must be at most 86400s, found `25h`
+    connwarden.yml:5:22: mitigations.verify_after[1]: must be longer than the one before it
+    connwarden.yml:5:26: mitigations.verify_after[2]: must be at most 86400s, found `25h`
     5 problems in connwarden.yml
     ");
 }
