@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::eventually;
-use crate::harness::nats::{ACCOUNTS, NEWEST, NatsServer, OLDER};
+use crate::harness::nats::{ACCOUNTS, NEWEST, NatsServer, OLDER, start_cluster};
 use crate::harness::test_app::{Answer, TestApp};
 use crate::swarm::{ClientSpec, Options, Population, Swarm};
 
@@ -58,6 +58,15 @@ impl Stage {
             Config::parse(&text, "connwarden.yml", &|_| unreachable!("no secret is read with the file"))
                 .unwrap_or_else(|problems| panic!("{problems}"));
         Self { app: TestApp::with(config).await, servers, _secrets: secrets }
+    }
+
+    /// Two servers of one cluster; the daemon is connected to the first.
+    async fn two(mitigations: &str) -> Self {
+        let mut servers = start_cluster(NEWEST, "prod", 2, ACCOUNTS).await;
+        let second = servers.pop();
+        let mut stage = Self::start(servers, mitigations).await;
+        stage.servers.extend(second);
+        stage
     }
 
     async fn one(line: &str, mitigations: &str) -> Self {

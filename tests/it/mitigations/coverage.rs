@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 use tokio_stream::StreamExt;
 
 use super::{ACCOUNTS, NEWEST, NatsServer, OPEN, Stage, clients};
-use crate::harness::nats::start_cluster;
 use crate::swarm::{Options, Swarm};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,8 +59,7 @@ async fn a_second_address_of_a_server_does_not_block_a_plan() {
 
 /// A plan against clients on both servers of a cluster, approved; the clients of the first server are named first.
 async fn approved() -> (Stage, Value, [Swarm; 4]) {
-    let servers = start_cluster(NEWEST, "prod", 2, ACCOUNTS).await;
-    let stage = Stage::start(servers, OPEN).await;
+    let stage = Stage::two(OPEN).await;
     let (first, innocent) = clients(&stage.servers[0], 10, 30, Options::default()).await;
     let (second, also_innocent) = clients(&stage.servers[1], 10, 30, Options::default()).await;
     let plan = stage.plan(json!({ "application": "leaky" }), "kick").await;

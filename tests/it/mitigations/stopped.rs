@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{ACCOUNTS, NEWEST, NatsServer, OPEN, Stage};
+use super::{NEWEST, NatsServer, OPEN, Stage};
 use crate::harness::eventually;
-use crate::harness::nats::start_cluster;
 use crate::swarm::{ClientSpec, Options, Population, Swarm};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -39,8 +38,7 @@ async fn who_was_asked_to_leave_before_a_stop_is_looked_at_once_more_and_not_cut
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_whom_nobody_can_see_it_is_not_said_that_they_left() {
-    let servers = start_cluster(NEWEST, "prod", 2, ACCOUNTS).await;
-    let stage = Stage::start(servers, &format!("{OPEN}, batch: 20, drain_wait: 4s")).await;
+    let stage = Stage::two(&format!("{OPEN}, batch: 20, drain_wait: 4s")).await;
     let _seen = leaky(&stage.servers[0], 5, Options::default()).await;
     let _unseen = leaky(&stage.servers[1], 4, Options::default()).await;
     let _others = named(&stage.servers[0], "orders", 20, Options::default()).await;
