@@ -54,7 +54,7 @@ enum Command {
     Execute(Seen),
     /// Decide against a mitigation that does not run yet.
     Reject(Because),
-    /// Stop a run before its next batch.
+    /// Stop a run at once.
     Stop(Because),
     /// Let no mitigation begin, and stop those that run.
     Pause(PauseArguments),

@@ -11,6 +11,7 @@ use crate::engine::Engine;
 use crate::model::breakdown::By;
 use crate::model::capability::Capabilities;
 use crate::model::picking::PickingRules;
+use crate::model::selector::Selector;
 use crate::model::snapshot::Snapshot;
 use crate::model::victim::VictimKey;
 use crate::observe::picks::Found;
@@ -225,14 +226,16 @@ impl Engine {
         self.0.observer.pick(targets, wishes, Arc::new(rules)).await
     }
 
-    /// Looks at a cluster when it is its turn, and says which victims are still there.
+    /// Looks at a cluster when it is its turn, and says which victims are still there, and still meant by
+    /// `selector`, if there is one.
     pub(super) async fn recheck(
         &self,
         targets: &ClusterTargets,
         victims: &BTreeSet<VictimKey>,
+        selector: Option<Selector>,
     ) -> (Snapshot, BTreeSet<VictimKey>) {
         let _turn = self.turn_of(targets).await;
-        self.0.observer.recheck(targets, victims).await
+        self.0.observer.recheck(targets, victims, selector).await
     }
 
     async fn turn_of(&self, targets: &ClusterTargets) -> Option<tokio::sync::MutexGuard<'_, ()>> {

@@ -73,7 +73,8 @@ impl VictimState {
             // who was asked to leave and has stayed is cut
             Self::Sent => &[Self::Pending, Self::Asked],
             Self::Gone => &[Self::Pending, Self::Sent],
-            Self::Spared => &[Self::Pending],
+            // the batch was broken off before it was asked
+            Self::Spared => &[Self::Pending, Self::Sent],
             // seen to have left when it was to be cut, or once the run had been stopped
             Self::Left => &[Self::Sent, Self::Asked],
             Self::Stayed => &[Self::Asked],

@@ -216,12 +216,6 @@ impl Picking {
         }
     }
 
-    /// Whether connections of an application need to be seen one by one: none of it is a victim otherwise, and it does
-    /// not matter how many of it stay.
-    pub fn is_about(&self, application: Option<&str>) -> bool {
-        self.rules.selector.can_mean(application)
-    }
-
     /// Counts a connection that is never a victim: it cannot be named for certain, or is of an application that this
     /// is not about.
     pub fn pass_over(&mut self) {

@@ -76,6 +76,8 @@ pub struct Protection {
     pub callout_accounts: BTreeSet<String>,
     /// Our own connections, by nats id of the server and number.
     pub own: BTreeSet<(String, u64)>,
+    /// What tells us from other connwardens: a connection that we have lost may be listed for minutes yet, under our name.
+    pub own_instance: Option<String>,
 }
 
 impl Protection {

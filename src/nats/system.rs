@@ -192,6 +192,11 @@ impl SystemAccount {
         self.0.link.begin().await;
     }
 
+    /// The name of its connection.
+    pub fn name(&self) -> &str {
+        self.0.link.name()
+    }
+
     /// Whether it can be used now.
     pub fn status(&self) -> SystemStatus {
         self.0.link.status()

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::model::picking::{Picked, Picking, PickingRules};
-use crate::model::selector::Candidate;
+use crate::model::selector::{Candidate, Selector};
 use crate::model::victim::VictimKey;
 use crate::nats::connz::{Connection, Envelope};
 use crate::nats::system::is_server_id;
@@ -38,19 +38,79 @@ pub struct Found {
     pub picked: Picked,
     /// The names of connections to the system account that other connwardens have.
     pub other_wardens: BTreeSet<String>,
+    /// The system accounts that the servers say they have.
+    pub system_accounts: BTreeSet<String>,
+}
+
+/// How the connections of one server look to selectors.
+#[derive(Debug)]
+struct Eye {
+    naming: TallyRules,
+    server: ServerFacts,
+    /// The server's own clock, once it has told it.
+    now_us: Option<i64>,
+    applications: Applications,
+}
+
+impl Eye {
+    fn new(naming: &TallyRules, server: ServerFacts) -> Self {
+        Self { naming: naming.clone(), server, now_us: None, applications: Applications::default() }
+    }
+
+    /// Shows one connection of the page that `envelope` describes, unless its name and its application are of no interest:
+    /// of most connections more need not be known. Nothing is shown of one that cannot be named for certain.
+    fn look<T>(
+        &mut self,
+        envelope: &Envelope,
+        connection: &Connection<'_>,
+        is_of_interest: impl FnOnce(Option<&str>, Option<&str>) -> bool,
+        see: impl FnOnce(&Candidate<'_>) -> T,
+    ) -> Option<T> {
+        let now_us = *self.now_us.get_or_insert_with(|| {
+            envelope.now.as_deref().and_then(parse_instant).unwrap_or(self.server.now_us)
+        });
+        let name = client_name(connection);
+        let application = name
+            .map(|name| self.applications.get(Key::new(name, &self.naming.hashing), &self.naming))
+            .map(|application| application.text);
+        if !is_of_interest(name, application) {
+            return None;
+        }
+        let named = Named::of(envelope, connection)?;
+        let since = |instant_us: Option<i64>| instant_us.map(|us| now_us.saturating_sub(us));
+        let user = self.naming.users.user(connection, self.server.since_2_11);
+        let name_tag = connection.name_tag.as_deref().map(clip);
+        Some(see(&Candidate {
+            server_id: named.server_id,
+            server: &self.server.name,
+            cid: connection.cid,
+            start: named.start,
+            application,
+            name,
+            ip: connection.ip.as_deref().and_then(|ip| ip.parse::<IpAddr>().ok()).map(|ip| ip.to_canonical()),
+            account: connection.account.as_deref().map_or("$G", clip),
+            account_name: name_tag.filter(|_| self.server.since_2_11),
+            user: user.as_deref().map(clip),
+            lang: connection.lang.as_deref().map(clip),
+            version: connection.version.as_deref().map(clip),
+            kind: kind(connection),
+            idle_us: since(connection.last_activity.as_deref().and_then(parse_instant)),
+            age_us: since(Some(named.start_us)),
+            messages: connection.in_msgs.saturating_add(connection.out_msgs),
+            subscriptions: connection.subscriptions,
+            pending_bytes: connection.pending_bytes,
+        }))
+    }
 }
 
 /// The connections of one server, looked at for victims; or of several, once absorbed.
 #[derive(Debug)]
 pub struct Picks {
     rules: Arc<PickingRules>,
-    naming: TallyRules,
-    server: ServerFacts,
-    /// The server's own clock, once it has told it.
-    now_us: Option<i64>,
-    applications: Applications,
+    eye: Eye,
     picking: Picking,
     other_wardens: BTreeSet<String>,
+    system_accounts: BTreeSet<String>,
 }
 
 impl Picks {
@@ -74,101 +134,124 @@ impl Picks {
         Self {
             picking: Picking::new(rules.clone()),
             rules,
-            naming: naming.clone(),
-            server,
-            now_us: None,
-            applications: Applications::default(),
+            eye: Eye::new(naming, server),
             other_wardens: BTreeSet::new(),
+            system_accounts: system_account.map(str::to_owned).into_iter().collect(),
         }
     }
 
     /// Looks at one connection of the page that `envelope` describes.
     pub fn add(&mut self, envelope: &Envelope, connection: &Connection<'_>) {
-        let now_us = *self.now_us.get_or_insert_with(|| {
-            envelope.now.as_deref().and_then(parse_instant).unwrap_or(self.server.now_us)
-        });
-        let name = client_name(connection);
-        let application = name
-            .map(|name| self.applications.get(Key::new(name, &self.naming.hashing), &self.naming))
-            .map(|application| application.text);
-        // of most connections more need not be known
-        let may_be_warden = name.is_some_and(is_acting_warden);
-        if !self.picking.is_about(application) && !may_be_warden {
-            return self.picking.pass_over();
-        }
-        let Some(named) = Named::of(envelope, connection) else { return self.picking.pass_over() };
-        let since = |instant_us: Option<i64>| instant_us.map(|us| now_us.saturating_sub(us));
-        let user = self.naming.users.user(connection, self.server.since_2_11);
-        let name_tag = connection.name_tag.as_deref().map(clip);
-        let candidate = Candidate {
-            server_id: named.server_id,
-            server: &self.server.name,
-            cid: connection.cid,
-            start: named.start,
-            application,
-            name,
-            ip: connection.ip.as_deref().and_then(|ip| ip.parse::<IpAddr>().ok()).map(|ip| ip.to_canonical()),
-            account: connection.account.as_deref().map_or("$G", clip),
-            account_name: name_tag.filter(|_| self.server.since_2_11),
-            user: user.as_deref().map(clip),
-            lang: connection.lang.as_deref().map(clip),
-            version: connection.version.as_deref().map(clip),
-            kind: kind(connection),
-            idle_us: since(connection.last_activity.as_deref().and_then(parse_instant)),
-            age_us: since(Some(named.start_us)),
-            messages: connection.in_msgs.saturating_add(connection.out_msgs),
-            subscriptions: connection.subscriptions,
-            pending_bytes: connection.pending_bytes,
+        let (selector, protection) = (&self.rules.selector, &self.rules.protection);
+        let (picking, other_wardens) = (&mut self.picking, &mut self.other_wardens);
+        let is_of_interest = |name: Option<&str>, application: Option<&str>| {
+            selector.can_mean(application) || name.is_some_and(is_acting_warden)
         };
-        if let Some(name) = name.filter(|_| may_be_warden)
-            && self.other_wardens.len() < OTHER_WARDENS_KEPT
-            && self.rules.protection.is_of_system_account(&candidate)
-            && !self.rules.protection.is_own(&candidate)
-        {
-            self.other_wardens.insert(name.to_owned());
+        let seen = self.eye.look(envelope, connection, is_of_interest, |candidate| {
+            if let Some(name) = candidate.name.filter(|name| is_acting_warden(name))
+                && other_wardens.len() < OTHER_WARDENS_KEPT
+                && protection.is_of_system_account(candidate)
+                && !protection.is_own(candidate)
+                && warden_of(name) != protection.own_instance.as_deref()
+            {
+                other_wardens.insert(name.to_owned());
+            }
+            picking.see(candidate);
+        });
+        if seen.is_none() {
+            self.picking.pass_over();
         }
-        self.picking.see(&candidate);
     }
 
     /// Adds what was seen of another server by the same rules.
     pub fn absorb(&mut self, other: Self) {
         self.picking.absorb(other.picking);
+        self.system_accounts.extend(other.system_accounts);
         let room = OTHER_WARDENS_KEPT.saturating_sub(self.other_wardens.len());
         self.other_wardens.extend(other.other_wardens.into_iter().take(room));
     }
 
     /// Ends the search.
     pub fn into_found(self) -> Found {
-        Found { picked: self.picking.finish(), other_wardens: self.other_wardens }
+        Found {
+            picked: self.picking.finish(),
+            other_wardens: self.other_wardens,
+            system_accounts: self.system_accounts,
+        }
     }
 }
 
 /// Victims that are sought again; shared by the servers of a sweep.
 #[derive(Debug, Default)]
-pub struct Sought(HashMap<u64, Vec<VictimKey>>);
+pub struct Sought {
+    keys: HashMap<u64, Vec<VictimKey>>,
+    selector: Option<Selector>,
+}
 
 impl Sought {
-    /// Seeks these.
-    pub fn new(keys: &BTreeSet<VictimKey>) -> Self {
+    /// Seeks these, as far as a selector still means them, if there is one.
+    pub fn new(keys: &BTreeSet<VictimKey>, selector: Option<Selector>) -> Self {
         let mut by_number: HashMap<u64, Vec<VictimKey>> = HashMap::new();
         for key in keys {
             by_number.entry(key.cid).or_default().push(key.clone());
         }
-        Self(by_number)
+        Self { keys: by_number, selector }
     }
 
     /// Which of them a connection of the page that `envelope` describes is: the same number on the same run of a server,
     /// and begun at the same time.
-    pub fn find(&self, envelope: &Envelope, connection: &Connection<'_>) -> Option<&VictimKey> {
-        let of_number = self.0.get(&connection.cid)?;
+    fn find(&self, envelope: &Envelope, connection: &Connection<'_>) -> Option<&VictimKey> {
+        let of_number = self.keys.get(&connection.cid)?;
         let named = Named::of(envelope, connection)?;
         of_number.iter().find(|key| key.server_id == named.server_id && key.start == named.start)
     }
 }
 
+/// The connections of one server, looked at for victims that are sought again; or of several, once absorbed.
+#[derive(Debug)]
+pub struct Recheck {
+    sought: Arc<Sought>,
+    eye: Eye,
+    there: BTreeSet<VictimKey>,
+}
+
+impl Recheck {
+    /// Begins with a server. Users and applications are named by the rules of tallies.
+    pub fn new(sought: &Arc<Sought>, naming: &TallyRules, server: ServerFacts) -> Self {
+        Self { sought: sought.clone(), eye: Eye::new(naming, server), there: BTreeSet::new() }
+    }
+
+    /// Looks at one connection of the page that `envelope` describes.
+    pub fn add(&mut self, envelope: &Envelope, connection: &Connection<'_>) {
+        let Some(key) = self.sought.find(envelope, connection) else { return };
+        let is_meant = self.sought.selector.as_ref().is_none_or(|selector| {
+            self.eye.look(envelope, connection, |_, _| true, |candidate| selector.matches(candidate))
+                == Some(true)
+        });
+        if is_meant {
+            self.there.insert(key.clone());
+        }
+    }
+
+    /// Adds what the same search found on another server.
+    pub fn absorb(&mut self, other: Self) {
+        self.there.extend(other.there);
+    }
+
+    /// Ends the search: those that are still there, and still meant.
+    pub fn into_there(self) -> BTreeSet<VictimKey> {
+        self.there
+    }
+}
+
+/// Which connwarden a connection of this name is of, if it is called as theirs are.
+pub fn warden_of(name: &str) -> Option<&str> {
+    name.strip_prefix(WARDEN_PREFIX)?.split('/').next()
+}
+
 /// Whether a connection is called as those of connwardens that may act are.
 fn is_acting_warden(name: &str) -> bool {
-    name.strip_prefix(WARDEN_PREFIX).is_some_and(|rest| rest.split('/').next() != Some(DOCTOR))
+    warden_of(name).is_some_and(|instance| instance != DOCTOR)
 }
 
 /// What names a connection for certain.
@@ -297,18 +380,22 @@ mod tests {
         // it may be a token
         assert!(victim.user.as_deref().unwrap().starts_with("user#"), "{victim:?}");
 
-        let sought = Sought::new(&BTreeSet::from([victim.key.clone()]));
-        let is_found = |page: &str| {
-            let mut there = 0;
-            read(page, |envelope, connection| {
-                there += u64::from(sought.find(envelope, connection).is_some())
-            });
-            there
+        let is_found_by = |page: &str, selector: Option<serde_json::Value>| {
+            let selector = selector.map(|selector| serde_json::from_value(selector).unwrap());
+            let sought = Arc::new(Sought::new(&BTreeSet::from([victim.key.clone()]), selector));
+            let mut recheck = Recheck::new(&sought, &naming(), server(false));
+            read(page, |envelope, connection| recheck.add(envelope, connection));
+            recheck.into_there().len()
         };
+        let is_found = |page: &str| is_found_by(page, None);
         assert_eq!(is_found(&page("NA", connection)), 1);
         assert_eq!(is_found(&page("NB", connection)), 0);
         assert_eq!(is_found(&page("NA", &connection.replace("09:00:00Z", "09:00:01Z"))), 0);
         assert_eq!(is_found(&page("NA", &connection.replace(r#""cid":7"#, r#""cid":8"#))), 0);
+        // it has been used since
+        let idle = || Some(serde_json::json!({ "idle_for": "1m" }));
+        assert_eq!(is_found_by(&page("NA", connection), idle()), 1);
+        assert_eq!(is_found_by(&page("NA", &connection.replace("09:59:00Z", "09:59:01Z")), idle()), 0);
     }
 
     #[test]

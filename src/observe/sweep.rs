@@ -27,8 +27,8 @@ use crate::model::vitals::ServerVitals;
 use crate::nats::monitoring::{MonitoringClient, MonitoringError};
 use crate::nats::source::{Source, SourceError};
 use crate::nats::system::{SystemAccount, SystemCause, SystemError};
-use crate::nats::text::clip;
 use crate::nats::varz::Varz;
+use crate::observe::picks::warden_of;
 use crate::observe::roster::Roster;
 use crate::observe::sweep::closed::ClosedCluster;
 use crate::observe::sweep::pick::{Search, SearchResult};
@@ -62,6 +62,11 @@ impl ClusterTargets {
 }
 
 impl ClusterTargets {
+    /// What tells this connwarden from others in the names of connections, if it has any.
+    pub fn instance(&self) -> Option<&str> {
+        warden_of(self.system.as_ref()?.name())
+    }
+
     /// Our own connections to servers of the cluster: the nats id of the server, and the number there.
     pub fn own_connections(&self) -> BTreeSet<(String, u64)> {
         [&self.system, &self.actor].into_iter().flatten().filter_map(SystemAccount::own_connection).collect()
@@ -232,13 +237,6 @@ impl Observer {
         first
             .map(|(place, varz)| (server_name(&place, varz.as_ref().ok()), varz.map(|varz| varz.vitals())))
             .collect()
-    }
-
-    /// Asks every server of a cluster at once which account is that of its system: those that tell.
-    pub async fn system_accounts(&self, cluster: &ClusterTargets) -> BTreeSet<String> {
-        let answers = self.varz_of_all(cluster).await.into_iter();
-        let accounts = answers.filter_map(|(_, varz)| varz.ok()?.system_account);
-        accounts.filter(|account| !account.is_empty()).map(|account| clip(&account).to_owned()).collect()
     }
 
     /// Asks every server of a cluster at once what it says of itself: by where it is. One server may be there twice.

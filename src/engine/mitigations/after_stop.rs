@@ -46,7 +46,7 @@ impl Engine {
             store::victims::list_in(&mut *self.0.store.read().await?, id, VictimState::Asked, MOST_VICTIMS)
                 .await?;
         let asked: BTreeSet<VictimKey> = asked.into_iter().map(|line| line.victim).collect();
-        let (snapshot, still_there) = self.recheck(&targets, &asked).await;
+        let (snapshot, still_there) = self.recheck(&targets, &asked, None).await;
         let now = self.0.clock.now();
         let is_complete = snapshot.coverage.complete;
         let seen_in_full: BTreeSet<&str> = snapshot

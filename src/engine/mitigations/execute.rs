@@ -23,7 +23,7 @@ use crate::model::mitigation::{Mitigation, MitigationState, StopReason};
 use crate::model::picking::{Picked, PickedGroup};
 use crate::model::plan::PlanRequest;
 use crate::model::printable::with_commas;
-use crate::model::selector::Selector;
+use crate::model::selector::{Conditions, Selector};
 use crate::model::snapshot::Snapshot;
 use crate::model::victim::{KeepOf, Victim, VictimKey};
 use crate::observe::wishes::Wishes;
@@ -68,12 +68,12 @@ impl Engine {
 
         let victims: BTreeSet<VictimKey> =
             mitigation.plan.victims.iter().map(|victim| victim.key.clone()).collect();
-        let (rechecked, still_there) = self.recheck(&targets, &victims).await;
+        let (rechecked, still_there) = self.recheck(&targets, &victims, still_meant(&request)).await;
         let left = victims.len() - still_there.len();
         let share = left as f64 * 100.0 / victims.len().max(1) as f64;
         if rechecked.coverage.complete && share > self.0.mitigations.rules.guards.replan_threshold_percent {
             let text = format!(
-                "{} of {} victims have left since it was made",
+                "{} of {} victims have left, or are not what was meant any more, since it was made",
                 with_commas(left as u64),
                 with_commas(victims.len() as u64)
             );
@@ -163,7 +163,8 @@ impl Engine {
         Ok(mitigation)
     }
 
-    /// Stops a run before its next batch, because a person wants it. What has been done stays done.
+    /// Stops a run, because a person wants it: nobody else is asked, also of a batch that goes on. What has been done stays
+    /// done.
     ///
     /// # Errors
     ///
@@ -316,6 +317,14 @@ fn connections_of(
 /// By what minimums of each application at each address are counted.
 fn kept_by() -> By {
     "application/ip".parse().expect("it is one of the standard breakdowns")
+}
+
+/// What must still hold of victims: all that was asked for, but that they are not open for long. They are the same
+/// connections, which were young then.
+fn still_meant(request: &PlanRequest) -> Option<Selector> {
+    let conditions = Conditions { younger_than: None, ..request.selector.conditions().clone() };
+    // nothing is left of a selector that wanted nothing else
+    Selector::try_from(conditions).ok()
 }
 
 /// What a stored plan was asked for.

@@ -77,6 +77,7 @@ impl Engine {
         let mut protection = Protection {
             settings: self.0.mitigations.rules.guards.protected.clone(),
             own: targets.own_connections(),
+            own_instance: targets.instance().map(str::to_owned),
             ..Protection::default()
         };
         let mut rounds = 0;
@@ -95,6 +96,7 @@ impl Engine {
                 Some(system) if !accounts.is_empty() => system.callout_accounts(&accounts).await,
                 _ => BTreeSet::new(),
             };
+            protection.system_accounts.extend(found.system_accounts.iter().cloned());
             let is_news = !callouts.is_subset(&protection.callout_accounts);
             protection.callout_accounts.extend(callouts);
             // what is found in the last round is told by the guard of protected connections

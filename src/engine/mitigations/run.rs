@@ -80,7 +80,8 @@ impl Engine {
         }
         let mitigation = self.mitigation_of(id).await?;
         let next = self.next_batch(&mitigation).await?;
-        if matches!(next, Next::Nothing) {
+        // whom a batch spared, it broke off
+        if matches!(next, Next::Nothing) && !counts.contains_key(&VictimState::Spared) {
             return self.complete_run(job, Mitigation::clone(&mitigation)).await;
         }
         let targets = self.targets_of(&mitigation.plan.cluster)?;
@@ -97,7 +98,7 @@ impl Engine {
                 store::jobs::retry(&mut tx, job, until, "waiting for those that were asked to leave").await?;
                 store::commit(tx).await.context("putting the job back")
             }
-            Next::Nothing => Ok(()),
+            Next::Nothing => self.complete_run(job, Mitigation::clone(&mitigation)).await,
         }
     }
 
@@ -156,7 +157,9 @@ impl Engine {
 
         let account = targets.actor.as_ref().or(targets.system.as_ref());
         let account = account.context("the cluster has no system account any more")?;
-        let after = ask_all(account, request, victims, at).await;
+        let most_errors = u64::from(self.0.mitigations.rules.guards.stop_errors);
+        let goes_on = |errors: u64| errors < most_errors && self.0.mitigations.runs.has(id);
+        let after = ask_all(account, request, victims, at, goes_on).await;
 
         let mut tx = self.0.store.write().await?;
         store::victims::record(&mut tx, id, &after).await?;
@@ -202,17 +205,28 @@ async fn is_running(conn: &mut Conn, id: MitigationId) -> Result<bool, StoreErro
     Ok(summary.is_some_and(|it| matches!(it.state, MitigationState::Running { .. })))
 }
 
-/// Sends the requests of a batch, some at once, and waits for what the servers say.
+/// Sends the requests of a batch, some at once, and waits for what the servers say. Who has not been asked is spared once
+/// it does not go on any more, by how many requests have failed.
 async fn ask_all(
     account: &SystemAccount,
     request: Request,
     victims: Vec<VictimKey>,
     at: Timestamp,
+    goes_on: impl Fn(u64) -> bool,
 ) -> Vec<JournalLine> {
     let (mut asking, mut lines) = (JoinSet::new(), Vec::with_capacity(victims.len()));
+    let mut errors = 0;
     for victim in victims {
-        if asking.len() >= REQUESTS_AT_ONCE {
-            lines.extend(asking.join_next().await.and_then(Result::ok));
+        if asking.len() >= REQUESTS_AT_ONCE
+            && let Some(Ok(answered)) = asking.join_next().await
+        {
+            let answered: JournalLine = answered;
+            errors += u64::from(answered.state == VictimState::Error);
+            lines.push(answered);
+        }
+        if !goes_on(errors) {
+            lines.push(line(&victim, VictimState::Spared, at, None));
+            continue;
         }
         let account = account.clone();
         asking.spawn(async move { ask(&account, request, victim, at).await });

@@ -49,6 +49,11 @@ impl Runs {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(run.mitigation.id, run);
     }
 
+    /// Whether a run goes on, as far as this process knows: one that was stopped does not.
+    pub(super) fn has(&self, id: MitigationId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&id)
+    }
+
     pub(super) fn forget(&self, id: MitigationId) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }

@@ -117,6 +117,10 @@ impl Link {
         }
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(super) fn status(&self) -> SystemStatus {
         let client = self.client.get().filter(|client| client.connection_state() == State::Connected);
         let heard = self.news.heard();

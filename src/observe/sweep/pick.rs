@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::{ClusterTargets, Observer};
 use crate::model::picking::PickingRules;
+use crate::model::selector::Selector;
 use crate::model::snapshot::Snapshot;
 use crate::model::victim::VictimKey;
 use crate::nats::connz::{Connection, Envelope};
 use crate::nats::text::clip;
-use crate::observe::picks::{Found, Picks, Sought};
+use crate::observe::picks::{Found, Picks, Recheck, Sought};
 use crate::observe::tally::{ServerFacts, TallyRules};
 use crate::observe::wishes::Wishes;
 
@@ -28,7 +29,7 @@ pub(super) enum SearchResult {
     /// Victims.
     Picks(Box<Picks>),
     /// Those that are still there, of those that were sought.
-    There(Arc<Sought>, BTreeSet<VictimKey>),
+    Recheck(Box<Recheck>),
 }
 
 impl Search {
@@ -44,7 +45,9 @@ impl Search {
                 let system_account = system_account.map(clip);
                 SearchResult::Picks(Box::new(Picks::new(rules, naming, server.clone(), system_account)))
             }
-            Self::Recheck(sought) => SearchResult::There(sought.clone(), BTreeSet::new()),
+            Self::Recheck(sought) => {
+                SearchResult::Recheck(Box::new(Recheck::new(sought, naming, server.clone())))
+            }
         }
     }
 }
@@ -54,7 +57,7 @@ impl SearchResult {
     pub(super) fn add(&mut self, envelope: &Envelope, connection: &Connection<'_>) {
         match self {
             Self::Picks(picks) => picks.add(envelope, connection),
-            Self::There(sought, there) => there.extend(sought.find(envelope, connection).cloned()),
+            Self::Recheck(recheck) => recheck.add(envelope, connection),
         }
     }
 
@@ -62,9 +65,9 @@ impl SearchResult {
     pub(super) fn absorb(&mut self, other: Self) {
         match (self, other) {
             (Self::Picks(mine), Self::Picks(theirs)) => mine.absorb(*theirs),
-            (Self::There(_, mine), Self::There(_, theirs)) => mine.extend(theirs),
+            (Self::Recheck(mine), Self::Recheck(theirs)) => mine.absorb(*theirs),
             // one sweep makes one search
-            (Self::Picks(_), Self::There(..)) | (Self::There(..), Self::Picks(_)) => {}
+            (Self::Picks(_), Self::Recheck(_)) | (Self::Recheck(_), Self::Picks(_)) => {}
         }
     }
 }
@@ -88,18 +91,19 @@ impl Observer {
     }
 
     /// Looks at every server of a cluster, and says which of the victims are still there: the same connection of the
-    /// same run of a server. One that is not found has left only if the snapshot's coverage is complete, or its server
+    /// same run of a server, and one that `selector` still means, if there is one. One that is not found has left only if the snapshot's coverage is complete, or its server
     /// was seen completely.
     #[tracing::instrument(name = "observe.cluster.recheck", skip_all, fields(cluster = %cluster.name))]
     pub async fn recheck(
         &self,
         cluster: &ClusterTargets,
         victims: &BTreeSet<VictimKey>,
+        selector: Option<Selector>,
     ) -> (Snapshot, BTreeSet<VictimKey>) {
-        let search = Search::Recheck(Arc::new(Sought::new(victims)));
+        let search = Search::Recheck(Arc::new(Sought::new(victims, selector)));
         let (snapshot, result) = self.sweep_and_search(cluster, &Wishes::default(), Some(search)).await;
         match result {
-            Some(SearchResult::There(_, there)) => (snapshot, there),
+            Some(SearchResult::Recheck(recheck)) => (snapshot, recheck.into_there()),
             _ => (snapshot, BTreeSet::new()),
         }
     }

@@ -102,8 +102,8 @@ pub async fn list_ended_since(
     rows.into_iter().map(PastRun::try_from).collect()
 }
 
-/// Counts the connections of a cluster that were cut since, or left because they were asked to. Those of which it is not
-/// known because the run was interrupted count.
+/// Counts the connections of a cluster that were cut since, or asked to leave. Those of which it is not known count too: the
+/// run was interrupted, or the server did not answer.
 ///
 /// # Errors
 ///
@@ -114,7 +114,7 @@ pub async fn count_cut_since(conn: &mut Conn, cluster: &str, since: Timestamp) -
         "SELECT count(*)
            FROM victims
            JOIN mitigations ON mitigations.mitigation_key = victims.mitigation_key
-          WHERE victims.state IN ('sent', 'confirmed', 'left')
+          WHERE victims.state IN ('sent', 'asked', 'confirmed', 'left', 'error')
             AND victims.at >= $1
             AND mitigations.cluster = $2",
     )

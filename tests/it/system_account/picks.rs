@@ -29,13 +29,13 @@ async fn victims_are_found_again(line: &str) {
     eyes.look().await;
     let system = eyes.targets.system.clone().unwrap();
     let own = BTreeSet::from([system.own_connection().unwrap()]);
-    assert_eq!(eyes.observer.system_accounts(&eyes.targets).await, BTreeSet::from(["OPS".to_owned()]));
 
     let wishes = Wishes::by(&By::standard());
     let rules_of_orders = rules(json!({ "application": "orders-api" }), own.clone());
     let (snapshot, found) = eyes.observer.pick(&eyes.targets, &wishes, rules_of_orders).await;
     assert!(snapshot.coverage.complete, "{:?}", snapshot.coverage);
     assert_eq!(found.other_wardens, BTreeSet::new());
+    assert_eq!(found.system_accounts, BTreeSet::from(["OPS".to_owned()]));
     let orders = &snapshot.breakdowns[&By::parse_list("application").unwrap()[0]].groups[0];
     assert_eq!((orders.key.as_str(), found.picked.total), ("orders-api", snapshot.coverage.seen));
     assert_eq!(found.picked.victims.len() as u64, orders.figures.connections);
@@ -58,11 +58,11 @@ async fn victims_are_found_again(line: &str) {
     let stranger = VictimKey { start: second.start.clone(), ..first.clone() };
     let sought: BTreeSet<VictimKey> = keys.iter().cloned().chain([stranger]).collect();
     for targets in [&eyes.targets, &by_http] {
-        let (snapshot, there) = eyes.observer.recheck(targets, &sought).await;
+        let (snapshot, there) = eyes.observer.recheck(targets, &sought, None).await;
         assert_eq!((snapshot.coverage.seen, there), (found.picked.total, keys.clone()), "{line}");
     }
     assert_eq!(system.kick(&first.server_id, first.cid).await.unwrap(), Done::Yes);
-    let (_, there) = eyes.observer.recheck(&eyes.targets, &sought).await;
+    let (_, there) = eyes.observer.recheck(&eyes.targets, &sought, None).await;
     assert_eq!(keys.difference(&there).collect::<Vec<_>>(), [&first], "{line}");
 
     // the system account is never among the victims, whatever it is called, and another connwarden is seen

@@ -154,7 +154,7 @@ pub async fn reject(
     Ok(Json(MitigationDocument::of(&state, mitigation).await?))
 }
 
-/// Stops a run before its next batch; what has been done stays done.
+/// Stops a run at once; what has been done stays done.
 #[utoipa::path(
     post,
     path = "/api/v1/mitigations/{id}/stop",

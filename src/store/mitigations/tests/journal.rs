@@ -81,6 +81,7 @@ async fn a_journal_line_goes_forward_and_never_back() {
     sent -> confirmed
     sent -> gone
     sent -> error
+    sent -> spared
     asked -> sent
     asked -> left
     asked -> stayed
