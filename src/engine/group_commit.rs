@@ -10,22 +10,22 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::engine::intake::Delivery;
-use crate::engine::{Engine, Parts, Receipt};
+use crate::engine::intake::{Delivery, Taken};
+use crate::engine::{Engine, Parts};
 use crate::store::writer::{Batches, WriteError, Writer};
 use crate::store::{Store, StoreError};
 
 /// Where notifications wait to be stored, and who stores them.
 #[derive(Debug)]
 pub(super) struct Intake {
-    writer: Writer<Delivery, Receipt>,
+    writer: Writer<Delivery, Taken>,
     stop: CancellationToken,
     task: TaskTracker,
 }
 
 impl Intake {
     /// Makes the queue, and what is to be worked off with [`Intake::start`].
-    pub(super) fn new(store: &Store) -> (Self, Batches<Delivery, Receipt>) {
+    pub(super) fn new(store: &Store) -> (Self, Batches<Delivery, Taken>) {
         let (writer, batches) = Writer::new(store.batch());
         (Self { writer, stop: CancellationToken::new(), task: TaskTracker::new() }, batches)
     }
@@ -36,7 +36,7 @@ impl Intake {
     /// # Errors
     ///
     /// There is no thread to be had.
-    pub(super) fn start(engine: &Engine, batches: Batches<Delivery, Receipt>) -> Result<(), StoreError> {
+    pub(super) fn start(engine: &Engine, batches: Batches<Delivery, Taken>) -> Result<(), StoreError> {
         let Intake { stop, task, .. } = &engine.0.intake;
         let (runtime, token) = (Handle::current(), task.token());
         let work = work_off(Arc::downgrade(&engine.0), batches, stop.clone());
@@ -50,7 +50,7 @@ impl Intake {
     }
 
     /// Has a delivery stored; answers after the commit.
-    pub(super) async fn write(&self, delivery: Delivery, size_bytes: usize) -> Result<Receipt, WriteError> {
+    pub(super) async fn write(&self, delivery: Delivery, size_bytes: usize) -> Result<Taken, WriteError> {
         self.writer.write(delivery, size_bytes).await
     }
 
@@ -68,7 +68,7 @@ impl Engine {
     }
 }
 
-async fn work_off(engine: Weak<Parts>, mut batches: Batches<Delivery, Receipt>, stop: CancellationToken) {
+async fn work_off(engine: Weak<Parts>, mut batches: Batches<Delivery, Taken>, stop: CancellationToken) {
     let mut stopping = false;
     loop {
         let batch = tokio::select! {

@@ -61,6 +61,14 @@ pub(crate) struct Delivery {
     reports: Vec<Report>,
 }
 
+/// A notification that was taken in.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    receipt: Receipt,
+    /// Whether it, or another of its transaction, has queued a job.
+    causes_work: bool,
+}
+
 /// What somebody says about the alerts of one incident.
 #[derive(Debug)]
 pub(super) struct Report {
@@ -123,8 +131,11 @@ impl Engine {
         let delivery = self.prepare(body, sender)?;
         let alerts = delivery.received.alert_count;
 
-        let receipt = self.0.intake.write(delivery, body.len()).await?;
-        self.0.jobs_bell.notify_one();
+        let Taken { receipt, causes_work } = self.0.intake.write(delivery, body.len()).await?;
+        // whoever wakes looks into the queue: most notifications put nothing into it
+        if causes_work {
+            self.0.jobs_bell.notify_one();
+        }
         if receipt.repeated {
             self.0.metrics.repeated_notification();
         }
@@ -177,7 +188,7 @@ impl Engine {
         reports.into_values().collect()
     }
 
-    /// Takes in notifications, in order; each gets its receipt.
+    /// Takes in notifications, in order; each gets its answer.
     ///
     /// # Errors
     ///
@@ -186,7 +197,7 @@ impl Engine {
         &self,
         conn: &mut Conn,
         deliveries: &[Delivery],
-    ) -> Result<Vec<Receipt>, StoreError> {
+    ) -> Result<Vec<Taken>, StoreError> {
         let digests: BTreeSet<&str> =
             deliveries.iter().map(|delivery| delivery.received.digest.as_str()).collect();
         let digests: Vec<&str> = digests.into_iter().collect();
@@ -222,27 +233,28 @@ impl Engine {
         }
         store::notifications::insert(conn, &new).await?;
         let cut = new.iter().filter(|received| received.truncated_alerts > 0);
-        self.queue_completions(conn, cut.map(|received| received.id)).await?;
+        let completions = self.queue_completions(conn, cut.map(|received| received.id)).await?;
         for (id, (times, last)) in again {
             store::notifications::count_again(conn, id, times, last).await?;
         }
-        ledger.save(conn).await?;
-        Ok(receipts)
+        let causes_work = completions + ledger.save(conn).await? > 0;
+        Ok(receipts.into_iter().map(|receipt| Taken { receipt, causes_work }).collect())
     }
 
-    /// Lets what was left out of notifications be asked for, if there is anybody to ask.
+    /// Lets what was left out of notifications be asked for, if there is anybody to ask; tells how many jobs that are.
     pub(super) async fn queue_completions(
         &self,
         conn: &mut Conn,
         cut: impl IntoIterator<Item = NotificationId>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<usize, StoreError> {
         if !self.0.rules.alertmanager_can_be_asked {
-            return Ok(());
+            return Ok(0);
         }
         let now = self.0.clock.now();
         let job = |id: NotificationId| NewJob { kind: COMPLETE, subject: id.to_string(), due_at: now };
         let jobs: Vec<NewJob> = cut.into_iter().map(job).collect();
-        store::jobs::insert(conn, &jobs, now).await
+        store::jobs::insert(conn, &jobs, now).await?;
+        Ok(jobs.len())
     }
 
     /// Takes in that members of one incident are over, whatever incident their labels would lead to today.
@@ -261,7 +273,8 @@ impl Engine {
         let report = Report { key: key.clone(), identity: key.identity(), alerts: alerts.collect() };
         let mut ledger = Ledger::load(conn, &self.0.rules, &self.0.clock, std::iter::once(&report)).await?;
         ledger.report(&report, origin);
-        ledger.save(conn).await
+        ledger.save(conn).await?;
+        Ok(())
     }
 
     /// The identities of the incidents that some alerts are about.

@@ -103,8 +103,8 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Writes what has changed.
-    pub(super) async fn save(self, conn: &mut Conn) -> Result<(), StoreError> {
+    /// Writes what has changed; tells how many jobs that has queued.
+    pub(super) async fn save(self, conn: &mut Conn) -> Result<usize, StoreError> {
         let opened: Vec<&Incident> =
             self.cases.iter().filter(|case| case.was.is_none()).map(|case| &case.incident).collect();
         store::incidents::insert(conn, &opened).await?;
@@ -128,6 +128,7 @@ impl<'a> Ledger<'a> {
             .collect();
         store::entries::insert_all(conn, &entries).await?;
         let jobs: Vec<NewJob> = self.cases.into_iter().flat_map(Case::into_jobs).collect();
-        store::jobs::insert(conn, &jobs, self.clock.now()).await
+        store::jobs::insert(conn, &jobs, self.clock.now()).await?;
+        Ok(jobs.len())
     }
 }
