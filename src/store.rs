@@ -29,15 +29,14 @@ pub mod settings;
 pub mod snapshots;
 pub mod space;
 pub mod thinning;
+mod tx;
 pub mod victims;
 pub mod writer;
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
-use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -45,52 +44,18 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection, SqlitePool, Transaction};
+use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 
 use crate::store::error::corrupt;
 use crate::store::lock::DirectoryLock;
 use crate::store::portions::{READY_STATEMENTS, portions};
+use crate::store::tx::{UNKNOWN, WriteLatch, WritingConnection};
 
 pub use crate::store::error::StoreError;
+pub use crate::store::tx::{Tx, commit};
 
 /// A database connection, inside a transaction or not.
 pub type Conn = SqliteConnection;
-
-/// A transaction; rolled back unless [`commit`] takes it.
-#[derive(Debug)]
-pub struct Tx {
-    inner: Transaction<'static, Sqlite>,
-    /// Of one that may write.
-    latch: Option<WriteLatch>,
-}
-
-impl Deref for Tx {
-    type Target = Conn;
-
-    fn deref(&self) -> &Conn {
-        &self.inner
-    }
-}
-
-impl DerefMut for Tx {
-    fn deref_mut(&mut self) -> &mut Conn {
-        &mut self.inner
-    }
-}
-
-/// Why the last attempt to write failed, if it did.
-#[derive(Debug, Clone, Default)]
-struct WriteLatch(Arc<Mutex<Option<&'static str>>>);
-
-impl WriteLatch {
-    fn set(&self, failure: Option<&'static str>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = failure;
-    }
-
-    fn failure(&self) -> Option<&'static str> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// What makes the tables.
 static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -112,13 +77,10 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
 const READERS: u32 = 4;
 
-/// Why an attempt to write failed, when the database does not say it in a way that is known.
-const UNKNOWN: &str = "the database refuses";
-
 /// The database of one storage directory. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
-    writer: SqlitePool,
+    writer: WritingConnection,
     readers: SqlitePool,
     latch: WriteLatch,
     batch: usize,
@@ -153,9 +115,9 @@ impl Store {
         // what a statement has changed is kept until it ends, in case it fails; in a file that was made and deleted for
         // nearly every batch of notifications. Whoever writes much at once does it bite by bite
         let writing = options.clone().pragma("temp_store", "MEMORY");
-        let writer = open(&writing, is_new).await.map_err(|error| error.about(directory))?;
+        let writer = open(writing, is_new).await.map_err(|error| error.about(directory))?;
         // opened lazily: a start pays for what it uses
-        let readers = pool(READERS).connect_lazy_with(options.read_only(true).create_if_missing(false));
+        let readers = pool_of_readers().connect_lazy_with(options.read_only(true).create_if_missing(false));
         Ok(Self {
             writer,
             readers,
@@ -182,14 +144,8 @@ impl Store {
     ///
     /// The database cannot be reached or stays locked.
     pub async fn write(&self) -> Result<Tx, StoreError> {
-        match self.writer.begin_with("BEGIN IMMEDIATE").await {
-            Ok(inner) => Ok(Tx { inner, latch: Some(self.latch.clone()) }),
-            Err(error) => {
-                let error = StoreError::from(error);
-                self.latch.set(Some(error.reason().unwrap_or(UNKNOWN)));
-                Err(error)
-            }
-        }
+        let begun = self.writer.begin(self.latch.clone()).await;
+        begun.inspect_err(|error| self.latch.set(Some(error.reason().unwrap_or(UNKNOWN))))
     }
 
     /// Takes note of an error within a transaction, in case it is the store's own.
@@ -236,7 +192,7 @@ impl Store {
     ///
     /// The database cannot be reached.
     pub async fn read(&self) -> Result<Tx, StoreError> {
-        Ok(Tx { inner: self.readers.begin().await?, latch: None })
+        Ok(Tx::reading(self.readers.begin().await?))
     }
 
     /// Finishes what is going on and closes the database.
@@ -247,24 +203,25 @@ impl Store {
 }
 
 /// Opens the database for writing and brings it up to date.
-async fn open(options: &SqliteConnectOptions, is_new: bool) -> Result<SqlitePool, StoreError> {
+async fn open(options: SqliteConnectOptions, is_new: bool) -> Result<WritingConnection, StoreError> {
     if is_new {
         // so that retention can give back the pages that it frees; only what is set before the first table counts
         options.clone().auto_vacuum(SqliteAutoVacuum::Incremental).connect().await?.close().await?;
     }
-    let writer = pool(1).connect_with(options.clone()).await?;
-    MIGRATIONS.run(&writer).await?;
+    let mut conn = options.connect().await?;
+    MIGRATIONS.run(&mut conn).await?;
+    let writer = WritingConnection::new(conn, options);
     // a file that cannot be written to is opened for reading, without a word until something is to be written
-    let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
+    let mut tx = writer.begin(WriteLatch::default()).await?;
     settings::delete_trial(&mut tx).await?;
-    tx.commit().await?;
+    commit(tx).await?;
     Ok(writer)
 }
 
-/// The settings of a pool of connections.
-fn pool(connections: u32) -> SqlitePoolOptions {
+/// The settings of the connections that read.
+fn pool_of_readers() -> SqlitePoolOptions {
     SqlitePoolOptions::new()
-        .max_connections(connections)
+        .max_connections(READERS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         // each is tested when it is given back; a second time is a turn of the database's thread for nothing
         .test_before_acquire(false)
@@ -280,21 +237,6 @@ fn make_private(file: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
-}
-
-/// Commits a transaction.
-///
-/// # Errors
-///
-/// The database refused; nothing of the transaction happened.
-pub async fn commit(tx: Tx) -> Result<(), StoreError> {
-    let Tx { inner, latch } = tx;
-    let committed = inner.commit().await;
-    let committed = committed.map_err(StoreError::from);
-    if let Some(latch) = latch {
-        latch.set(committed.as_ref().err().map(|error| error.reason().unwrap_or(UNKNOWN)));
-    }
-    committed
 }
 
 /// Reads an instant.
@@ -361,7 +303,7 @@ mod tests {
     async fn a_database_that_has_become_read_only_says_so_until_it_can_be_written_to_again() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).await.unwrap();
-        sqlx::query("PRAGMA query_only = ON").execute(&store.writer).await.unwrap();
+        store.writer.execute("PRAGMA query_only = ON").await.unwrap();
         store.check_writing().await.expect("nobody has tried yet");
         let error = store.write().await.unwrap_err();
         assert_eq!(error.reason(), Some("the database is read-only"));
@@ -369,7 +311,7 @@ mod tests {
             let error = store.check_writing().await.unwrap_err();
             assert!(matches!(error, StoreError::CannotWrite("the database is read-only")), "{error}");
         }
-        sqlx::query("PRAGMA query_only = OFF").execute(&store.writer).await.unwrap();
+        store.writer.execute("PRAGMA query_only = OFF").await.unwrap();
         store.check_writing().await.unwrap();
         commit(store.write().await.unwrap()).await.unwrap();
         store.close().await;

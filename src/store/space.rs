@@ -33,7 +33,6 @@ impl Store {
     ///
     /// The database refused.
     pub async fn checkpoint(&self) -> Result<(), StoreError> {
-        sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&self.writer).await?;
-        Ok(())
+        self.writer.execute("PRAGMA wal_checkpoint(PASSIVE)").await
     }
 }
