@@ -31,6 +31,10 @@ pub const CLOSED_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest `/varz` that is accepted, in bytes.
 const LARGEST_VARZ: u64 = 1024 * 1024;
 
+/// How many bytes of a page are read before other work gets its turn: a page is milliseconds of work, and what waits
+/// behind it on the same thread may be a notification.
+const TURN: usize = 64 * 1024;
+
 /// How long to wait, and how much to take.
 #[derive(Debug, Clone)]
 pub struct MonitoringSettings {
@@ -279,12 +283,18 @@ impl MonitoringClient {
         each: &mut impl FnMut(&Envelope, &Connection<'_>),
     ) -> Result<(), MonitoringCause> {
         let mut answer = self.get(url, auth).await?;
+        let mut unbroken = 0;
         while let Some(chunk) = next_chunk(&mut answer, *bytes).await? {
             *bytes += chunk.len() as u64;
             if *bytes > self.settings.max_reply_bytes {
                 return Err(MonitoringCause::TooLarge(self.settings.max_reply_bytes));
             }
             reader.feed(&chunk, each)?;
+            unbroken += chunk.len();
+            if unbroken >= TURN {
+                tokio::task::yield_now().await;
+                unbroken = 0;
+            }
         }
         Ok(())
     }
