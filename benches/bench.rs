@@ -23,6 +23,8 @@ mod parse;
 mod planning;
 #[path = "bench/report.rs"]
 mod report;
+#[path = "bench/rows.rs"]
+mod rows;
 #[path = "bench/sweep.rs"]
 mod sweep;
 

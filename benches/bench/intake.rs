@@ -1,7 +1,6 @@
 //! Taking notifications in, each committed before it is answered, over HTTP connections that are kept open.
 //!
-//! The floor is what the disk and SQLite allow: the same rows into the same tables, 64 deliveries to a transaction,
-//! through the same driver, without HTTP, parsing and lifecycle.
+//! The floor is what the disk and SQLite allow: the same rows into the same tables, see [`crate::rows`].
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -9,10 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use connwarden::store::{self, Store};
 use serde_json::{Value, json};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
-use sqlx::{ConnectOptions, QueryBuilder, Row, Sqlite, SqliteConnection, TypeInfo, ValueRef};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -23,10 +19,11 @@ use crate::harness::http;
 use crate::harness::nats::{NEWEST, NatsServer};
 use crate::harness::payload::{firing, notification};
 use crate::report::{Report, Target, median, ms};
+use crate::rows::Rows;
 use crate::sweep::{Clients, MOST, SPARE, descriptors};
 
 /// Connections that are kept open, each with one notification under way.
-const SENDERS: usize = 64;
+pub const SENDERS: usize = 64;
 
 /// How many incidents the alerts are about.
 const INCIDENTS: usize = 200;
@@ -34,33 +31,36 @@ const INCIDENTS: usize = 200;
 /// How many times each is measured. A run takes seconds.
 const RUNS: usize = 7;
 
-/// Deliveries per transaction of the floor, and rows per statement.
-const BATCH: usize = 64;
-
 pub async fn measure(report: &mut Report) {
     for (alerts, count, gain) in [(1, 6000, 5.0), (10, 2000, 3.0)] {
         let bodies = bodies(count, alerts);
-        let (mut ours, mut floors, mut singles, mut latencies) = (vec![], vec![], vec![], vec![]);
-        let mut unworked = vec![];
+        let (mut ours, mut singles, mut latencies) = (vec![], vec![], vec![]);
+        let (mut floors, mut unwaited, mut unworked) = (vec![], vec![], vec![]);
         for _ in 0..RUNS {
             let directory = tempfile::tempdir().unwrap();
             let (took, mut each) = take_in(directory.path(), &[], &bodies).await;
             ours.push(took);
             latencies.append(&mut each);
             unworked.push(unread(&bodies).await);
-            floors.push(floor(&directory.path().join("data"), count).await);
+            let rows = Rows::read(&directory.path().join("data"), count).await;
+            floors.push(rows.write_for_senders().await);
+            unwaited.push(rows.write_at_once().await);
             let directory = tempfile::tempdir().unwrap();
             // it is slow: a part is enough
             let (took, _) = take_in(directory.path(), &["--storage.batch", "1"], &bodies[..count / 4]).await;
             singles.push(took * 4);
         }
         let rate = |times: &[Duration]| count as f64 / median(times.to_vec()).as_secs_f64();
-        let unworked = rate(&unworked);
+        let (unwaited, unworked) = (rate(&unwaited), rate(&unworked));
         let (ours, floor, single) = (rate(&ours), rate(&floors), rate(&singles));
         let per_second = |rate: f64| format!("{rate:.0}/s");
         let what = if alerts == 1 { "1 alert".to_owned() } else { format!("{alerts} alerts") };
         let name = format!("notifications of {what} / rows alone");
         report.add(&name, per_second(ours), per_second(floor), ours / floor, Target::AtLeast(0.6));
+        report.note(&format!(
+            "rows alone, with 64 deliveries ready at a time and nobody waiting for one: {unwaited:.0}/s, of which {:.3}",
+            ours / unwaited
+        ));
         let both = 1.0 / (1.0 / floor + 1.0 / unworked);
         report.note(&format!(
             "the same requests, answered at once by the same HTTP library: {unworked:.0}/s; one after the other with the \
@@ -83,6 +83,7 @@ async fn while_a_sweep_runs(report: &mut Report) {
 
     let connections = descriptors().saturating_sub(SPARE).min(MOST);
     let server = NatsServer::start(NEWEST, "").await;
+    let kept = keep_to_one_core(server.id());
     let _clients = Clients::connect(&server, connections).await;
     let directory = tempfile::tempdir().unwrap();
     // the alerts are about no cluster: a look because of them would be in both measures
@@ -138,15 +139,24 @@ async fn while_a_sweep_runs(report: &mut Report) {
     let ratio = beside.as_secs_f64() / alone.as_secs_f64();
     report.add(&name, ms(beside), ms(alone), ratio, Target::AtMost(2.0));
     report.note(&format!(
-        "{} sweeps during {} notifications, one every {TRICKLE:?}",
+        "{} sweeps during {} notifications, one every {TRICKLE:?}; the NATS server {}",
         sweeps.load(Ordering::Relaxed),
-        RUNS * COUNT
+        RUNS * COUNT,
+        if kept { "is kept to one core, idle and swept" } else { "has all cores: there is no `taskset`" },
     ));
     report.note(&format!(
         "while curl reads the same page again and again, and the daemon does nothing else: {}, {:.2} times idle",
         ms(beside_curl),
         beside_curl.as_secs_f64() / alone.as_secs_f64()
     ));
+}
+
+/// Keeps a process to the last core, as if it had a machine of its own and not this one; whether that could be done.
+fn keep_to_one_core(process: u32) -> bool {
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let arguments = ["--all-tasks", "--cpu-list", "--pid", &(cores - 1).to_string(), &process.to_string()];
+    let kept = Command::new("taskset").args(arguments).stdout(Stdio::null()).status();
+    kept.is_ok_and(|status| status.success())
 }
 
 /// Has `curl` read the connections of a server until it is dropped.
@@ -259,92 +269,6 @@ impl Sender {
         let took = begun.elapsed();
         assert!(self.buffer.starts_with(b"HTTP/1.1 202 "), "{}", String::from_utf8_lossy(&self.buffer));
         took
-    }
-}
-
-/// The tables that a notification writes into, beside that of incidents.
-const TABLES: [&str; 4] = ["notifications", "alerts", "entries", "jobs"];
-
-/// Writes the rows of a database into the tables of a new one; how long that takes.
-async fn floor(original: &Path, deliveries: usize) -> Duration {
-    let options = SqliteConnectOptions::new().filename(original.join("connwarden.db"));
-    let mut conn = options.connect().await.unwrap();
-    let incidents = Table::read(&mut conn, "incidents").await;
-    let mut tables = Vec::new();
-    for name in TABLES {
-        tables.push(Table::read(&mut conn, name).await);
-    }
-    drop(conn);
-    let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path()).await.unwrap();
-    let batches = deliveries.div_ceil(BATCH);
-    let begun = Instant::now();
-    for batch in 0..batches {
-        let mut tx = store.write().await.unwrap();
-        // all of them begin in the first few batches, before anything refers to them
-        incidents.write(&mut tx, batch, 1).await;
-        for table in &tables {
-            table.write(&mut tx, batch, batches).await;
-        }
-        store::commit(tx).await.unwrap();
-    }
-    let took = begun.elapsed();
-    store.close().await;
-    took
-}
-
-/// The rows of a table.
-struct Table {
-    insert: &'static str,
-    rows: Vec<Vec<Cell>>,
-}
-
-#[derive(Debug, Clone)]
-enum Cell {
-    Nothing,
-    Number(i64),
-    Text(String),
-    Bytes(Vec<u8>),
-}
-
-impl Table {
-    async fn read(conn: &mut SqliteConnection, name: &str) -> Self {
-        let query = sqlx::AssertSqlSafe(format!("SELECT * FROM {name} ORDER BY 1"));
-        let rows: Vec<SqliteRow> = sqlx::query(query).fetch_all(conn).await.unwrap();
-        let cell = |row: &SqliteRow, place: usize| {
-            let value = row.try_get_raw(place).unwrap();
-            if value.is_null() {
-                return Cell::Nothing;
-            }
-            match value.type_info().name() {
-                "INTEGER" => Cell::Number(row.get_unchecked(place)),
-                "TEXT" => Cell::Text(row.get_unchecked(place)),
-                "BLOB" => Cell::Bytes(row.get_unchecked(place)),
-                other => panic!("{name} holds a {other}"),
-            }
-        };
-        let rows = rows.iter().map(|row| (0..row.len()).map(|place| cell(row, place)).collect()).collect();
-        // a handful of tables, once a run
-        Self { insert: Box::leak(format!("INSERT INTO {name} ").into_boxed_str()), rows }
-    }
-
-    /// Writes the share of one batch of many.
-    async fn write(&self, conn: &mut SqliteConnection, batch: usize, batches: usize) {
-        let place = |batch: usize| self.rows.len() * batch.min(batches) / batches;
-        for rows in self.rows[place(batch)..place(batch + 1)].chunks(BATCH) {
-            let mut query = QueryBuilder::<Sqlite>::new(self.insert);
-            query.push_values(rows, |mut list, row| {
-                for cell in row {
-                    match cell {
-                        Cell::Nothing => list.push_bind(None::<i64>),
-                        Cell::Number(number) => list.push_bind(*number),
-                        Cell::Text(text) => list.push_bind(text.as_str()),
-                        Cell::Bytes(bytes) => list.push_bind(bytes.as_slice()),
-                    };
-                }
-            });
-            query.build().execute(&mut *conn).await.unwrap();
-        }
     }
 }
 
