@@ -251,6 +251,9 @@ impl DimensionTally {
                     mine.counts.absorb(&theirs.tally.counts, budget);
                     mine.starts.absorb(&theirs.tally.starts, coarseness);
                     mine.undercount += theirs.tally.undercount;
+                    // servers before 2.11 do not say what an account is called
+                    mine.label = mine.label.take().or(theirs.tally.label);
+                    mine.example = mine.example.take().or(theirs.tally.example);
                 }
                 Entry::Vacant(place) => {
                     let undercount = theirs.tally.undercount + self.floor;
@@ -367,6 +370,24 @@ mod tests {
         let told: Vec<u64> = breakdown.groups.iter().map(|group| group.starts.total()).collect();
         assert_eq!(told[..GROUPS_WITH_STARTS], [500; GROUPS_WITH_STARTS]);
         assert_eq!(told[GROUPS_WITH_STARTS..], [0; 600], "only the largest show them");
+    }
+
+    #[test]
+    fn what_a_key_is_called_is_known_whichever_server_says_so() {
+        let hashing = RandomState::new();
+        let count = |label| {
+            let mut tally = DimensionTally::new(Dimension::Account.into(), None);
+            let (key, note) = (Key::new("AC7", &hashing), Note { label, ..Note::default() });
+            let sighting = Sighting::of(&Connection::default(), 0, i64::MAX, None, None);
+            tally.add(Some(GroupKey::one(key)), note, &sighting, &mut PairBudget::default());
+            tally
+        };
+        for (first, second) in [(None, Some("Shop")), (Some("Shop"), None)] {
+            let mut all = count(first);
+            all.absorb(count(second), &mut PairBudget::default());
+            let breakdown = all.into_breakdown(&Figures::default(), &StartCounts::default());
+            assert_eq!(breakdown.groups[0].label.as_deref(), Some("Shop"));
+        }
     }
 
     #[test]
