@@ -303,6 +303,7 @@ mod tests {
             bytes: 0,
             servers: Vec::new(),
             system_error: None,
+            idle_after_ms: None,
         };
         let mut snapshot = Snapshot {
             cluster: "east".to_owned(),

@@ -45,6 +45,9 @@ pub struct Coverage {
     /// Why the system account has not shown which servers there are; `null` if it has, or none is configured.
     #[serde(default)]
     pub system_error: Option<String>,
+    /// After how long without activity a connection was counted as idle, in milliseconds; `null` if that was not kept.
+    #[serde(default)]
+    pub idle_after_ms: Option<u64>,
 }
 
 /// A way to a server's connections.
@@ -193,6 +196,7 @@ impl Coverage {
             bytes: sum(servers.iter().map(|server| server.bytes)),
             servers,
             system_error: None,
+            idle_after_ms: None,
         }
     }
 

@@ -22,6 +22,8 @@ pub struct ServerVitals {
     pub config_digest: Option<String>,
     /// The NATS cluster's name; `None` on a server that is in none.
     pub nats_cluster: Option<String>,
+    /// Its system account, by name or public key.
+    pub system_account: Option<String>,
     /// Clients connected now.
     pub connections: u64,
     /// Connections accepted since the start, refused ones among them.

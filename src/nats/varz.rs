@@ -134,14 +134,19 @@ fn told<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Resu
     Ok(serde_json::from_value(value).ok())
 }
 
+/// Whether a version is 2.11 or newer: it hides tokens, and says what accounts are called. Unknown versions are not.
+pub fn is_since_2_11(version: &str) -> bool {
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().ok());
+    match (parts.next().flatten(), parts.next().flatten()) {
+        (Some(major), Some(minor)) => (major, minor) >= (2, 11),
+        _ => false,
+    }
+}
+
 impl Varz {
     /// Whether this version hides tokens in `authorized_user` (from 2.11 on); unknown versions do not.
     pub fn redacts_tokens(&self) -> bool {
-        let mut parts = self.version.split('.').map(|part| part.parse::<u32>().ok());
-        match (parts.next().flatten(), parts.next().flatten()) {
-            (Some(major), Some(minor)) => (major, minor) >= (2, 11),
-            _ => false,
-        }
+        is_since_2_11(&self.version)
     }
 
     /// What the server says of its configuration, its resources and its counters.
@@ -157,6 +162,7 @@ impl Varz {
             config_loaded_at: self.config_load_time,
             config_digest: text(&self.config_digest),
             nats_cluster: cluster.filter(|name| !name.is_empty()),
+            system_account: text(&self.system_account),
             connections: self.connections,
             total_connections: self.total_connections,
             max_connections: self.max_connections,
@@ -210,6 +216,7 @@ mod tests {
           "config_loaded_at": "2026-11-23T08:28:31.519494375Z",
           "config_digest": "sha256:2477060e602b18b578b0366f283392b553014d0bb88e74e5b389130d189e8139",
           "nats_cluster": null,
+          "system_account": "SYS",
           "connections": 9,
           "total_connections": 9,
           "max_connections": 65536,

@@ -176,7 +176,11 @@ impl Observer {
         let snapshot = Snapshot {
             cluster: cluster.name.clone(),
             taken_at,
-            coverage: Coverage { system_error, ..Coverage::of(servers, millis(stopwatch.elapsed())) },
+            coverage: Coverage {
+                system_error,
+                idle_after_ms: Some(millis(self.idle_after)),
+                ..Coverage::of(servers, millis(stopwatch.elapsed()))
+            },
             breakdowns: all.map(Tally::into_breakdowns).unwrap_or_default(),
             closed: closed.map(ClosedCluster::into_closed),
         };

@@ -108,6 +108,7 @@ async fn the_document_tells_everything() {
                   "config_loaded_at": "2026-11-23T08:28:31.519494375Z",
                   "config_digest": "sha256:2477060e602b18b578b0366f283392b553014d0bb88e74e5b389130d189e8139",
                   "nats_cluster": null,
+                  "system_account": "SYS",
                   "connections": 9,
                   "total_connections": 9,
                   "max_connections": 65536,
@@ -136,7 +137,8 @@ async fn the_document_tells_everything() {
                 "error": null
               }
             ],
-            "system_error": null
+            "system_error": null,
+            "idle_after_ms": 300000
           }
         }
       ],
@@ -165,6 +167,7 @@ async fn the_document_tells_everything() {
               "config_loaded_at": "2026-11-23T08:28:31.519494375Z",
               "config_digest": "sha256:2477060e602b18b578b0366f283392b553014d0bb88e74e5b389130d189e8139",
               "nats_cluster": null,
+              "system_account": "SYS",
               "connections": 9,
               "total_connections": 9,
               "max_connections": 65536,
@@ -193,7 +196,8 @@ async fn the_document_tells_everything() {
             "error": null
           }
         ],
-        "system_error": null
+        "system_error": null,
+        "idle_after_ms": 300000
       },
       "breakdowns": {
         "application": {
