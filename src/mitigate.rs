@@ -4,6 +4,8 @@
 //! that what is approved is what is done. Between batches [`guards::stop`] says whether to go on, and after the last
 //! one [`judge`] counts who came back. A guard never acts and an action never judges: all that is judged is handed in.
 
+#[cfg(test)]
+mod chance;
 pub mod digest;
 pub mod guards;
 pub mod judge;
