@@ -15,6 +15,7 @@ pub mod diagnosis;
 pub mod diagnosis_rules;
 pub mod endpoint;
 pub mod entry;
+pub mod estimate;
 pub mod evidence;
 pub mod first_seen;
 pub mod guard;

@@ -9,7 +9,7 @@ mod cool_down;
 mod earlier;
 mod incident;
 mod keep_minimum;
-mod look;
+pub(super) mod look;
 mod pause;
 #[cfg(test)]
 mod scene;
@@ -29,6 +29,7 @@ use crate::model::picking::Picked;
 use crate::model::plan::PlanRequest;
 use crate::model::printable::{span, with_commas};
 use crate::model::protection::Protection;
+use crate::model::snapshot::Coverage;
 use crate::model::threshold::{Threshold, Verdict};
 
 /// What guards need to know of a plan.
@@ -155,6 +156,25 @@ pub struct LookCoverage {
     pub missing: String,
 }
 
+impl LookCoverage {
+    /// Sums up how much a look saw.
+    pub fn of(coverage: &Coverage) -> Self {
+        let count = |servers: usize| u32::try_from(servers).unwrap_or(u32::MAX);
+        let missing: Vec<String> = coverage
+            .servers
+            .iter()
+            .filter_map(|server| Some(format!("{}: {}", server.display_name(), server.error.as_deref()?)))
+            .chain(coverage.system_error.clone())
+            .collect();
+        Self {
+            is_complete: coverage.complete,
+            servers_expected: count(coverage.each_server().count()),
+            servers_unreachable: count(coverage.each_server().filter(|server| server.via.is_none()).count()),
+            missing: missing.join("; "),
+        }
+    }
+}
+
 /// Why mitigations are paused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PauseFacts {
@@ -174,7 +194,7 @@ pub fn judge(draft: &Draft<'_>, view: &View, settings: &GuardSettings) -> Vec<Gu
         GuardKind::MaxShare => victims::max_share(draft, settings),
         GuardKind::KeepMinimum => keep_minimum::keep_minimum(draft, settings),
         GuardKind::SnapshotAge => look::snapshot_age(draft, view, settings),
-        GuardKind::SnapshotComplete => look::snapshot_complete(view),
+        GuardKind::SnapshotComplete => look::snapshot_complete(&view.coverage),
         GuardKind::Capability => cluster::capability(draft, view),
         GuardKind::ProblemIsLive => incident::problem_is_live(draft, view),
         GuardKind::NotSilenced => incident::not_silenced(draft, view),
@@ -212,12 +232,12 @@ fn instant(at: Timestamp) -> String {
 }
 
 /// Writes a count with what is counted: `1 victim`, `1,200 victims`.
-fn counted(count: u64, noun: &str) -> String {
+pub(super) fn counted(count: u64, noun: &str) -> String {
     format!("{} {noun}{}", with_commas(count), if count == 1 { "" } else { "s" })
 }
 
 /// Writes a share in percent without superfluous digits.
-fn percent(percent: f64) -> String {
+pub(super) fn percent(percent: f64) -> String {
     format!("{} %", (percent * 100.0).round() / 100.0)
 }
 

@@ -17,7 +17,7 @@ use crate::model::selector::{Candidate, Selector};
 use crate::model::victim::{KeepOf, Rank, Victim, VictimLimits, VictimOrder};
 
 /// How many groups of which a minimum is kept are told apart. Of any beyond them all connections are kept.
-const GROUPS_TOLD_APART: usize = 16_384;
+pub const GROUPS_TOLD_APART: usize = 16_384;
 
 /// Which connections are picked.
 #[derive(Debug, Clone)]

@@ -34,6 +34,19 @@ pub enum ProtectionReason {
 }
 
 impl ProtectionReason {
+    /// Every reason, the strongest first.
+    pub const ALL: [Self; 9] = [
+        Self::Own,
+        Self::SystemAccount,
+        Self::Leafnode,
+        Self::AuthCallout,
+        Self::Application,
+        Self::Name,
+        Self::Account,
+        Self::User,
+        Self::Network,
+    ];
+
     /// The reason, for people.
     pub fn title(self) -> &'static str {
         match self {

@@ -78,7 +78,7 @@ impl Engine {
             now,
             protection: seen.protection,
             incident,
-            coverage: coverage(seen.coverage),
+            coverage: LookCoverage::of(seen.coverage),
             capability,
             running: running.filter(|running| Some(*running) != own),
             earlier: earlier.iter().filter_map(earlier_run).collect(),
@@ -173,22 +173,6 @@ impl Engine {
             }));
         }
         Ok(facts)
-    }
-}
-
-fn coverage(coverage: &Coverage) -> LookCoverage {
-    let count = |servers: usize| u32::try_from(servers).unwrap_or(u32::MAX);
-    let missing: Vec<String> = coverage
-        .servers
-        .iter()
-        .filter_map(|server| Some(format!("{}: {}", server.display_name(), server.error.as_deref()?)))
-        .chain(coverage.system_error.clone())
-        .collect();
-    LookCoverage {
-        is_complete: coverage.complete,
-        servers_expected: count(coverage.each_server().count()),
-        servers_unreachable: count(coverage.each_server().filter(|server| server.via.is_none()).count()),
-        missing: missing.join("; "),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Guards of the look that a plan was made of: it is fresh and complete, and the cluster is not in a storm.
 
-use crate::mitigate::guards::{Draft, View, between, percent, spoken};
+use crate::mitigate::guards::{Draft, LookCoverage, View, between, percent, spoken};
 use crate::model::guard::{GuardKind, GuardSettings, GuardVerdict};
 use crate::model::printable::{excerpt, with_commas};
 
@@ -20,8 +20,7 @@ pub(super) fn snapshot_age(draft: &Draft<'_>, view: &View, settings: &GuardSetti
 }
 
 /// Wants a complete look: shares and minimums of what was not seen are not known.
-pub(super) fn snapshot_complete(view: &View) -> GuardVerdict {
-    let coverage = &view.coverage;
+pub(in crate::mitigate) fn snapshot_complete(coverage: &LookCoverage) -> GuardVerdict {
     let expected = coverage.servers_expected;
     let seen = expected.saturating_sub(coverage.servers_unreachable);
     let servers = format!("{} of {}", with_commas(seen.into()), with_commas(expected.into()));
