@@ -85,6 +85,7 @@ fn documented_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(api::changes::list, api::changes::add))
         .routes(routes!(api::mitigations::plan))
         .routes(routes!(api::mitigations::plan_for_incident))
+        .routes(routes!(api::estimates::make))
         .routes(routes!(api::mitigations::list))
         .routes(routes!(api::mitigations::show))
         .routes(routes!(api::mitigations::statistics::list_statistics))

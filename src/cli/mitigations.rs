@@ -285,7 +285,7 @@ pub(super) fn render(document: &MitigationDocument, terminal: Option<usize>) -> 
 }
 
 /// A line with a name before it.
-fn line(name: &str, value: &str, terminal: Option<usize>) -> String {
+pub(super) fn line(name: &str, value: &str, terminal: Option<usize>) -> String {
     wrapped(&format!("  {name:<12} "), value, terminal)
 }
 

@@ -1,4 +1,7 @@
-//! `connwarden plan`: shows what a mitigation would do, exactly, and does nothing.
+//! `connwarden plan`: shows what a mitigation would do, exactly, and does nothing; with a stored look, what it would have
+//! done then.
+
+mod estimate;
 
 use std::process::ExitCode;
 
@@ -10,8 +13,9 @@ use crate::cli::incidents::act::read_id;
 use crate::cli::mitigations::render;
 use crate::cli::print;
 use crate::cli::table::terminal;
+use crate::http::api::estimates::EstimateDocument;
 use crate::http::api::mitigations::{MitigationDocument, PlanBody};
-use crate::model::ids::IncidentId;
+use crate::model::ids::{IncidentId, SnapshotId};
 use crate::model::plan::ActionKind;
 use crate::model::selector::Conditions;
 use crate::model::victim::{KeepOf, VictimOrder};
@@ -27,8 +31,16 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ID", value_parser = read_id, conflicts_with = "cluster")]
     incident: Option<IncidentId>,
     /// For this cluster.
-    #[arg(long, required_unless_present = "incident")]
+    #[arg(long, required_unless_present_any = ["incident", "snapshot"])]
     cluster: Option<String>,
+    /// Estimate what a plan would have been when this look of an incident was stored. Nothing is planned.
+    #[arg(
+        long,
+        value_name = "ID",
+        value_parser = read_snapshot_id,
+        conflicts_with_all = ["incident", "propose", "idempotency_key", "reason"]
+    )]
+    snapshot: Option<SnapshotId>,
     #[command(flatten)]
     selector: SelectorArguments,
     /// Which of them first.
@@ -170,11 +182,14 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         keep_of: if arguments.keep_of_each_ip { KeepOf::ApplicationAndIp } else { KeepOf::Application },
         reason: arguments.reason,
     };
+    let client = Client::new(arguments.client)?;
+    if let Some(snapshot) = arguments.snapshot {
+        return estimate(&client, snapshot, &body, arguments.json).await;
+    }
     let path = match arguments.incident {
         Some(id) => format!("api/v1/incidents/{id}/plans"),
         None => "api/v1/plans".to_owned(),
     };
-    let client = Client::new(arguments.client)?;
     let body = serde_json::to_value(&body)?;
     let mut document: MitigationDocument =
         client.post_once(&path, &body, arguments.idempotency_key.as_deref()).await?;
@@ -190,6 +205,31 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     // a plan that guards block is shown, and is no success
     Ok(ExitCode::from(if document.mitigation.plan.passes() { 0 } else { crate::cli::PARTIAL }))
+}
+
+/// Shows what a plan would have been when a look was stored.
+async fn estimate(
+    client: &Client,
+    snapshot: SnapshotId,
+    body: &PlanBody,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let path = format!("api/v1/snapshots/{snapshot}/estimates");
+    let document: EstimateDocument = client.post(&path, &serde_json::to_value(body)?).await?;
+    if json {
+        print(&(serde_json::to_string_pretty(&document)? + "\n"))?;
+    } else {
+        print(&estimate::render(&document, terminal()))?;
+    }
+    Ok(ExitCode::from(if document.estimate.is_blocked() { crate::cli::PARTIAL } else { 0 }))
+}
+
+fn read_snapshot_id(text: &str) -> Result<SnapshotId, String> {
+    text.parse().map_err(|_| {
+        format!(
+            "`{text}` is not the id of a stored look, `connwarden incidents show ID --output json` lists them"
+        )
+    })
 }
 
 impl SelectorArguments {

@@ -4,6 +4,7 @@
 //! the cluster is looked at afresh; who has left since is dropped, and nobody is added.
 
 mod after_stop;
+mod estimate;
 mod execute;
 mod find;
 mod look_back;
@@ -23,7 +24,7 @@ use crate::mitigate::guards::{Draft, Initiator, judge};
 use crate::mitigate::plan::plan;
 use crate::model::entry::{Entry, EntryKind};
 use crate::model::guard::GuardVerdict;
-use crate::model::ids::{IncidentId, MitigationId};
+use crate::model::ids::{IncidentId, MitigationId, SnapshotId};
 use crate::model::mitigation::{InvalidTransition, Mitigation, MitigationState};
 use crate::model::mitigation_rules::MitigationSettings;
 use crate::model::plan::PlanRequest;
@@ -57,6 +58,9 @@ pub enum MitigateError {
     /// There is no such incident.
     #[error("no incident {0}")]
     UnknownIncident(IncidentId),
+    /// There is no such stored look.
+    #[error("no snapshot {0}")]
+    UnknownSnapshot(SnapshotId),
     /// No such cluster is configured.
     #[error("no cluster `{0}` is configured")]
     UnknownCluster(String),

@@ -4,6 +4,7 @@ pub mod changes;
 pub mod clusters;
 pub mod culprits;
 pub mod documents;
+pub mod estimates;
 pub mod history;
 pub mod incidents;
 pub mod mitigations;

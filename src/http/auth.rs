@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use tokio_stream::StreamExt;
 
 use crate::clock::Clock;
-use crate::http::api::changes;
+use crate::http::api::{changes, estimates};
 use crate::http::auth::authorization::Authorization;
 use crate::http::auth::host::{Hosts, refuse_cross_site};
 use crate::http::auth::keyring::{Found, Keyring, Shown, Signature};
@@ -108,6 +108,8 @@ impl Route {
         match path {
             webhook::PATH => Self::Deliver,
             changes::PATH if *method == Method::POST => Self::Report,
+            // what is asked takes a body, and changes nothing
+            path if *method == Method::POST && estimates::is_path(path) => Self::Read,
             "/-/healthy" | "/-/ready" if reads => Self::Open,
             "/metrics" if reads => Self::Scrape,
             path if reads && path.starts_with("/assets/") => Self::Open,
@@ -369,6 +371,9 @@ mod tests {
             (Method::POST, changes::PATH, Some(Role::Reporter)),
             (Method::GET, changes::PATH, Some(Role::Viewer)),
             (Method::PUT, changes::PATH, Some(Role::Operator)),
+            (Method::POST, "/api/v1/snapshots/7/estimates", Some(Role::Viewer)),
+            (Method::PUT, "/api/v1/snapshots/7/estimates", Some(Role::Operator)),
+            (Method::POST, "/api/v1/snapshots/7/8/estimates", Some(Role::Operator)),
             (Method::POST, "/api/v1/webhook/alertmanager/", Some(Role::Operator)),
             (Method::POST, "/api/v1/webhook/%61lertmanager", Some(Role::Operator)),
         ] {

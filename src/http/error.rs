@@ -140,6 +140,7 @@ impl ApiError {
             | Self::Mitigate(
                 MitigateError::UnknownMitigation(_)
                 | MitigateError::UnknownIncident(_)
+                | MitigateError::UnknownSnapshot(_)
                 | MitigateError::UnknownCluster(_)
                 | MitigateError::UnknownPause(_),
             )

@@ -141,6 +141,30 @@ pub async fn list(conn: &mut Conn, incident: IncidentId) -> Result<Vec<SnapshotS
     rows.into_iter().map(SnapshotSummary::try_from).collect()
 }
 
+/// Finds a snapshot, and the incident that it is of.
+///
+/// # Errors
+///
+/// The database refused, or holds what cannot be read.
+pub async fn find(
+    conn: &mut Conn,
+    id: SnapshotId,
+) -> Result<Option<(IncidentId, SnapshotSummary)>, StoreError> {
+    let row: Option<(String, String, i64, String)> = sqlx::query_as(
+        "SELECT incidents.incident_id, snapshots.cluster, snapshots.taken_at, snapshots.coverage
+           FROM snapshots
+           JOIN incidents ON incidents.incident_key = snapshots.incident_key
+          WHERE snapshots.snapshot_id = $1",
+    )
+    .bind(id.to_string())
+    .fetch_optional(conn)
+    .await?;
+    let Some((incident, cluster, taken_at, coverage)) = row else { return Ok(None) };
+    let incident = parse("incidents", "incident_id", &incident, |id| id.parse().ok())?;
+    let row = Row { snapshot_id: id.to_string(), cluster, taken_at, coverage };
+    Ok(Some((incident, SnapshotSummary::try_from(row)?)))
+}
+
 /// The most connections that a look at the cluster of an incident has seen since then, if there was one.
 ///
 /// # Errors

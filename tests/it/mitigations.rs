@@ -2,6 +2,7 @@
 
 mod coverage;
 mod effects;
+mod estimated;
 mod held_back;
 mod killed;
 mod refused;

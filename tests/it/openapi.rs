@@ -62,6 +62,7 @@ async fn every_route_is_in_the_document_and_every_path_of_the_document_is_there(
     POST /api/v1/pauses
     DELETE /api/v1/pauses/{name}
     POST /api/v1/plans
+    POST /api/v1/snapshots/{id}/estimates
     POST /api/v1/webhook/alertmanager
     PUT /api/v1/webhook/alertmanager
     GET /metrics

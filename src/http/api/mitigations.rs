@@ -190,14 +190,14 @@ impl MitigationDocument {
 }
 
 impl PlanBody {
-    fn into_wish(
-        self,
-        engine: &Engine,
-        incident: Option<IncidentId>,
-        headers: &HeaderMap,
-    ) -> Result<PlanWish, ApiError> {
+    /// What is asked for; limits that are not given are those of the guards.
+    ///
+    /// # Errors
+    ///
+    /// The selector means nothing.
+    pub(super) fn request(&self, engine: &Engine) -> Result<PlanRequest, ApiError> {
         let guards = &engine.mitigation_rules().guards;
-        let selector = Selector::try_from(self.selector)
+        let selector = Selector::try_from(self.selector.clone())
             .map_err(|error| ApiError::BadRequest(format!("selector: {error}")))?;
         let limits = VictimLimits {
             at_most: self.at_most.unwrap_or(guards.max_victims),
@@ -205,8 +205,16 @@ impl PlanBody {
             keep: self.keep.unwrap_or(guards.keep),
             keep_of: self.keep_of,
         };
-        let request = PlanRequest { action: self.action, selector, order: self.order, limits };
-        let idempotency_key = idempotency_key(headers)?;
+        Ok(PlanRequest { action: self.action, selector, order: self.order, limits })
+    }
+
+    fn into_wish(
+        self,
+        engine: &Engine,
+        incident: Option<IncidentId>,
+        headers: &HeaderMap,
+    ) -> Result<PlanWish, ApiError> {
+        let (request, idempotency_key) = (self.request(engine)?, idempotency_key(headers)?);
         Ok(PlanWish { incident, cluster: self.cluster, request, reason: self.reason, idempotency_key })
     }
 }
