@@ -35,7 +35,7 @@ pub async fn measure(report: &mut Report) {
     for (alerts, count, gain) in [(1, 6000, 5.0), (10, 2000, 3.0)] {
         let bodies = bodies(count, alerts);
         let (mut ours, mut singles, mut latencies) = (vec![], vec![], vec![]);
-        let (mut floors, mut unwaited, mut unworked) = (vec![], vec![], vec![]);
+        let (mut floors, mut full, mut unwaited, mut unworked) = (vec![], vec![], vec![], vec![]);
         for _ in 0..RUNS {
             let directory = tempfile::tempdir().unwrap();
             let (took, mut each) = take_in(directory.path(), &[], &bodies).await;
@@ -43,7 +43,9 @@ pub async fn measure(report: &mut Report) {
             latencies.append(&mut each);
             unworked.push(unread(&bodies).await);
             let rows = Rows::read(&directory.path().join("data"), count).await;
-            floors.push(rows.write_for_senders().await);
+            let (took, batches) = rows.write_for_senders().await;
+            floors.push(took);
+            full.push(count as f64 / batches as f64);
             unwaited.push(rows.write_at_once().await);
             let directory = tempfile::tempdir().unwrap();
             // it is slow: a part is enough
@@ -57,6 +59,10 @@ pub async fn measure(report: &mut Report) {
         let what = if alerts == 1 { "1 alert".to_owned() } else { format!("{alerts} alerts") };
         let name = format!("notifications of {what} / rows alone");
         report.add(&name, per_second(ours), per_second(floor), ours / floor, Target::AtLeast(0.6));
+        report.note(&format!(
+            "the batches of the rows alone had {:.1} deliveries",
+            full.iter().sum::<f64>() / full.len() as f64
+        ));
         report.note(&format!(
             "rows alone, with 64 deliveries ready at a time and nobody waiting for one: {unwaited:.0}/s, of which {:.3}",
             ours / unwaited

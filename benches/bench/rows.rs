@@ -46,8 +46,8 @@ impl Rows {
 
     /// Group commit: as many senders as the daemon has hand over the rows of one delivery each and wait until they are
     /// committed before they hand over the next; one thread writes what waits, in batches of as many as the daemon
-    /// takes at the most. How long that takes.
-    pub async fn write_for_senders(self: &Arc<Self>) -> Duration {
+    /// takes at the most. How long that takes, and how many batches it were.
+    pub async fn write_for_senders(self: &Arc<Self>) -> (Duration, usize) {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).await.unwrap();
         self.make_ready(&store).await;
@@ -70,17 +70,18 @@ impl Rows {
         senders.join_all().await;
         let took = begun.elapsed();
         drop(queue);
-        writer.join().unwrap();
+        let batches = writer.join().unwrap();
         store.close().await;
-        took
+        (took, batches)
     }
 
+    /// Writes until nobody sends any more; how many batches it were.
     async fn write_what_waits(
         &self,
         store: &Store,
         mut waiting: mpsc::Receiver<(usize, oneshot::Sender<()>)>,
-    ) {
-        let mut begins = true;
+    ) -> usize {
+        let mut batches = 0;
         while let Some(first) = waiting.recv().await {
             let (mut deliveries, mut answers) = (vec![first.0], vec![first.1]);
             while deliveries.len() < store.batch()
@@ -89,11 +90,13 @@ impl Rows {
                 deliveries.push(delivery);
                 answers.push(answer);
             }
-            self.write(store, &deliveries, std::mem::take(&mut begins)).await;
+            self.write(store, &deliveries, batches == 0).await;
+            batches += 1;
             for answer in answers {
                 answer.send(()).unwrap();
             }
         }
+        batches
     }
 
     /// Writes them with nobody waiting for one: batch after batch is full. How long that takes.
