@@ -4,10 +4,12 @@
 //! of the same account that sends as many requests to the same server, as many at once, and writes nothing. Both have
 //! victims of their own, who were idle until then and do not come back.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use connwarden::engine::REQUESTS_AT_ONCE;
 use jiff::Timestamp;
+use reqwest::header::{AUTHORIZATION, HeaderMap};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -114,7 +116,8 @@ async fn run(server: &NatsServer, victims: u64, batch: u32) -> Run {
     );
     std::fs::write(&file, config).unwrap();
     let flags = ["--config.file".to_owned(), file.to_str().unwrap().to_owned()];
-    let daemon = Daemon::start(directory.path(), &flags).await;
+    let mut daemon = Daemon::start(directory.path(), &flags).await;
+    daemon.client = operator(directory.path());
 
     let wanted = json!({ "cluster": "bench", "action": "kick", "selector": { "kind": "client" } });
     let plan = eventually("a plan that nothing is in the way of", async || {
@@ -145,6 +148,14 @@ async fn run(server: &NatsServer, victims: u64, batch: u32) -> Run {
     drop((daemon, clients));
     nobody_is_left(server).await;
     Run { took, began_after }
+}
+
+/// Asks as the operator, whose token the daemon has made.
+fn operator(directory: &Path) -> reqwest::Client {
+    let token = std::fs::read_to_string(directory.join("data/operator-token")).unwrap();
+    let bearer = format!("Bearer {}", token.trim()).parse().unwrap();
+    let headers = HeaderMap::from_iter([(AUTHORIZATION, bearer)]);
+    reqwest::Client::builder().default_headers(headers).no_proxy().build().unwrap()
 }
 
 async fn post(daemon: &Daemon, path: &str, body: &Value) -> Value {

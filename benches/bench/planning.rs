@@ -37,7 +37,7 @@ const VICTIMS: u32 = 5000;
 const MAY_GROW: f64 = 4.0 * 1_048_576.0;
 
 /// One in so many connections is of the culprit; of those every other one has been idle for long.
-const ONE_IN: u64 = 5;
+const ONE_IN: u64 = 8;
 
 /// When the page was made: what it is idle against.
 const NOW: i64 = 1_767_600_000_000_000;
