@@ -63,7 +63,7 @@ CREATE TABLE victims (
 CREATE UNIQUE INDEX victims_by_connection ON victims (mitigation_key, server_id, cid, start);
 CREATE INDEX victims_by_state ON victims (mitigation_key, state, place);
 -- connections that were cut, or may have been, for the hourly budget
-CREATE INDEX victims_cut ON victims (at) WHERE state IN ('sent', 'confirmed', 'left');
+CREATE INDEX victims_cut ON victims (at) WHERE state IN ('sent', 'asked', 'confirmed', 'left', 'error');
 
 -- how the cluster looked before the first victim (0 ms) and so long after the last, as JSON
 CREATE TABLE mitigation_looks (

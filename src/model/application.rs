@@ -54,6 +54,13 @@ impl ApplicationRules {
         }
     }
 
+    /// Whether a client called `name` can be of an application. It is told without working out of which it is: a yes is
+    /// no promise.
+    pub fn can_be(&self, name: &str, application: &str) -> bool {
+        // a rule may say anything, and a placeholder is in no name
+        !self.rules.is_empty() || application.starts_with('<') || strip::can_leave(name, application)
+    }
+
     /// Lists the parts that are stripped, in a fixed order.
     pub fn parts(&self) -> impl Iterator<Item = InstancePart> {
         self.strip.iter()

@@ -216,8 +216,8 @@ impl Picking {
         }
     }
 
-    /// Counts a connection that is never a victim: it cannot be named for certain, or is of an application that this
-    /// is not about.
+    /// Counts a connection that is never a victim: it cannot be named for certain, or is of an application of which none
+    /// is meant.
     pub fn pass_over(&mut self) {
         self.total += 1;
     }

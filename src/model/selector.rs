@@ -250,13 +250,6 @@ impl Selector {
         &self.conditions
     }
 
-    /// Whether it can mean any connection of an application at all; `None` stands for those without a name.
-    pub fn can_mean(&self, application: Option<&str>) -> bool {
-        let wanted = self.conditions.application.as_deref();
-        wanted.is_none_or(|wanted| application == Some(wanted))
-            && fits(self.application_glob.as_ref(), application)
-    }
-
     /// Whether all its conditions hold of a connection. What is not known of a connection does not hold.
     pub fn matches(&self, candidate: &Candidate<'_>) -> bool {
         let wanted = &self.conditions;
@@ -266,7 +259,7 @@ impl Selector {
         let at_least = |wanted: Option<Duration>, value: Option<i64>| {
             wanted.is_none_or(|wanted| value.is_some_and(|value| i128::from(value) >= micros(wanted)))
         };
-        self.can_mean(candidate.application)
+        is(&wanted.application, candidate.application)
             && is(&wanted.name, candidate.name)
             && (is(&wanted.account, Some(candidate.account)) || is(&wanted.account, candidate.account_name))
             && is(&wanted.user, candidate.user)
@@ -287,6 +280,7 @@ impl Selector {
                 .younger_than
                 .is_none_or(|wanted| candidate.age_us.is_some_and(|age| i128::from(age) < micros(wanted)))
             && self.network.is_none_or(|network| candidate.ip.is_some_and(|ip| network.contains(&ip)))
+            && fits(self.application_glob.as_ref(), candidate.application)
             && fits(self.name_glob.as_ref(), candidate.name)
             && self
                 .name_regex

@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::model::application::ApplicationRules;
 use crate::model::picking::{Picked, Picking, PickingRules};
 use crate::model::selector::{Candidate, Selector};
 use crate::model::victim::VictimKey;
@@ -57,25 +58,25 @@ impl Eye {
         Self { naming: naming.clone(), server, now_us: None, applications: Applications::default() }
     }
 
-    /// Shows one connection of the page that `envelope` describes, unless its name and its application are of no interest:
-    /// of most connections more need not be known. Nothing is shown of one that cannot be named for certain.
+    /// Shows one connection of the page that `envelope` describes, unless its name is of no interest: of most connections
+    /// more need not be known. Nothing is shown of one that cannot be named for certain.
     fn look<T>(
         &mut self,
         envelope: &Envelope,
         connection: &Connection<'_>,
-        is_of_interest: impl FnOnce(Option<&str>, Option<&str>) -> bool,
+        is_of_interest: impl FnOnce(Option<&str>) -> bool,
         see: impl FnOnce(&Candidate<'_>) -> T,
     ) -> Option<T> {
         let now_us = *self.now_us.get_or_insert_with(|| {
             envelope.now.as_deref().and_then(parse_instant).unwrap_or(self.server.now_us)
         });
         let name = client_name(connection);
+        if !is_of_interest(name) {
+            return None;
+        }
         let application = name
             .map(|name| self.applications.get(Key::new(name, &self.naming.hashing), &self.naming))
             .map(|application| application.text);
-        if !is_of_interest(name, application) {
-            return None;
-        }
         let named = Named::of(envelope, connection)?;
         let since = |instant_us: Option<i64>| instant_us.map(|us| now_us.saturating_sub(us));
         let user = self.naming.users.user(connection, self.server.since_2_11);
@@ -107,6 +108,7 @@ impl Eye {
 #[derive(Debug)]
 pub struct Picks {
     rules: Arc<PickingRules>,
+    application_rules: Arc<ApplicationRules>,
     eye: Eye,
     picking: Picking,
     other_wardens: BTreeSet<String>,
@@ -134,6 +136,7 @@ impl Picks {
         Self {
             picking: Picking::new(rules.clone()),
             rules,
+            application_rules: naming.applications.clone(),
             eye: Eye::new(naming, server),
             other_wardens: BTreeSet::new(),
             system_accounts: system_account.map(str::to_owned).into_iter().collect(),
@@ -144,9 +147,12 @@ impl Picks {
     pub fn add(&mut self, envelope: &Envelope, connection: &Connection<'_>) {
         let (selector, protection) = (&self.rules.selector, &self.rules.protection);
         let (picking, other_wardens) = (&mut self.picking, &mut self.other_wardens);
-        let is_of_interest = |name: Option<&str>, application: Option<&str>| {
-            selector.can_mean(application) || name.is_some_and(is_acting_warden)
+        let (wanted, applications) = (selector.conditions().application.as_deref(), &self.application_rules);
+        // the selector can mean it, or any other client of its application: a minimum is kept of that
+        let can_be_meant = |name: Option<&str>| {
+            wanted.is_none_or(|wanted| name.is_some_and(|name| applications.can_be(name, wanted)))
         };
+        let is_of_interest = |name: Option<&str>| can_be_meant(name) || name.is_some_and(is_acting_warden);
         let seen = self.eye.look(envelope, connection, is_of_interest, |candidate| {
             if let Some(name) = candidate.name.filter(|name| is_acting_warden(name))
                 && other_wardens.len() < OTHER_WARDENS_KEPT
@@ -225,7 +231,7 @@ impl Recheck {
     pub fn add(&mut self, envelope: &Envelope, connection: &Connection<'_>) {
         let Some(key) = self.sought.find(envelope, connection) else { return };
         let is_meant = self.sought.selector.as_ref().is_none_or(|selector| {
-            self.eye.look(envelope, connection, |_, _| true, |candidate| selector.matches(candidate))
+            self.eye.look(envelope, connection, |_| true, |candidate| selector.matches(candidate))
                 == Some(true)
         });
         if is_meant {
@@ -276,7 +282,6 @@ mod tests {
     use std::hash::RandomState;
 
     use super::*;
-    use crate::model::application::ApplicationRules;
     use crate::model::breakdown::By;
     use crate::model::protection::{Protection, ProtectionReason};
     use crate::model::victim::{KeepOf, VictimLimits, VictimOrder};

@@ -77,6 +77,14 @@ pub(super) fn strip(name: &str, kinds: Parts) -> Stripped {
     }
 }
 
+/// Whether `rest` can be what is left of `name`: told without looking for parts, so that a yes is no promise.
+pub(super) fn can_leave(name: &str, rest: &str) -> bool {
+    let is_between_words = |c: char| u8::try_from(c).is_ok_and(is_separator);
+    let first_word = rest.split(is_between_words).find(|word| !word.is_empty());
+    // what is left of a word is its beginning; but where a bracket goes, words grow together
+    first_word.is_none_or(|word| name.contains(word)) || name.contains(is_bracket)
+}
+
 /// How much of the words a part takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Found {

@@ -170,6 +170,25 @@ fn names_without_instance_parts_are_not_copied() {
 }
 
 #[test]
+fn most_names_are_seen_not_to_be_of_an_application() {
+    let rules = ApplicationRules::default();
+    for (name, application, can_be) in [
+        ("orders-api-7d9f8b6c5-x2k4z", "orders-api", true),
+        ("prod-orders12", "orders", true),
+        ("billing-api-7d9f8b6c5-x2k4z", "orders-api", false),
+        // only its name can tell
+        ("orders-worker", "orders-api", true),
+        ("7d9f8b6c5-x2k4z", "<uuid>", true),
+        ("446655440000::pid]pidpid", "pidpidpid", true),
+        ("billing", "--", true),
+    ] {
+        assert_eq!(rules.can_be(name, application), can_be, "{name} {application}");
+    }
+    let renamed = ApplicationRules::new([], [ApplicationRule::new("b.*", "orders").unwrap()]);
+    assert!(renamed.can_be("billing", "orders"));
+}
+
+#[test]
 fn the_first_rule_that_matches_the_whole_name_decides() {
     let rule = |pattern, application| ApplicationRule::new(pattern, application).unwrap();
     let rules = ApplicationRules::new(
@@ -329,5 +348,6 @@ proptest! {
             || application.chars().all(|c| c == '-' || rest.any(|other| other == c));
 
         prop_assert!(is_left, "{} is not what is left of {}", application, name);
+        prop_assert!(ApplicationRules::default().can_be(&name, &application), "{} of {}", application, name);
     }
 }
