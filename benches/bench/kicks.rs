@@ -1,8 +1,9 @@
 //! Cutting connections at full pace, against the same requests alone.
 //!
 //! A daemon executes an approved plan: its journal, its looks between batches and its jobs included. The floor is a client
-//! of the same account that sends as many requests to the same server, as many at once, and writes nothing. Both have
-//! victims of their own, who were idle until then and do not come back.
+//! of the same account that sends as many requests to the same server, one after the other, and writes nothing; one that has
+//! as many under way at once as the daemon is shown too. All have victims of their own, who were idle until then and do not
+//! come back.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -40,9 +41,11 @@ no_auth_user: nobody
 pub async fn measure(report: &mut Report) {
     let victims = VICTIMS.min(descriptors().saturating_sub(SPARE));
     let server = NatsServer::start(NEWEST, SERVER).await;
-    let (mut ours, mut floors, mut begun) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ours, mut begun) = (Vec::new(), Vec::new());
+    let (mut floors, mut at_once) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
-        floors.push(requests(&server, victims).await);
+        floors.push(requests(&server, victims, 1).await);
+        at_once.push(requests(&server, victims, REQUESTS_AT_ONCE).await);
         let run = run(&server, victims, 1000).await;
         ours.push(run.took);
         begun.push(run.began_after);
@@ -50,25 +53,26 @@ pub async fn measure(report: &mut Report) {
     let rate = |count: u64, times: &[Duration]| count as f64 / median(times.to_vec()).as_secs_f64();
     let per_second = |rate: f64| format!("{rate:.0}/s");
     let (kicks, floor) = (rate(victims, &ours), rate(victims, &floors));
-    let name = format!("kicks, {victims} in batches of 1000 / requests alone");
+    let name = format!("kicks, {victims} in batches of 1000 / a loop of requests");
     report.add(&name, per_second(kicks), per_second(floor), kicks / floor, Target::AtLeast(0.8));
-    report.note(&format!(
-        "looking afresh and asking the guards before the first batch: {}; requests at once: {REQUESTS_AT_ONCE}",
-        ms(median(begun))
-    ));
+    report
+        .note(&format!("looking afresh and asking the guards before the first batch: {}", ms(median(begun))));
+    let at_once = rate(victims, &at_once);
+    let name = format!("the same / requests alone, {REQUESTS_AT_ONCE} at once");
+    report.add(&name, per_second(kicks), per_second(at_once), kicks / at_once, Target::Shown);
 
     let mut small = Vec::new();
     for _ in 0..RUNS.div_ceil(2) {
         small.push(run(&server, FEW_VICTIMS, 10).await.took);
     }
     let kicks = rate(FEW_VICTIMS, &small);
-    let name = format!("kicks, {FEW_VICTIMS} in batches of 10 without pause / requests alone");
+    let name = format!("kicks, {FEW_VICTIMS} in batches of 10 without pause / a loop of requests");
     report.add(&name, per_second(kicks), per_second(floor), kicks / floor, Target::Shown);
     report.note("with the default pause of 2 s after each batch of 10 there are 5 a second");
 }
 
-/// Cuts fresh victims by nothing but requests; how long that takes.
-async fn requests(server: &NatsServer, victims: u64) -> Duration {
+/// Cuts fresh victims by nothing but requests, of which so many are under way at once; how long that takes.
+async fn requests(server: &NatsServer, victims: u64, at_once: usize) -> Duration {
     let clients = Clients::connect(server, victims).await;
     let numbers = numbers(server).await;
     let options = async_nats::ConnectOptions::with_user_and_password("sys".to_owned(), "secret".to_owned());
@@ -77,7 +81,7 @@ async fn requests(server: &NatsServer, victims: u64) -> Duration {
     let begun = Instant::now();
     let mut asking = JoinSet::new();
     for number in numbers {
-        if asking.len() >= REQUESTS_AT_ONCE {
+        if asking.len() >= at_once {
             asking.join_next().await.unwrap().unwrap();
         }
         let (account, subject) = (account.clone(), subject.clone());
