@@ -58,14 +58,12 @@ pub async fn measure(report: &mut Report) {
         let per_second = |rate: f64| format!("{rate:.0}/s");
         let what = if alerts == 1 { "1 alert".to_owned() } else { format!("{alerts} alerts") };
         let name = format!("notifications of {what} / rows alone");
-        report.add(&name, per_second(ours), per_second(floor), ours / floor, Target::AtLeast(0.6));
+        report.add(&name, per_second(ours), per_second(unwaited), ours / unwaited, Target::AtLeast(0.6));
+        let name = format!("notifications of {what} / rows alone, awaited by senders");
+        report.add(&name, per_second(ours), per_second(floor), ours / floor, Target::Shown);
         report.note(&format!(
-            "the batches of the rows alone had {:.1} deliveries",
+            "the batches of the awaited rows had {:.1} deliveries",
             full.iter().sum::<f64>() / full.len() as f64
-        ));
-        report.note(&format!(
-            "rows alone, with 64 deliveries ready at a time and nobody waiting for one: {unwaited:.0}/s, of which {:.3}",
-            ours / unwaited
         ));
         let both = 1.0 / (1.0 / floor + 1.0 / unworked);
         report.note(&format!(
