@@ -10,6 +10,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 
+use crate::engine::mitigations::after_stop;
 use crate::engine::mitigations::execute::told;
 use crate::engine::mitigations::look_back::first_look;
 use crate::engine::rules::later;
@@ -65,8 +66,7 @@ impl Engine {
         let mut conn = self.0.store.read().await?;
         if !is_running(&mut conn, id).await? {
             drop(conn);
-            self.0.mitigations.runs.forget(id);
-            return self.finish_job(job).await;
+            return self.leave_stopped(job, id).await;
         }
         let counts = store::victims::counts(&mut conn, id).await?;
         drop(conn);
@@ -100,6 +100,19 @@ impl Engine {
             }
             Next::Nothing => self.complete_run(job, Mitigation::clone(&mitigation)).await,
         }
+    }
+
+    /// Ends the job of a run that was stopped. A batch that was under way then may have asked clients to leave since.
+    async fn leave_stopped(&self, job: &LeasedJob, id: MitigationId) -> anyhow::Result<()> {
+        self.0.mitigations.runs.forget(id);
+        let now = self.0.clock.now();
+        let mut tx = self.0.store.write().await?;
+        if store::victims::counts(&mut tx, id).await?.contains_key(&VictimState::Asked) {
+            let look = after_stop::job(id, now, &self.0.mitigations.rules.pace);
+            store::jobs::insert(&mut tx, &[look], now).await?;
+        }
+        store::jobs::finish(&mut tx, job).await?;
+        store::commit(tx).await.context("ending the job of a run that was stopped")
     }
 
     pub(super) async fn finish_job(&self, job: &LeasedJob) -> anyhow::Result<()> {
