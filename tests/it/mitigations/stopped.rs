@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use connwarden::model::journal::{JournalLine, VictimState};
+use connwarden::store;
 use serde_json::{Value, json};
 
 use super::{NEWEST, NatsServer, OPEN, Stage};
@@ -49,6 +51,37 @@ async fn of_whom_nobody_can_see_it_is_not_said_that_they_left() {
     stage.app.run_jobs().await;
     stage.servers[1].process.go_on();
     assert_eq!(stage.mitigation(&stopped).await["progress"], json!({ "asked": 4, "stayed": 5 }));
+    stage.app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_a_batch_asks_while_the_run_is_stopped_is_looked_at_too() {
+    let stage = Stage::one(NEWEST, &format!("{OPEN}, drain_wait: 4s")).await;
+    let _deaf = leaky(&stage.servers[0], 6, Options::default()).await;
+    let _others = named(&stage.servers[0], "orders", 20, Options::default()).await;
+    let plan = stage.plan(json!({ "application": "leaky" }), "drain").await;
+    assert_eq!(stage.execute(&plan).await.status, 200);
+    let id = plan["id"].as_str().unwrap();
+    // a batch of two is under way when somebody stops it
+    let write = async |state| {
+        let victims = plan["plan"]["victims"].as_array().unwrap()[..2].iter().map(|victim| JournalLine {
+            victim: serde_json::from_value(victim.clone()).unwrap(),
+            state,
+            at: stage.app.state.clock.now(),
+            error: None,
+        });
+        let mut tx = stage.app.state.store.write().await.unwrap();
+        store::victims::record(&mut tx, id.parse().unwrap(), &victims.collect::<Vec<_>>()).await.unwrap();
+        store::commit(tx).await.unwrap();
+    };
+    write(VictimState::Sent).await;
+    let stopped = stage.act(&format!("/api/v1/mitigations/{id}/stop"), json!({ "reason": "no" })).await;
+    assert_eq!(stopped.json()["progress"], json!({ "sent": 2, "spared": 4 }));
+    write(VictimState::Asked).await;
+    stage.app.run_jobs().await;
+    stage.app.advance(Duration::from_secs(4));
+    stage.app.run_jobs().await;
+    assert_eq!(stage.mitigation(&plan).await["progress"], json!({ "stayed": 2, "spared": 4 }));
     stage.app.finish().await;
 }
 
