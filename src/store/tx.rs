@@ -84,10 +84,7 @@ impl WriteLatch {
 
 /// The connection that writes, and whose turn it is. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct WritingConnection {
-    pen: Arc<tokio::sync::Mutex<Pen>>,
-    options: SqliteConnectOptions,
-}
+pub(super) struct WritingConnection(Arc<tokio::sync::Mutex<Pen>>);
 
 #[derive(Debug)]
 struct Pen {
@@ -95,6 +92,8 @@ struct Pen {
     conn: Option<SqliteConnection>,
     /// Whether a transaction has begun of which nothing has said that it is over.
     unsettled: bool,
+    /// How it was opened, and is again should it be lost.
+    options: SqliteConnectOptions,
 }
 
 impl Pen {
@@ -110,8 +109,7 @@ impl Pen {
 impl WritingConnection {
     /// Takes a connection that was opened with `options`, and opens another one that way should it be lost.
     pub(super) fn new(conn: SqliteConnection, options: SqliteConnectOptions) -> Self {
-        let pen = Pen { conn: Some(conn), unsettled: false };
-        Self { pen: Arc::new(tokio::sync::Mutex::new(pen)), options }
+        Self(Arc::new(tokio::sync::Mutex::new(Pen { conn: Some(conn), unsettled: false, options })))
     }
 
     /// Waits for a turn, and begins a transaction.
@@ -135,21 +133,22 @@ impl WritingConnection {
 
     /// Waits for the turn that is going on and closes the connection.
     pub(super) async fn close(&self) {
-        if let Some(conn) = self.pen.lock().await.conn.take() {
+        if let Some(conn) = self.0.lock().await.conn.take() {
             // the process ends, and what is committed is there
             let _ = conn.close().await;
         }
     }
 
     async fn turn(&self, latch: WriteLatch) -> Result<Turn, StoreError> {
-        let waited = tokio::time::timeout(ACQUIRE_TIMEOUT, self.pen.clone().lock_owned()).await;
+        let waited = tokio::time::timeout(ACQUIRE_TIMEOUT, self.0.clone().lock_owned()).await;
         let mut pen = waited.map_err(|_| sqlx::Error::PoolTimedOut)?;
         if pen.conn.is_none() {
             return Err(sqlx::Error::PoolClosed.into());
         }
         if pen.unsettled {
             // SQLite ends a transaction by itself when the disk fails, or it could not be ended: this is for another one
-            *pen = Pen { conn: Some(self.options.connect().await?), unsettled: false };
+            pen.conn = Some(pen.options.connect().await?);
+            pen.unsettled = false;
         }
         Ok(Turn { pen: Some(pen), latch })
     }
