@@ -58,11 +58,14 @@ pub fn router(state: AppState) -> Router {
         .fallback(|| async { ApiError::NoSuchPath })
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
         .with_state(state.clone())
-        .layer(axum::middleware::from_fn_with_state(state.access, auth::guard))
-        .layer(CatchPanicLayer::custom(error::after_panic))
-        // who handles a failure logs it
-        .layer(TraceLayer::new_for_http().make_span_with(request_id::span).on_failure(()))
-        .layer(axum::middleware::from_fn_with_state(state.clock, request_id::set))
+        // one after the other, in one layer of the router: it makes a copy of each of its layers for every request
+        .layer((
+            axum::middleware::from_fn_with_state(state.clock, request_id::set),
+            // who handles a failure logs it
+            TraceLayer::new_for_http().make_span_with(request_id::span).on_failure(()),
+            CatchPanicLayer::custom(error::after_panic),
+            axum::middleware::from_fn_with_state(state.access, auth::guard),
+        ))
 }
 
 /// The routes for programs: what is routed here is in the OpenAPI document, and nothing else is.
