@@ -10,7 +10,7 @@ use crate::model::ids::IncidentId;
 use crate::model::labels::Fingerprint;
 use crate::model::mapping::ServerMatch;
 use crate::model::member::Member;
-use crate::store::portions::{Portion, push_blank};
+use crate::store::portions::Portion;
 use crate::store::{Conn, StoreError, corrupt, from_json, instant, parse, portions, to_json};
 
 #[derive(sqlx::FromRow)]
@@ -83,12 +83,15 @@ impl TryFrom<Row> for Member {
 }
 
 /// The columns of [`Row`]; every query that reads members begins with it.
-const SELECT: &str =
-    "SELECT incident_id, alerts.fingerprint, generation, flaps, stale_since, suppression, status, starts_at,
-        ended_at, labels, annotations, generator_url, value, value_source, server_url, server_matched_by,
-        first_seen_at, last_seen_at
-   FROM alerts
-   JOIN incidents ON incidents.incident_key = alerts.incident_key ";
+macro_rules! select {
+    () => {
+        "SELECT incident_id, alerts.fingerprint, generation, flaps, stale_since, suppression, status, starts_at,
+                ended_at, labels, annotations, generator_url, value, value_source, server_url, server_matched_by,
+                first_seen_at, last_seen_at
+           FROM alerts
+           JOIN incidents ON incidents.incident_key = alerts.incident_key "
+    };
+}
 
 /// Lists the members of an incident by fingerprint.
 ///
@@ -99,9 +102,8 @@ pub async fn list(
     conn: &mut Conn,
     incident: IncidentId,
 ) -> Result<BTreeMap<Fingerprint, Member>, StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
-    query.push("WHERE incident_id = ").push_bind(incident.to_string());
-    let rows: Vec<Row> = query.build_query_as().fetch_all(conn).await?;
+    let query = sqlx::query_as(concat!(select!(), "WHERE incident_id = $1"));
+    let rows: Vec<Row> = query.bind(incident.to_string()).fetch_all(conn).await?;
     rows.into_iter()
         .map(|row| Member::try_from(row).map(|member| (member.alert.fingerprint.clone(), member)))
         .collect()
@@ -119,17 +121,17 @@ pub async fn find(
     let mut members = Vec::new();
     for portion in portions(wanted) {
         // pairs, not two lists: those would be looked up crosswise
-        let mut query = QueryBuilder::<Sqlite>::new("WITH wanted (id, fingerprint) AS (");
-        query.push_values(portion.padded(), |mut row, wanted| {
-            let Some((incident, fingerprint)) = wanted else { return push_blank(&mut row, 2) };
-            row.push_bind(incident.to_string()).push_bind(fingerprint.as_str());
-        });
-        query.push(") ");
-        query.push(SELECT);
-        query.push(
-            "JOIN wanted ON wanted.id = incidents.incident_id AND wanted.fingerprint = alerts.fingerprint",
+        let statement = portion.statement(
+            "WITH wanted (id, fingerprint) AS (VALUES ",
+            "(?, ?)",
+            concat!(
+                ") ",
+                select!(),
+                "JOIN wanted ON wanted.id = incidents.incident_id AND wanted.fingerprint = alerts.fingerprint"
+            ),
+            |row, (incident, fingerprint)| _ = row.bind(incident.to_string()).bind(fingerprint.as_str()),
         );
-        let rows: Vec<Row> = query.build_query_as().fetch_all(&mut *conn).await?;
+        let rows: Vec<Row> = statement.query_as().fetch_all(&mut *conn).await?;
         for row in rows {
             let id = parse("incidents", "incident_id", &row.incident_id, |id| id.parse().ok())?;
             members.push((id, Member::try_from(row)?));
@@ -144,9 +146,8 @@ pub async fn find(
 ///
 /// The database refused, or holds what cannot be read.
 pub async fn list_stale(conn: &mut Conn) -> Result<Vec<(IncidentId, Member)>, StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
-    query.push("WHERE alerts.stale_since IS NOT NULL");
-    let rows: Vec<Row> = query.build_query_as().fetch_all(conn).await?;
+    let query = sqlx::query_as(concat!(select!(), "WHERE alerts.stale_since IS NOT NULL"));
+    let rows: Vec<Row> = query.fetch_all(conn).await?;
     let members = rows.into_iter().map(|row| {
         let id = parse("incidents", "incident_id", &row.incident_id, |id| id.parse().ok())?;
         Ok((id, Member::try_from(row)?))
@@ -220,43 +221,15 @@ fn push_outstanding(
 #[tracing::instrument(name = "store.alerts.save", skip_all)]
 pub async fn save(conn: &mut Conn, members: &[(IncidentId, &Member)]) -> Result<(), StoreError> {
     for portion in portions(members) {
-        let mut query = QueryBuilder::<Sqlite>::new(
+        let statement = portion.statement(
             "INSERT INTO alerts
                     (incident_key, fingerprint, generation, flaps, stale_since, suppression, status, starts_at,
                      ended_at, labels, annotations, generator_url, value, value_source, server_url,
                      server_matched_by, first_seen_at, last_seen_at)
              SELECT *
-               FROM (",
-        );
-        query.push_values(portion.padded(), |mut row, member| {
-            row.push("(SELECT incident_key FROM incidents WHERE incident_id = ")
-                .push_bind_unseparated(member.map(|(incident, _)| incident.to_string()))
-                .push_unseparated(")");
-            let Some((_, member)) = member else { return push_blank(&mut row, 17) };
-            let alert = &member.alert;
-            let (status, ended_at) = match alert.status {
-                AlertStatus::Firing => ("firing", None),
-                AlertStatus::Resolved { ended_at } => ("resolved", Some(ended_at.as_microsecond())),
-            };
-            row.push_bind(alert.fingerprint.as_str())
-                .push_bind(i64::from(member.generation))
-                .push_bind(i64::from(member.flaps))
-                .push_bind(member.stale_since.map(jiff::Timestamp::as_microsecond))
-                .push_bind(member.suppression.as_ref().map(to_json))
-                .push_bind(status)
-                .push_bind(alert.starts_at.as_microsecond())
-                .push_bind(ended_at)
-                .push_bind(to_json(&alert.labels))
-                .push_bind(to_json(&alert.annotations))
-                .push_bind(&alert.generator_url)
-                .push_bind(alert.value.map(|value| value.value.to_string()))
-                .push_bind(alert.value.map(|value| value.source.name()))
-                .push_bind(member.server.as_ref().map(|server| server.key.to_string()))
-                .push_bind(member.server.as_ref().map(|server| server.matched_by.as_str()))
-                .push_bind(member.first_seen_at.as_microsecond())
-                .push_bind(member.last_seen_at.as_microsecond());
-        });
-        query.push(
+               FROM (VALUES ",
+            "((SELECT incident_key FROM incidents WHERE incident_id = ?),
+              ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             ") AS saved WHERE column1 IS NOT NULL
              ON CONFLICT (incident_key, fingerprint) DO UPDATE
                 SET generation = excluded.generation,
@@ -273,8 +246,33 @@ pub async fn save(conn: &mut Conn, members: &[(IncidentId, &Member)]) -> Result<
                     server_url = excluded.server_url,
                     server_matched_by = excluded.server_matched_by,
                     last_seen_at = excluded.last_seen_at",
+            |row, (incident, member)| {
+                let alert = &member.alert;
+                let (status, ended_at) = match alert.status {
+                    AlertStatus::Firing => ("firing", None),
+                    AlertStatus::Resolved { ended_at } => ("resolved", Some(ended_at.as_microsecond())),
+                };
+                row.bind(incident.to_string())
+                    .bind(alert.fingerprint.as_str())
+                    .bind(i64::from(member.generation))
+                    .bind(i64::from(member.flaps))
+                    .bind(member.stale_since.map(jiff::Timestamp::as_microsecond))
+                    .bind(member.suppression.as_ref().map(to_json))
+                    .bind(status)
+                    .bind(alert.starts_at.as_microsecond())
+                    .bind(ended_at)
+                    .bind(to_json(&alert.labels))
+                    .bind(to_json(&alert.annotations))
+                    .bind(&alert.generator_url)
+                    .bind(alert.value.map(|value| value.value.to_string()))
+                    .bind(alert.value.map(|value| value.source.name()))
+                    .bind(member.server.as_ref().map(|server| server.key.to_string()))
+                    .bind(member.server.as_ref().map(|server| server.matched_by.as_str()))
+                    .bind(member.first_seen_at.as_microsecond())
+                    .bind(member.last_seen_at.as_microsecond());
+            },
         );
-        let done = query.build().execute(&mut *conn).await?;
+        let done = statement.query().execute(&mut *conn).await?;
         if done.rows_affected() != portion.len() {
             return Err(StoreError::Conflict("incident"));
         }

@@ -1,10 +1,7 @@
 //! The timeline: entries are added and read, never changed.
 
-use sqlx::{QueryBuilder, Sqlite};
-
 use crate::model::entry::{Entry, EntryKind};
 use crate::model::ids::IncidentId;
-use crate::store::portions::push_blank;
 use crate::store::{Conn, StoreError, instant, parse, portions};
 
 #[derive(sqlx::FromRow)]
@@ -50,24 +47,22 @@ pub async fn insert(conn: &mut Conn, incident: IncidentId, entries: &[Entry]) ->
 /// [`StoreError::Conflict`] if one of the incidents is not there.
 pub async fn insert_all(conn: &mut Conn, entries: &[(IncidentId, &Entry)]) -> Result<(), StoreError> {
     for portion in portions(entries) {
-        let mut query = QueryBuilder::<Sqlite>::new(
+        let statement = portion.statement(
             "INSERT INTO entries (incident_key, at, actor, kind, text, notification_id)
              SELECT *
-               FROM (",
+               FROM (VALUES ",
+            "((SELECT incident_key FROM incidents WHERE incident_id = ?), ?, ?, ?, ?, ?)",
+            ") AS added WHERE column1 IS NOT NULL",
+            |row, (incident, entry)| {
+                row.bind(incident.to_string())
+                    .bind(entry.at.as_microsecond())
+                    .bind(&entry.actor)
+                    .bind(entry.kind.name())
+                    .bind(&entry.text)
+                    .bind(entry.notification.map(|id| id.to_string()));
+            },
         );
-        query.push_values(portion.padded(), |mut row, entry| {
-            row.push("(SELECT incident_key FROM incidents WHERE incident_id = ")
-                .push_bind_unseparated(entry.map(|(incident, _)| incident.to_string()))
-                .push_unseparated(")");
-            let Some((_, entry)) = entry else { return push_blank(&mut row, 5) };
-            row.push_bind(entry.at.as_microsecond())
-                .push_bind(&entry.actor)
-                .push_bind(entry.kind.name())
-                .push_bind(&entry.text)
-                .push_bind(entry.notification.map(|id| id.to_string()));
-        });
-        query.push(") AS added WHERE column1 IS NOT NULL");
-        let done = query.build().execute(&mut *conn).await?;
+        let done = statement.query().execute(&mut *conn).await?;
         if done.rows_affected() != portion.len() {
             return Err(StoreError::Conflict("incident"));
         }

@@ -9,7 +9,6 @@ use crate::model::ids::IncidentId;
 use crate::model::incident::{Acknowledgement, Incident, IncidentKey, IncidentState, Resolution};
 use crate::model::mapping::MappedBy;
 use crate::model::threshold::Verdict;
-use crate::store::portions::push_blank;
 use crate::store::{Conn, StoreError, corrupt, instant, parse, portions};
 
 #[derive(sqlx::FromRow)]
@@ -149,43 +148,43 @@ impl<'a> StateColumns<'a> {
 #[tracing::instrument(name = "store.incidents.insert", skip_all)]
 pub async fn insert(conn: &mut Conn, incidents: &[&Incident]) -> Result<(), StoreError> {
     for portion in portions(incidents) {
-        let mut query = QueryBuilder::<Sqlite>::new(
+        let statement = portion.statement(
             "INSERT INTO incidents
                     (incident_id, identity, cluster, mapped_by, subject, alert_name, state, acknowledged_by,
                      acknowledged_at, recovering_since, resolution, resolved_at, resolved_by, reopened, previous_id,
                      verdict, opened_at, updated_at, headline)
              SELECT *
-               FROM (",
+               FROM (VALUES ",
+            "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            ") AS opened WHERE column1 IS NOT NULL",
+            |row, incident| {
+                let (mapped_by, subject) = match &incident.key {
+                    IncidentKey::Cluster { mapped_by, .. } => (Some(mapped_by.name()), None),
+                    IncidentKey::Unmapped { subject, .. } => (None, Some(subject.as_str())),
+                };
+                let state = StateColumns::of(&incident.state);
+                row.bind(incident.id.to_string())
+                    .bind(incident.key.identity())
+                    .bind(incident.key.cluster())
+                    .bind(mapped_by)
+                    .bind(subject)
+                    .bind(incident.key.alert_name())
+                    .bind(incident.state.name())
+                    .bind(state.acknowledged_by)
+                    .bind(state.acknowledged_at)
+                    .bind(state.recovering_since)
+                    .bind(state.resolution)
+                    .bind(state.resolved_at)
+                    .bind(state.resolved_by)
+                    .bind(i64::from(incident.reopened))
+                    .bind(incident.previous.map(|id| id.to_string()))
+                    .bind(incident.verdict.map(Verdict::name))
+                    .bind(incident.opened_at.as_microsecond())
+                    .bind(incident.updated_at.as_microsecond())
+                    .bind(incident.headline.as_deref());
+            },
         );
-        query.push_values(portion.padded(), |mut row, incident| {
-            let Some(incident) = incident else { return push_blank(&mut row, 19) };
-            let (mapped_by, subject) = match &incident.key {
-                IncidentKey::Cluster { mapped_by, .. } => (Some(mapped_by.name()), None),
-                IncidentKey::Unmapped { subject, .. } => (None, Some(subject.as_str())),
-            };
-            let state = StateColumns::of(&incident.state);
-            row.push_bind(incident.id.to_string())
-                .push_bind(incident.key.identity())
-                .push_bind(incident.key.cluster())
-                .push_bind(mapped_by)
-                .push_bind(subject)
-                .push_bind(incident.key.alert_name())
-                .push_bind(incident.state.name())
-                .push_bind(state.acknowledged_by)
-                .push_bind(state.acknowledged_at)
-                .push_bind(state.recovering_since)
-                .push_bind(state.resolution)
-                .push_bind(state.resolved_at)
-                .push_bind(state.resolved_by)
-                .push_bind(i64::from(incident.reopened))
-                .push_bind(incident.previous.map(|id| id.to_string()))
-                .push_bind(incident.verdict.map(Verdict::name))
-                .push_bind(incident.opened_at.as_microsecond())
-                .push_bind(incident.updated_at.as_microsecond())
-                .push_bind(incident.headline.as_deref());
-        });
-        query.push(") AS opened WHERE column1 IS NOT NULL");
-        query.build().execute(&mut *conn).await?;
+        statement.query().execute(&mut *conn).await?;
     }
     Ok(())
 }
@@ -207,28 +206,10 @@ pub async fn save(conn: &mut Conn, incident: &Incident, was: &str) -> Result<(),
 /// [`StoreError::Conflict`] if another writer moved one of them first.
 pub async fn save_all(conn: &mut Conn, incidents: &[(&Incident, &str)]) -> Result<(), StoreError> {
     for portion in portions(incidents) {
-        let mut query = QueryBuilder::<Sqlite>::new(
+        let statement = portion.statement(
             "WITH changed (incident_id, was, state, acknowledged_by, acknowledged_at, recovering_since, resolution,
-                           resolved_at, resolved_by, reopened, verdict, updated_at, headline) AS (",
-        );
-        query.push_values(portion.padded(), |mut row, changed| {
-            let Some((incident, was)) = changed else { return push_blank(&mut row, 13) };
-            let state = StateColumns::of(&incident.state);
-            row.push_bind(incident.id.to_string())
-                .push_bind(*was)
-                .push_bind(incident.state.name())
-                .push_bind(state.acknowledged_by)
-                .push_bind(state.acknowledged_at)
-                .push_bind(state.recovering_since)
-                .push_bind(state.resolution)
-                .push_bind(state.resolved_at)
-                .push_bind(state.resolved_by)
-                .push_bind(i64::from(incident.reopened))
-                .push_bind(incident.verdict.map(Verdict::name))
-                .push_bind(incident.updated_at.as_microsecond())
-                .push_bind(incident.headline.as_deref());
-        });
-        query.push(
+                           resolved_at, resolved_by, reopened, verdict, updated_at, headline) AS (VALUES ",
+            "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             ")
              UPDATE incidents
                 SET state = changed.state, acknowledged_by = changed.acknowledged_by,
@@ -238,8 +219,24 @@ pub async fn save_all(conn: &mut Conn, incidents: &[(&Incident, &str)]) -> Resul
                     updated_at = changed.updated_at, headline = changed.headline
                FROM changed
               WHERE incidents.incident_id = changed.incident_id AND incidents.state = changed.was",
+            |row, (incident, was)| {
+                let state = StateColumns::of(&incident.state);
+                row.bind(incident.id.to_string())
+                    .bind(*was)
+                    .bind(incident.state.name())
+                    .bind(state.acknowledged_by)
+                    .bind(state.acknowledged_at)
+                    .bind(state.recovering_since)
+                    .bind(state.resolution)
+                    .bind(state.resolved_at)
+                    .bind(state.resolved_by)
+                    .bind(i64::from(incident.reopened))
+                    .bind(incident.verdict.map(Verdict::name))
+                    .bind(incident.updated_at.as_microsecond())
+                    .bind(incident.headline.as_deref());
+            },
         );
-        let done = query.build().execute(&mut *conn).await?;
+        let done = statement.query().execute(&mut *conn).await?;
         if done.rows_affected() != portion.len() {
             return Err(StoreError::Conflict("incident"));
         }
@@ -267,17 +264,17 @@ pub async fn find(conn: &mut Conn, id: IncidentId) -> Result<Option<Incident>, S
 pub async fn find_newest(conn: &mut Conn, identities: &[&str]) -> Result<Vec<Incident>, StoreError> {
     let mut found = Vec::new();
     for portion in portions(identities) {
-        let mut query = QueryBuilder::<Sqlite>::new(select!(
-            "WHERE incident_key IN (SELECT max(incident_key)
-                                      FROM incidents
-                                     WHERE identity IN ("
-        ));
-        let mut list = query.separated(", ");
-        for identity in portion.padded() {
-            list.push_bind(identity.copied());
-        }
-        query.push(") GROUP BY identity)");
-        let rows: Vec<Row> = query.build_query_as().fetch_all(&mut *conn).await?;
+        let statement = portion.statement(
+            select!(
+                "WHERE incident_key IN (SELECT max(incident_key)
+                                          FROM incidents
+                                         WHERE identity IN ("
+            ),
+            "?",
+            ") GROUP BY identity)",
+            |row, identity| _ = row.bind(*identity),
+        );
+        let rows: Vec<Row> = statement.query_as().fetch_all(&mut *conn).await?;
         for row in rows {
             found.push(Incident::try_from(row)?);
         }

@@ -6,9 +6,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use sqlx::{QueryBuilder, Sqlite};
 
-use crate::store::portions::push_blank;
 use crate::store::{Conn, StoreError, instant, portions};
 
 /// A job, and the right to work on it until the lease runs out.
@@ -46,19 +44,11 @@ pub struct NewJob {
 /// The database refused.
 pub async fn insert(conn: &mut Conn, jobs: &[NewJob], now: Timestamp) -> Result<(), StoreError> {
     for portion in portions(jobs) {
-        let mut query = QueryBuilder::<Sqlite>::new(
+        let statement = portion.statement(
             "INSERT INTO jobs (kind, subject, created_at, due_at, state, attempts)
              SELECT *, 'waiting', 0
-               FROM (",
-        );
-        query.push_values(portion.padded(), |mut row, job| {
-            let Some(job) = job else { return push_blank(&mut row, 4) };
-            row.push_bind(job.kind)
-                .push_bind(&job.subject)
-                .push_bind(now.as_microsecond())
-                .push_bind(job.due_at.as_microsecond());
-        });
-        query.push(
+               FROM (VALUES ",
+            "(?, ?, ?, ?)",
             ") AS queued WHERE column1 IS NOT NULL
              ON CONFLICT (kind, subject) WHERE state = 'waiting' DO UPDATE
                 SET attempts = 0,
@@ -66,8 +56,14 @@ pub async fn insert(conn: &mut Conn, jobs: &[NewJob], now: Timestamp) -> Result<
                     created_at = excluded.created_at,
                     due_at = CASE WHEN jobs.due_at < excluded.due_at THEN jobs.due_at
                                   ELSE excluded.due_at END",
+            |row, job| {
+                row.bind(job.kind)
+                    .bind(&job.subject)
+                    .bind(now.as_microsecond())
+                    .bind(job.due_at.as_microsecond());
+            },
         );
-        query.build().execute(&mut *conn).await?;
+        statement.query().execute(&mut *conn).await?;
     }
     Ok(())
 }

@@ -11,7 +11,6 @@ use sqlx::{QueryBuilder, Sqlite};
 use crate::model::ids::MitigationId;
 use crate::model::journal::{JournalLine, VictimState};
 use crate::model::victim::{Victim, VictimKey};
-use crate::store::portions::push_blank;
 use crate::store::{Conn, StoreError, corrupt, from_json, instant, parse, portions, to_json};
 
 /// A victim, and what became of it.
@@ -93,24 +92,24 @@ pub(super) async fn insert(
 ) -> Result<(), StoreError> {
     let victims: Vec<(i64, &Victim)> = (0..).zip(victims).collect();
     for portion in portions(&victims) {
-        let mut query = QueryBuilder::<Sqlite>::new(
+        let statement = portion.statement(
             "INSERT INTO victims (mitigation_key, place, server_id, cid, start, state, at, known)
              SELECT *
-               FROM (",
+               FROM (VALUES ",
+            "(?, ?, ?, ?, ?, ?, ?, ?)",
+            ") AS frozen WHERE column1 IS NOT NULL",
+            |row, (place, victim)| {
+                row.bind(mitigation_key)
+                    .bind(*place)
+                    .bind(&victim.key.server_id)
+                    .bind(victim.key.cid.cast_signed())
+                    .bind(&victim.key.start)
+                    .bind(VictimState::Pending.name())
+                    .bind(at.as_microsecond())
+                    .bind(to_json(victim));
+            },
         );
-        query.push_values(portion.padded(), |mut row, victim| {
-            let Some((place, victim)) = victim else { return push_blank(&mut row, 8) };
-            row.push_bind(mitigation_key)
-                .push_bind(*place)
-                .push_bind(&victim.key.server_id)
-                .push_bind(victim.key.cid.cast_signed())
-                .push_bind(&victim.key.start)
-                .push_bind(VictimState::Pending.name())
-                .push_bind(at.as_microsecond())
-                .push_bind(to_json(victim));
-        });
-        query.push(") AS frozen WHERE column1 IS NOT NULL");
-        query.build().execute(&mut *conn).await?;
+        statement.query().execute(&mut *conn).await?;
     }
     Ok(())
 }
@@ -199,26 +198,9 @@ pub async fn record(
     lines: &[JournalLine],
 ) -> Result<(), StoreError> {
     for portion in portions(lines) {
-        let mut query = QueryBuilder::<Sqlite>::new(
-            "WITH lines (server_id, cid, start, was, or_was, state, at, error) AS (",
-        );
-        query.push_values(portion.padded(), |mut row, line| {
-            let Some(line) = line else { return push_blank(&mut row, 8) };
-            let (was, or_was) = match line.state.comes_from() {
-                [] => (None, None),
-                [was] => (Some(was.name()), None),
-                [was, or_was, ..] => (Some(was.name()), Some(or_was.name())),
-            };
-            row.push_bind(&line.victim.server_id)
-                .push_bind(line.victim.cid.cast_signed())
-                .push_bind(&line.victim.start)
-                .push_bind(was)
-                .push_bind(or_was)
-                .push_bind(line.state.name())
-                .push_bind(line.at.as_microsecond())
-                .push_bind(&line.error);
-        });
-        query.push(
+        let statement = portion.statement(
+            "WITH lines (server_id, cid, start, was, or_was, state, at, error) AS (VALUES ",
+            "(?, ?, ?, ?, ?, ?, ?, ?)",
             ")
              UPDATE victims
                 SET state = lines.state, at = lines.at, error = lines.error
@@ -227,10 +209,24 @@ pub async fn record(
                 AND victims.cid = lines.cid
                 AND victims.start = lines.start
                 AND victims.state IN (lines.was, lines.or_was)
-                AND victims.mitigation_key = (SELECT mitigation_key FROM mitigations WHERE mitigation_id = ",
+                AND victims.mitigation_key = (SELECT mitigation_key FROM mitigations WHERE mitigation_id = ?)",
+            |row, line| {
+                let (was, or_was) = match line.state.comes_from() {
+                    [] => (None, None),
+                    [was] => (Some(was.name()), None),
+                    [was, or_was, ..] => (Some(was.name()), Some(or_was.name())),
+                };
+                row.bind(&line.victim.server_id)
+                    .bind(line.victim.cid.cast_signed())
+                    .bind(&line.victim.start)
+                    .bind(was)
+                    .bind(or_was)
+                    .bind(line.state.name())
+                    .bind(line.at.as_microsecond())
+                    .bind(&line.error);
+            },
         );
-        query.push_bind(mitigation.to_string()).push(")");
-        let done = query.build().execute(&mut *conn).await?;
+        let done = statement.bind(mitigation.to_string()).query().execute(&mut *conn).await?;
         if done.rows_affected() != portion.len() {
             return Err(StoreError::Conflict("victim"));
         }
