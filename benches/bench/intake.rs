@@ -22,8 +22,9 @@ use crate::report::{Report, Target, median, ms};
 use crate::rows::Rows;
 use crate::sweep::{Clients, MOST, SPARE, descriptors};
 
-/// Connections that are kept open, each with one notification under way.
-pub const SENDERS: usize = 64;
+/// Connections that are kept open, each with one notification under way: twice as many as a transaction takes, so that
+/// the next one is as full as one of the floor.
+pub const SENDERS: usize = 128;
 
 /// How many incidents the alerts are about.
 const INCIDENTS: usize = 200;
