@@ -78,21 +78,29 @@ pub(super) fn opened(key: &IncidentKey, previous: Option<IncidentId>) -> String 
 
 /// The labels that tell one alert of an incident from another.
 pub(in crate::engine) fn describe(alert: &Alert) -> String {
-    let labels = ["server_id", "instance", "pod"].into_iter().filter_map(|name| {
-        let value = told(alert.labels.get(name)?);
-        Some(format!("{name}=\"{value}\""))
-    });
-    let labels: Vec<String> = labels.collect();
-    let value = alert.value.map(|value| format!(", value {}", value.value)).unwrap_or_default();
-    if labels.is_empty() {
-        format!("{}{value}", told(alert.fingerprint.as_str()))
-    } else {
-        format!("{}{value}", labels.join(" "))
+    let mut described = String::new();
+    for name in ["server_id", "instance", "pod"] {
+        if let Some(value) = alert.labels.get(name) {
+            let space = if described.is_empty() { "" } else { " " };
+            described.extend([space, name, "=\"", &told(value), "\""]);
+        }
     }
+    if described.is_empty() {
+        described = told(alert.fingerprint.as_str());
+    }
+    if let Some(value) = alert.value {
+        described.extend([", value ", &value.value.to_string()]);
+    }
+    described
 }
 
 /// A text from a stranger as an entry repeats it: cut, and with everything made visible.
 pub(in crate::engine) fn told(text: &str) -> String {
+    // nearly every text; each alert has several, and its sender waits
+    let plain = |byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\'' | b'\\');
+    if text.len() <= LONGEST_TOLD && text.bytes().all(plain) {
+        return text.to_owned();
+    }
     let end = text.char_indices().nth(LONGEST_TOLD).map(|(place, _)| place);
     let (kept, more) = end.map_or((text, ""), |end| (&text[..end], "…"));
     format!("{}{more}", kept.escape_debug())
