@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -56,11 +57,16 @@ impl Rows {
         let writer = thread::spawn(move || runtime.block_on(rows.write_what_waits(&writing, waiting)));
 
         let (mut senders, begun) = (JoinSet::new(), Instant::now());
-        let all: Vec<usize> = (0..self.deliveries).collect();
-        for part in all.chunks(self.deliveries.div_ceil(SENDERS)) {
-            let (part, queue) = (part.to_vec(), queue.clone());
+        // in the order of their keys, as the daemon makes them: a row between others costs a page of its own
+        let next = Arc::new(AtomicUsize::new(0));
+        for _ in 0..SENDERS {
+            let (next, queue, deliveries) = (next.clone(), queue.clone(), self.deliveries);
             senders.spawn(async move {
-                for delivery in part {
+                loop {
+                    let delivery = next.fetch_add(1, Ordering::Relaxed);
+                    if delivery >= deliveries {
+                        break;
+                    }
                     let (answer, answered) = oneshot::channel();
                     queue.send((delivery, answer)).await.unwrap();
                     answered.await.unwrap();
