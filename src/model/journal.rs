@@ -78,7 +78,9 @@ impl VictimState {
             // seen to have left when it was to be cut, or once the run had been stopped
             Self::Left => &[Self::Sent, Self::Asked],
             Self::Stayed => &[Self::Asked],
-            Self::Asked | Self::Confirmed | Self::Error => &[Self::Sent],
+            // also who was to be cut for having stayed, when the batch was broken off
+            Self::Asked => &[Self::Sent],
+            Self::Confirmed | Self::Error => &[Self::Sent],
         }
     }
 }

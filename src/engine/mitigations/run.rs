@@ -44,6 +44,17 @@ enum Request {
     KickWhoStayed,
 }
 
+impl Request {
+    /// What becomes of a victim whose turn in the batch does not come.
+    fn unasked(self) -> VictimState {
+        match self {
+            Self::Kick | Self::LameDuck => VictimState::Spared,
+            // it was asked before, and may still leave
+            Self::KickWhoStayed => VictimState::Asked,
+        }
+    }
+}
+
 /// What the next batch is.
 enum Next {
     /// These, and what is done to them.
@@ -218,8 +229,8 @@ async fn is_running(conn: &mut Conn, id: MitigationId) -> Result<bool, StoreErro
     Ok(summary.is_some_and(|it| matches!(it.state, MitigationState::Running { .. })))
 }
 
-/// Sends the requests of a batch, some at once, and waits for what the servers say. Who has not been asked is spared once
-/// it does not go on any more, by how many requests have failed.
+/// Sends the requests of a batch, some at once, and waits for what the servers say. Nobody else is asked once it does not
+/// go on any more, by how many requests have failed.
 async fn ask_all(
     account: &SystemAccount,
     request: Request,
@@ -238,7 +249,7 @@ async fn ask_all(
             lines.push(answered);
         }
         if !goes_on(errors) {
-            lines.push(line(&victim, VictimState::Spared, at, None));
+            lines.push(line(&victim, request.unasked(), at, None));
             continue;
         }
         let account = account.clone();
