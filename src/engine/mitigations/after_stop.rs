@@ -56,7 +56,7 @@ impl Engine {
             .filter_map(|server| server.server_id.as_deref())
             .collect();
         let lines = asked.into_iter().filter_map(|victim| {
-            let state = if still_there.contains(&victim) {
+            let state = if still_there.meant.contains(&victim) {
                 VictimState::Stayed
             } else if is_complete || seen_in_full.contains(victim.server_id.as_str()) {
                 VictimState::Left

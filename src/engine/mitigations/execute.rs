@@ -26,6 +26,7 @@ use crate::model::printable::with_commas;
 use crate::model::selector::{Conditions, Selector};
 use crate::model::snapshot::Snapshot;
 use crate::model::victim::{KeepOf, Victim, VictimKey};
+use crate::observe::picks::StillThere;
 use crate::observe::wishes::Wishes;
 use crate::store::jobs::NewJob;
 use crate::store::{self, StoreError};
@@ -69,7 +70,7 @@ impl Engine {
         let victims: BTreeSet<VictimKey> =
             mitigation.plan.victims.iter().map(|victim| victim.key.clone()).collect();
         let (rechecked, still_there) = self.recheck(&targets, &victims, still_meant(&request)).await;
-        let left = victims.len() - still_there.len();
+        let left = victims.len() - still_there.meant.len();
         let share = left as f64 * 100.0 / victims.len().max(1) as f64;
         if rechecked.coverage.complete && share > self.0.mitigations.rules.guards.replan_threshold_percent {
             let text = format!(
@@ -94,7 +95,7 @@ impl Engine {
         let view = self.view(&targets, incident.as_ref(), &request, seen, Some(id)).await?;
         // the victims that were approved, in the cluster as it is now
         let before = Count::of(&snapshot, found.picked.matched, &mitigation.plan.victims);
-        let picked = frozen(&mitigation, &still_there, &snapshot, found.picked);
+        let picked = frozen(&mitigation, &still_there.meant, &snapshot, found.picked);
         let draft = Draft {
             request: &request,
             picked: &picked,
@@ -121,22 +122,21 @@ impl Engine {
         mut mitigation: Mitigation,
         actor: &str,
         reason: Option<&str>,
-        still_there: &BTreeSet<VictimKey>,
+        still_there: &StillThere,
         before: Count,
     ) -> Result<Mitigation, MitigateError> {
         let now = self.0.clock.now();
         let was = mitigation.state.name();
         mitigation.state = mitigation.state.clone().start(actor, now)?;
-        let gone: Vec<JournalLine> = mitigation
+        let left_out: Vec<JournalLine> = mitigation
             .plan
             .victims
             .iter()
-            .filter(|victim| !still_there.contains(&victim.key))
-            .map(|victim| JournalLine {
-                victim: victim.key.clone(),
-                state: VictimState::Gone,
-                at: now,
-                error: None,
+            .filter(|victim| !still_there.meant.contains(&victim.key))
+            .map(|victim| {
+                let is_there = still_there.changed.contains(&victim.key);
+                let state = if is_there { VictimState::Changed } else { VictimState::Gone };
+                JournalLine { victim: victim.key.clone(), state, at: now, error: None }
             })
             .collect();
         let mut tx = self.0.store.write().await?;
@@ -146,13 +146,17 @@ impl Engine {
             }
             saved => saved?,
         }
-        store::victims::record(&mut tx, mitigation.id, &gone).await?;
+        store::victims::record(&mut tx, mitigation.id, &left_out).await?;
         store::mitigations::save_before(&mut tx, mitigation.id, &before).await?;
         let job = NewJob { kind: RUN, subject: mitigation.id.to_string(), due_at: now };
         store::jobs::insert(&mut tx, &[job], now).await?;
+        let changed = match still_there.changed.len() as u64 {
+            0 => String::new(),
+            changed => format!(", and {} that are no longer meant", with_commas(changed)),
+        };
         let text = format!(
-            "started: {} of {} victims are still there{}",
-            with_commas(still_there.len() as u64),
+            "started: {} of {} victims are still there{changed}{}",
+            with_commas(still_there.meant.len() as u64),
             with_commas(mitigation.plan.victims.len() as u64),
             super::because(reason)
         );

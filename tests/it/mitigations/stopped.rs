@@ -119,10 +119,7 @@ async fn who_has_stayed_and_is_not_cut_yet_when_the_run_is_stopped_is_looked_at_
         stage.app.advance(Duration::from_secs(4));
         stage.app.run_jobs().await;
     }
-    assert_eq!(
-        stage.mitigation(&plan).await["progress"],
-        json!({ "confirmed": cut, "stayed": 300 - cut })
-    );
+    assert_eq!(stage.mitigation(&plan).await["progress"], json!({ "confirmed": cut, "stayed": 300 - cut }));
     assert_eq!(deaf.counts().connected as u64, 300 - cut, "nobody is cut after a stop");
     stage.app.finish().await;
 }
