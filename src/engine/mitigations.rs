@@ -10,6 +10,8 @@ mod find;
 mod look_back;
 mod pauses;
 mod run;
+#[cfg(test)]
+mod tests;
 mod view;
 mod watch;
 
