@@ -174,7 +174,7 @@ impl Engine {
         // somebody may have stopped it while the servers were looked at
         if !is_running(&mut tx, id).await? {
             drop(tx);
-            return self.finish_job(job).await;
+            return self.leave_stopped(job, id).await;
         }
         store::victims::record(&mut tx, id, &before).await?;
         store::commit(tx).await.context("writing down whom the batch is about")?;
@@ -285,4 +285,31 @@ fn count(lines: &[JournalLine]) -> BTreeMap<VictimState, u64> {
         *counts.entry(line.state).or_default() += 1;
     }
     counts
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::engine::mitigations::tests::{Scene, running};
+
+    #[tokio::test]
+    async fn a_run_that_is_stopped_while_its_servers_are_looked_at_is_not_kept_for_ever() {
+        let scene = Scene::make().await;
+        let (engine, run) = (&scene.engine, scene.insert("prod", running()).await);
+        let job = scene.run_of(&run).await;
+        let targets = engine.targets_of("prod").unwrap();
+        engine.stop_mitigation(run.id, "ann", "wrong one").await.unwrap();
+        // that was a moment ago: the look had begun before
+        let watched =
+            engine.reason_to_stop(&Arc::new(run.clone()), &targets, &BTreeMap::new()).await.unwrap();
+        assert_eq!(watched, None);
+        assert!(engine.0.mitigations.runs.has(run.id));
+        let victims = vec![run.plan.victims[0].key.clone()];
+        engine.run_batch(&job, &run, &targets, Request::LameDuck, victims).await.unwrap();
+        assert!(!engine.0.mitigations.runs.has(run.id));
+        let counts = store::victims::counts(&mut engine.0.store.read().await.unwrap(), run.id).await.unwrap();
+        assert_eq!(counts, BTreeMap::from([(VictimState::Spared, 2)]));
+    }
 }
