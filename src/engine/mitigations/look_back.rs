@@ -89,6 +89,9 @@ impl Engine {
 
         let now = self.0.clock.now();
         let after = Duration::try_from(now.duration_since(executed_at)).unwrap_or_default();
+        // a clock that was set back must not make two looks of one time
+        let last = looks.last().map(|look| Duration::from_millis(look.after_ms));
+        let after = last.map_or(after, |last| after.max(last + Duration::from_millis(1)));
         let look = match (self.targets_of(&mitigation.plan.cluster), before) {
             (Ok(targets), Some(before)) => {
                 let request = request_of(&mitigation)?;
@@ -121,7 +124,9 @@ impl Engine {
         let next = self.0.mitigations.rules.pace.verify_after.get(earlier + 1);
         match (next, look) {
             (Some(next), Some(_)) => {
-                let due_at = later(executed_at, *next).max(later(now, Duration::from_millis(1)));
+                // at the latest as long after this one: by a clock that was set back the run may not have ended yet
+                let due_at = later(executed_at, *next).min(later(now, *next));
+                let due_at = due_at.max(later(now, Duration::from_millis(1)));
                 store::jobs::retry(&mut tx, job, due_at, "the next look").await?;
             }
             (_, look) => {

@@ -138,7 +138,8 @@ impl Engine {
         let mut conn = self.0.store.read().await?;
         // who comes first was asked first
         let asked = store::victims::list_in(&mut conn, id, VictimState::Asked, pace.batch).await?;
-        let due = asked.iter().filter(|line| later(line.at, pace.drain_wait) <= now);
+        // by a clock that was set back since, they may not have been asked yet: then their time is over
+        let due = asked.iter().filter(|line| line.at > now || later(line.at, pace.drain_wait) <= now);
         let due: Vec<VictimKey> = due.map(|line| line.victim.clone()).collect();
         if !due.is_empty() {
             return Ok(Next::Batch(Request::KickWhoStayed, due));
