@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
+use tracing::{error, warn};
 
 use super::view::Seen;
 use super::{MitigateError, named};
@@ -215,41 +216,65 @@ impl Engine {
     }
 
     /// Ends the runs that were going on when the process ended: what became of the last victims is not known, and
-    /// nothing is repeated.
+    /// nothing is repeated. Says how many it ended; one that cannot be read is told of in the log, and cannot go on either.
     ///
     /// # Errors
     ///
     /// The store failed.
     pub async fn interrupt_mitigations(&self) -> Result<usize, MitigateError> {
         let running = store::mitigations::list_running(&mut *self.0.store.read().await?).await?;
-        for id in &running {
+        let mut ended = 0;
+        for id in running {
             let text = "connwarden ended while it ran; it is not taken up again: make a new plan";
-            self.stop_run(*id, SELF, StopReason::Interrupted, text).await?;
+            match self.stop_run(id, SELF, StopReason::Interrupted, text).await {
+                Ok(_) => ended += 1,
+                Err(MitigateError::Store(error @ StoreError::Corrupt { .. })) => error!(
+                    mitigation.id = %id,
+                    "mitigation {id} ran when connwarden ended and cannot be stopped: {error}; \
+                     nothing else begins in its cluster"
+                ),
+                Err(error) => return Err(error),
+            }
         }
-        Ok(running.len())
+        Ok(ended)
     }
 
     /// Gives up what has waited too long: plans and proposals that nobody approved within a day, and approvals that have
-    /// ended.
-    ///
-    /// # Errors
-    ///
-    /// The store failed.
-    pub(in crate::engine) async fn expire_overdue(&self) -> Result<(), StoreError> {
-        let now = self.0.clock.now();
-        let before = now.checked_sub(PATIENCE).unwrap_or(Timestamp::MIN);
-        let overdue =
-            store::mitigations::list_overdue(&mut *self.0.store.read().await?, now, before, MOST_AT_ONCE)
-                .await?;
+    /// ended. What cannot be given up is told of in the log.
+    pub(in crate::engine) async fn expire_overdue(&self) {
+        let overdue = match self.list_overdue().await {
+            Ok(overdue) => overdue,
+            Err(error) => {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot give up the mitigations that wait for too long: {error}"
+                );
+                return;
+            }
+        };
         for id in overdue {
-            let found = store::mitigations::find(&mut *self.0.store.read().await?, id).await?;
-            let Some(mitigation) = found else { continue };
-            let why = "nobody approved or executed it in time".to_owned();
-            // whatever else went wrong: somebody was quicker
-            if let Err(MitigateError::Store(error)) = self.expire(mitigation, SELF, why).await {
-                return Err(error);
+            match self.expire_late(id).await {
+                // somebody was quicker
+                Ok(())
+                | Err(MitigateError::Transition(_) | MitigateError::Store(StoreError::Conflict(_))) => {}
+                Err(error) => {
+                    let error = anyhow::Error::from(error);
+                    warn!(mitigation.id = %id, "cannot give up mitigation {id}, which waits for too long: {error:#}");
+                }
             }
         }
+    }
+
+    async fn list_overdue(&self) -> Result<Vec<MitigationId>, StoreError> {
+        let now = self.0.clock.now();
+        let before = now.checked_sub(PATIENCE).unwrap_or(Timestamp::MIN);
+        store::mitigations::list_overdue(&mut *self.0.store.read().await?, now, before, MOST_AT_ONCE).await
+    }
+
+    async fn expire_late(&self, id: MitigationId) -> Result<(), MitigateError> {
+        let found = store::mitigations::find(&mut *self.0.store.read().await?, id).await?;
+        let Some(mitigation) = found else { return Ok(()) };
+        self.expire(mitigation, SELF, "nobody approved or executed it in time".to_owned()).await?;
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::clock::Clock;
@@ -21,6 +22,7 @@ use crate::model::mitigation::{Mitigation, MitigationState};
 use crate::model::mitigation_rules::MitigationSettings;
 use crate::model::owner::Owners;
 use crate::model::plan::{ActionKind, BlastRadius, Plan};
+use crate::model::retention::Retention;
 use crate::model::sampling::Sampling;
 use crate::model::victim::{KeepOf, Victim, VictimKey, VictimLimits, VictimOrder};
 use crate::nats::monitoring::{MonitoringClient, MonitoringSettings};
@@ -193,4 +195,28 @@ async fn a_run_that_is_given_up_is_stopped_and_if_that_fails_it_is_told() {
     give_up().await.unwrap();
     assert_eq!(scene.standing(&run).await, "stopped (interrupted)");
     give_up().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_mitigation_that_cannot_be_read_keeps_neither_others_nor_retention_waiting() {
+    let scene = Scene::make().await;
+    let broken = scene.insert("broken", MitigationState::Planned).await;
+    let late = scene.insert("prod", MitigationState::Planned).await;
+    scene.meddle("UPDATE mitigations SET state_data = '{' WHERE cluster = 'broken'").await;
+    scene.engine.retain(&Retention::default(), &CancellationToken::new()).await.unwrap();
+    assert_eq!(scene.standing(&late).await, "expired");
+    scene
+        .meddle("UPDATE mitigations SET state_data = '{\"state\": \"planned\"}' WHERE cluster = 'broken'")
+        .await;
+    assert_eq!(scene.standing(&broken).await, "planned");
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_be_read_keeps_nobody_from_starting() {
+    let scene = Scene::make().await;
+    scene.insert("broken", running()).await;
+    let run = scene.insert("prod", running()).await;
+    scene.meddle("UPDATE mitigations SET state_data = '{' WHERE cluster = 'broken'").await;
+    assert_eq!(scene.engine.interrupt_mitigations().await.unwrap(), 1);
+    assert_eq!(scene.standing(&run).await, "stopped (interrupted)");
 }
