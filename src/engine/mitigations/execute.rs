@@ -292,7 +292,8 @@ impl Engine {
     }
 }
 
-/// The victims of a plan that are still there, in the cluster as it is now: nobody is added.
+/// The victims of a plan that are still there, in the cluster as it is now: nobody is added. Groups of which it is not known
+/// how many there are of them are left out.
 fn frozen(
     mitigation: &Mitigation,
     still_there: &BTreeSet<VictimKey>,
@@ -309,20 +310,21 @@ fn frozen(
             *groups.entry((victim.application.clone(), ip)).or_default() += 1;
         }
     }
-    let groups = groups.into_iter().map(|((application, ip), victims)| {
-        let total = connections_of(snapshot, limits.keep_of, application.as_deref(), ip);
-        PickedGroup { application, ip, total, victims }
+    let groups = groups.into_iter().filter_map(|((application, ip), victims)| {
+        let total = connections_of(snapshot, limits.keep_of, application.as_deref(), ip)?;
+        Some(PickedGroup { application, ip, total, victims })
     });
     Picked { groups: groups.collect(), victims, ..now }
 }
 
-/// How many connections there are of an application, or of it at an address; none if that is not known.
+/// How many connections there are of an application, or of it at an address; nothing if they may be among those that are
+/// not told apart.
 fn connections_of(
     snapshot: &Snapshot,
     keep_of: KeepOf,
     application: Option<&str>,
     ip: Option<IpAddr>,
-) -> u64 {
+) -> Option<u64> {
     let application = application.unwrap_or(Dimension::Application.absent());
     let (by, key) = match keep_of {
         KeepOf::Application => (By::from(Dimension::Application), None),
@@ -331,16 +333,18 @@ fn connections_of(
             (kept_by(), Some(ip))
         }
     };
-    let groups =
-        snapshot.breakdowns.get(&by).map(|breakdown| breakdown.groups.as_slice()).unwrap_or_default();
-    let group = groups.iter().find(|group| match &key {
+    let breakdown = snapshot.breakdowns.get(&by)?;
+    let group = breakdown.groups.iter().find(|group| match &key {
         None => group.key == application,
         Some(ip) => {
             group.keys.get(&Dimension::Application).is_some_and(|key| key == application)
                 && group.keys.get(&Dimension::Ip) == Some(ip)
         }
     });
-    group.map_or(0, |group| group.figures.connections)
+    match group {
+        Some(group) => Some(group.figures.connections),
+        None => (breakdown.other.figures.connections == 0).then_some(0),
+    }
 }
 
 /// By what minimums of each application at each address are counted.
@@ -374,4 +378,44 @@ pub(super) fn told(counts: &BTreeMap<VictimState, u64>) -> String {
         })
         .collect();
     if parts.is_empty() { "no victims".to_owned() } else { parts.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::mitigations::tests::mitigation;
+    use crate::model::breakdown::{Breakdown, Figures, Group};
+    use crate::model::snapshot::Coverage;
+
+    #[test]
+    fn a_group_that_is_not_told_apart_is_not_taken_for_an_empty_one() {
+        let mut planned = mitigation(uuid::Uuid::nil(), "prod", MitigationState::Planned);
+        planned.plan.limits.keep = 1;
+        let there = planned.plan.victims.iter().map(|victim| victim.key.clone()).collect();
+        let figures = |connections| Figures { connections, ..Figures::default() };
+        let groups = |application: &str, others| {
+            let mut breakdown = Breakdown {
+                groups: vec![Group {
+                    key: application.to_owned(),
+                    figures: figures(7),
+                    ..Group::default()
+                }],
+                ..Breakdown::default()
+            };
+            breakdown.other.figures = figures(others);
+            let snapshot = Snapshot {
+                cluster: "prod".to_owned(),
+                taken_at: planned.plan.taken_at,
+                coverage: Coverage::of(Vec::new(), 0),
+                breakdowns: BTreeMap::from([(By::from(Dimension::Application), breakdown)]),
+                closed: None,
+            };
+            let picked = frozen(&planned, &there, &snapshot, Picked::default());
+            assert_eq!(picked.victims.len(), 2);
+            picked.groups.into_iter().map(|group| group.total).collect::<Vec<_>>()
+        };
+        assert_eq!(groups("orders", 3), [7]);
+        assert_eq!(groups("billing", 0), [0], "all are told apart, and none is of it");
+        assert_eq!(groups("billing", 3), [0; 0]);
+    }
 }

@@ -137,7 +137,7 @@ fn now() -> Timestamp {
     "2026-11-24T09:00:00Z".parse().unwrap()
 }
 
-fn mitigation(id: Uuid, cluster: &str, state: MitigationState) -> Mitigation {
+pub(super) fn mitigation(id: Uuid, cluster: &str, state: MitigationState) -> Mitigation {
     let victim = |cid| Victim {
         key: VictimKey { server_id: "NA".to_owned(), cid, start: "2026-01-05T09:00:00Z".to_owned() },
         server: "nats-1".to_owned(),
