@@ -395,11 +395,7 @@ mod tests {
         let figures = |connections| Figures { connections, ..Figures::default() };
         let groups = |application: &str, others| {
             let mut breakdown = Breakdown {
-                groups: vec![Group {
-                    key: application.to_owned(),
-                    figures: figures(7),
-                    ..Group::default()
-                }],
+                groups: vec![Group { key: application.to_owned(), figures: figures(7), ..Group::default() }],
                 ..Breakdown::default()
             };
             breakdown.other.figures = figures(others);
