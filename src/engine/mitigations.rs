@@ -18,6 +18,7 @@ mod watch;
 use tracing::info;
 
 use crate::engine::Engine;
+use crate::engine::mitigations::run::results;
 use crate::engine::mitigations::view::Seen;
 use crate::engine::mitigations::watch::Runs;
 use crate::engine::rules::later;
@@ -27,13 +28,14 @@ use crate::mitigate::plan::plan;
 use crate::model::entry::{Entry, EntryKind};
 use crate::model::guard::GuardVerdict;
 use crate::model::ids::{IncidentId, MitigationId, SnapshotId};
-use crate::model::mitigation::{InvalidTransition, Mitigation, MitigationState};
+use crate::model::mitigation::{InvalidTransition, Mitigation, MitigationState, Outcome, StopReason};
 use crate::model::mitigation_rules::MitigationSettings;
-use crate::model::plan::PlanRequest;
+use crate::model::plan::{ActionKind, PlanRequest};
 use crate::observe::sweep::ClusterTargets;
 use crate::observe::wishes::Wishes;
 use crate::store::audit::AuditLine;
 use crate::store::{self, Conn, StoreError, Tx};
+use crate::telemetry::metrics::MitigationMetrics;
 
 pub use crate::engine::mitigations::look_back::LOOK_BACK;
 pub use crate::engine::mitigations::run::{REQUESTS_AT_ONCE, RUN};
@@ -46,7 +48,13 @@ pub(super) struct Mitigations {
 }
 
 impl Mitigations {
-    pub(super) fn new(rules: MitigationSettings) -> Self {
+    pub(super) fn new(rules: MitigationSettings, metrics: &MitigationMetrics) -> Self {
+        for action in ActionKind::ALL {
+            let states = results(action).iter().map(|state| state.name());
+            let outcomes = Outcome::ALL.map(Outcome::name).into_iter();
+            let stops = StopReason::ALL.map(StopReason::name);
+            metrics.announce(action.name(), states, outcomes.chain(stops));
+        }
         Self { rules, runs: Runs::default() }
     }
 }

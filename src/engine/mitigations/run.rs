@@ -55,6 +55,20 @@ impl Request {
     }
 }
 
+/// What requests of an action may make of victims.
+pub(super) fn results(action: ActionKind) -> &'static [VictimState] {
+    match action {
+        ActionKind::Kick => &[VictimState::Confirmed, VictimState::Gone, VictimState::Error],
+        ActionKind::Drain => &[
+            VictimState::Asked,
+            VictimState::Left,
+            VictimState::Confirmed,
+            VictimState::Gone,
+            VictimState::Error,
+        ],
+    }
+}
+
 /// What the next batch is.
 enum Next {
     /// These, and what is done to them.
@@ -199,8 +213,8 @@ impl Engine {
         let due_at = later(self.0.clock.now(), self.0.mitigations.rules.pace.batch_pause);
         store::jobs::retry(&mut tx, job, due_at, "the next batch").await?;
         store::commit(tx).await.context("writing down what became of the batch")?;
-        for (state, count) in counts {
-            self.0.metrics.mitigations.victims(mitigation.plan.action.name(), state.name(), count);
+        for (state, count) in counts.into_iter().filter(|(state, _)| *state != request.unasked()) {
+            self.0.metrics.mitigations.requests(mitigation.plan.action.name(), state.name(), count);
         }
         self.0.jobs_bell.notify_one();
         Ok(())

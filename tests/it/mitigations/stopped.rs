@@ -114,6 +114,17 @@ async fn who_has_stayed_and_is_not_cut_yet_when_the_run_is_stopped_is_looked_at_
     let cut = progress["confirmed"].as_u64().unwrap();
     assert!(cut < 300, "it was stopped too late");
     assert_eq!(progress, json!({ "confirmed": cut, "asked": 300 - cut }));
+    // who was not cut was asked once only
+    let metrics = stage.app.get("/metrics").await.text;
+    for line in [
+        "requests_total{action=\"drain\",state=\"asked\"} 300".to_owned(),
+        format!("requests_total{{action=\"drain\",state=\"confirmed\"}} {cut}"),
+        "requests_total{action=\"drain\",state=\"error\"} 0".to_owned(),
+        "connwarden_mitigations_total{action=\"kick\",outcome=\"worse\"} 0".to_owned(),
+        "connwarden_mitigations_total{action=\"drain\",outcome=\"asked\"} 1".to_owned(),
+    ] {
+        assert!(metrics.contains(&line), "{line}: {metrics}");
+    }
 
     for _ in 0..2 {
         stage.app.advance(Duration::from_secs(4));
