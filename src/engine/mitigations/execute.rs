@@ -20,7 +20,7 @@ use crate::model::entry::EntryKind;
 use crate::model::guard::{GuardKind, GuardVerdict};
 use crate::model::ids::MitigationId;
 use crate::model::journal::{JournalLine, VictimState};
-use crate::model::mitigation::{Mitigation, MitigationState, StopReason};
+use crate::model::mitigation::{Mitigation, MitigationState, MitigationSummary, StopReason};
 use crate::model::picking::{Picked, PickedGroup};
 use crate::model::plan::PlanRequest;
 use crate::model::printable::with_commas;
@@ -54,7 +54,8 @@ impl Engine {
         reason: Option<&str>,
     ) -> Result<Mitigation, MitigateError> {
         let reason = reason.map(super::checked).transpose()?;
-        let mitigation = named(&mut *self.0.store.read().await?, id, digest).await?;
+        let found = store::mitigations::find(&mut *self.0.store.read().await?, id).await?;
+        let mitigation = named(found.ok_or(MitigateError::UnknownMitigation(id))?, digest)?;
         let now = self.0.clock.now();
         // whatever is no longer approved is told first
         mitigation.state.clone().start(actor, now)?;
@@ -141,7 +142,7 @@ impl Engine {
             })
             .collect();
         let mut tx = self.0.store.write().await?;
-        match store::mitigations::save(&mut tx, &mitigation, was).await {
+        match store::mitigations::save(&mut tx, mitigation.id, &mitigation.state, was).await {
             Err(StoreError::Conflict("cluster")) => {
                 return Err(MitigateError::Busy(mitigation.plan.cluster));
             }
@@ -161,7 +162,8 @@ impl Engine {
             with_commas(mitigation.plan.victims.len() as u64),
             super::because(reason)
         );
-        self.note(&mut tx, &mitigation, actor, EntryKind::MitigationStarted, text).await?;
+        self.note(&mut tx, mitigation.id, mitigation.incident, actor, EntryKind::MitigationStarted, text)
+            .await?;
         store::commit(tx).await?;
         super::log(&mitigation, actor);
         self.0.jobs_bell.notify_one();
@@ -180,7 +182,7 @@ impl Engine {
         id: MitigationId,
         actor: &str,
         reason: &str,
-    ) -> Result<Mitigation, MitigateError> {
+    ) -> Result<MitigationSummary, MitigateError> {
         let reason = checked(reason)?;
         self.stop_run(id, actor, StopReason::Asked, &reason).await
     }
@@ -192,13 +194,13 @@ impl Engine {
         actor: &str,
         stop: StopReason,
         text: &str,
-    ) -> Result<Mitigation, MitigateError> {
+    ) -> Result<MitigationSummary, MitigateError> {
         let now = self.0.clock.now();
         let mut tx = self.0.store.write().await?;
-        let mut mitigation = super::find(&mut tx, id).await?;
+        let mut mitigation = super::find_summary(&mut tx, id).await?;
         let was = mitigation.state.name();
         mitigation.state = mitigation.state.clone().stop(actor, now, stop, text)?;
-        store::mitigations::save(&mut tx, &mitigation, was).await?;
+        store::mitigations::save(&mut tx, mitigation.id, &mitigation.state, was).await?;
         store::victims::spare_pending(&mut tx, id, now).await?;
         let counts = store::victims::counts(&mut tx, id).await?;
         if counts.contains_key(&VictimState::Asked) {
@@ -206,12 +208,13 @@ impl Engine {
             store::jobs::insert(&mut tx, &[look], now).await?;
         }
         let text = format!("stopped ({}): {text}; {}", stop.name(), told(&counts));
-        self.note(&mut tx, &mitigation, actor, EntryKind::MitigationStopped, text).await?;
+        self.note(&mut tx, mitigation.id, mitigation.incident, actor, EntryKind::MitigationStopped, text)
+            .await?;
         store::commit(tx).await?;
         self.0.mitigations.runs.forget(id);
         self.0.jobs_bell.notify_one();
-        self.0.metrics.mitigations.ended(mitigation.plan.action.name(), stop.name());
-        super::log(&mitigation, actor);
+        self.0.metrics.mitigations.ended(mitigation.action.name(), stop.name());
+        super::log_summary(&mitigation, actor);
         Ok(mitigation)
     }
 

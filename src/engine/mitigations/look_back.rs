@@ -119,7 +119,8 @@ impl Engine {
         if let Some(look) = &look {
             store::mitigations::save_look(&mut tx, id, after, look).await?;
             let text = format!("{} after the last victim: {}", span(after.as_secs()), look.summary());
-            self.note(&mut tx, &mitigation, SELF, EntryKind::MitigationLooked, text).await?;
+            self.note(&mut tx, mitigation.id, mitigation.incident, SELF, EntryKind::MitigationLooked, text)
+                .await?;
         }
         let next = self.0.mitigations.rules.pace.verify_after.get(earlier + 1);
         match (next, look) {
@@ -135,9 +136,17 @@ impl Engine {
                     None => (Outcome::Inconclusive, "the cluster is not configured any more".to_owned()),
                 };
                 mitigation.state = mitigation.state.clone().finish(outcome, &conclusion, now)?;
-                store::mitigations::save(&mut tx, &mitigation, "verifying").await?;
+                store::mitigations::save(&mut tx, mitigation.id, &mitigation.state, "verifying").await?;
                 let text = format!("{}: {conclusion}", outcome.name());
-                self.note(&mut tx, &mitigation, SELF, EntryKind::MitigationFinished, text).await?;
+                self.note(
+                    &mut tx,
+                    mitigation.id,
+                    mitigation.incident,
+                    SELF,
+                    EntryKind::MitigationFinished,
+                    text,
+                )
+                .await?;
                 store::jobs::finish(&mut tx, job).await?;
             }
         }
@@ -152,18 +161,20 @@ impl Engine {
     /// Leaves it open what a mitigation achieved, because nobody looks any more.
     pub(in crate::engine) async fn leave_undecided(&self, id: MitigationId, why: &str) -> anyhow::Result<()> {
         let mut tx = self.0.store.write().await?;
-        let Some(mut mitigation) = store::mitigations::find(&mut tx, id).await? else { return Ok(()) };
+        let found = store::mitigations::find_summary(&mut tx, id).await?;
+        let Some(mut mitigation) = found else { return Ok(()) };
         if !matches!(mitigation.state, MitigationState::Verifying { .. }) {
             return Ok(());
         }
         let outcome = Outcome::Inconclusive;
         mitigation.state = mitigation.state.clone().finish(outcome, why, self.0.clock.now())?;
-        store::mitigations::save(&mut tx, &mitigation, "verifying").await?;
+        store::mitigations::save(&mut tx, mitigation.id, &mitigation.state, "verifying").await?;
         let text = format!("{}: {why}", outcome.name());
-        self.note(&mut tx, &mitigation, SELF, EntryKind::MitigationFinished, text).await?;
+        self.note(&mut tx, mitigation.id, mitigation.incident, SELF, EntryKind::MitigationFinished, text)
+            .await?;
         store::commit(tx).await.context("leaving open what a mitigation achieved")?;
-        self.0.metrics.mitigations.ended(mitigation.plan.action.name(), outcome.name());
-        super::log(&mitigation, SELF);
+        self.0.metrics.mitigations.ended(mitigation.action.name(), outcome.name());
+        super::log_summary(&mitigation, SELF);
         Ok(())
     }
 

@@ -209,7 +209,8 @@ impl Engine {
             Request::KickWhoStayed => "cut, as far as they had not left",
         };
         let text = format!("a batch of {} was {what}: {}", after.len(), told(&counts));
-        self.note(&mut tx, mitigation, SELF, EntryKind::MitigationBatch, text).await?;
+        self.note(&mut tx, mitigation.id, mitigation.incident, SELF, EntryKind::MitigationBatch, text)
+            .await?;
         let due_at = later(self.0.clock.now(), self.0.mitigations.rules.pace.batch_pause);
         store::jobs::retry(&mut tx, job, due_at, "the next batch").await?;
         store::commit(tx).await.context("writing down what became of the batch")?;
@@ -225,9 +226,10 @@ impl Engine {
         let mut tx = self.0.store.write().await?;
         let counts = store::victims::counts(&mut tx, mitigation.id).await?;
         mitigation.state = mitigation.state.clone().complete(now)?;
-        store::mitigations::save(&mut tx, &mitigation, "running").await?;
+        store::mitigations::save(&mut tx, mitigation.id, &mitigation.state, "running").await?;
         let text = format!("executed: {}", told(&counts));
-        self.note(&mut tx, &mitigation, SELF, EntryKind::MitigationExecuted, text).await?;
+        self.note(&mut tx, mitigation.id, mitigation.incident, SELF, EntryKind::MitigationExecuted, text)
+            .await?;
         store::jobs::finish(&mut tx, job).await?;
         let look = first_look(mitigation.id, now, &self.0.mitigations.rules.pace);
         store::jobs::insert(&mut tx, &[look], now).await?;

@@ -220,3 +220,12 @@ async fn a_run_that_cannot_be_read_keeps_nobody_from_starting() {
     assert_eq!(scene.engine.interrupt_mitigations().await.unwrap(), 1);
     assert_eq!(scene.standing(&run).await, "stopped (interrupted)");
 }
+
+#[tokio::test]
+async fn a_run_is_stopped_without_its_victims_being_read() {
+    let scene = Scene::make().await;
+    let run = scene.insert("prod", running()).await;
+    scene.meddle("UPDATE victims SET known = '{'").await;
+    scene.engine.stop_mitigation(run.id, "ann", "wrong one").await.unwrap();
+    assert_eq!(scene.standing(&run).await, "stopped (asked)");
+}

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::http::AppState;
 use crate::http::api::incidents::acts::Reason;
-use crate::http::api::mitigations::MitigationDocument;
+use crate::http::api::mitigations::{MitigationDocument, get_document};
 use crate::http::auth::Operator;
 use crate::http::error::{ApiError, Problem};
 use crate::model::ids::MitigationId;
@@ -176,8 +176,8 @@ pub async fn stop(
     body: Result<Json<Reason>, JsonRejection>,
 ) -> Result<Json<MitigationDocument>, ApiError> {
     let (Path(id), Json(why)) = (id?, body?);
-    let mitigation = state.engine.stop_mitigation(id, &actor.name, &why.reason).await?;
-    Ok(Json(MitigationDocument::of(&state, mitigation).await?))
+    state.engine.stop_mitigation(id, &actor.name, &why.reason).await?;
+    Ok(Json(get_document(&state, id).await?))
 }
 
 /// Lists what is paused.
