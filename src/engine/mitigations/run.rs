@@ -18,7 +18,7 @@ use crate::engine::{Engine, SELF};
 use crate::model::entry::EntryKind;
 use crate::model::ids::MitigationId;
 use crate::model::journal::{JournalLine, VictimState};
-use crate::model::mitigation::{Mitigation, MitigationState, StopReason};
+use crate::model::mitigation::{Mitigation, MitigationState, MitigationSummary, StopReason};
 use crate::model::plan::ActionKind;
 use crate::model::victim::VictimKey;
 use crate::nats::system::SystemAccount;
@@ -89,16 +89,17 @@ impl Engine {
     pub async fn run_mitigation(&self, job: &LeasedJob) -> anyhow::Result<()> {
         let id: MitigationId = job.subject.parse().context("reading the mitigation's id from the job")?;
         let mut conn = self.0.store.read().await?;
-        if !is_running(&mut conn, id).await? {
+        let Some(running) = find_running(&mut conn, id).await? else {
             drop(conn);
             return self.leave_stopped(job, id).await;
-        }
+        };
         let counts = store::victims::counts(&mut conn, id).await?;
         drop(conn);
         if let Some(sent) = counts.get(&VictimState::Sent) {
             // the batch before did not come to its end: what became of it is not known
             let text = format!(
-                "the batch before was cut short; of {sent} victims it is not known whether they were cut"
+                "the batch before was cut short; of {sent} victims it is not known whether they were {}",
+                running.action.does()
             );
             self.stop_run(id, SELF, StopReason::Interrupted, &text).await?;
             return self.finish_job(job).await;
@@ -187,7 +188,7 @@ impl Engine {
             victims.iter().map(|victim| line(victim, VictimState::Sent, at, None)).collect();
         let mut tx = self.0.store.write().await?;
         // somebody may have stopped it while the servers were looked at
-        if !is_running(&mut tx, id).await? {
+        if find_running(&mut tx, id).await?.is_none() {
             drop(tx);
             return self.leave_stopped(job, id).await;
         }
@@ -241,9 +242,9 @@ impl Engine {
     }
 }
 
-async fn is_running(conn: &mut Conn, id: MitigationId) -> Result<bool, StoreError> {
+async fn find_running(conn: &mut Conn, id: MitigationId) -> Result<Option<MitigationSummary>, StoreError> {
     let summary = store::mitigations::find_summary(conn, id).await?;
-    Ok(summary.is_some_and(|it| matches!(it.state, MitigationState::Running { .. })))
+    Ok(summary.filter(|it| matches!(it.state, MitigationState::Running { .. })))
 }
 
 /// Sends the requests of a batch, some at once, and waits for what the servers say. Nobody else is asked once it does not

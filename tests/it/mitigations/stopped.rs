@@ -78,6 +78,8 @@ async fn whom_a_batch_asks_while_the_run_is_stopped_is_looked_at_too() {
     write(VictimState::Sent).await;
     let stopped = stage.act(&format!("/api/v1/mitigations/{id}/stop"), json!({ "reason": "no" })).await;
     assert_eq!(stopped.json()["progress"], json!({ "sent": 2, "spared": 4 }));
+    let page = stage.app.browse(&format!("/mitigations/{id}")).await.text;
+    assert!(page.contains("2 victims were to be asked to leave or cut when the run ended"), "{page}");
     write(VictimState::Asked).await;
     stage.app.run_jobs().await;
     stage.app.advance(Duration::from_secs(4));
