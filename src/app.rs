@@ -273,7 +273,9 @@ async fn release_leases(state: &AppState) -> anyhow::Result<()> {
     }
     for (kind, subject) in released.given_up {
         error!(%kind, %subject, "gave up a job: connwarden has ended {MOST_INTERRUPTIONS} times while it worked on it");
-        state.engine.abandon(&kind, &subject, GivenUp::Interrupted).await?;
+        if let Err(error) = state.engine.abandon(&kind, &subject, GivenUp::Interrupted).await {
+            error!(%kind, %subject, "cannot say that a job was given up: {error:#}");
+        }
     }
     Ok(())
 }

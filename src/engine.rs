@@ -163,6 +163,7 @@ impl Engine {
         let routes = clusters.iter().map(|cluster| cluster.route.clone()).collect();
         let clusters = clusters.into_iter().map(|cluster| WatchedCluster::new(cluster.targets)).collect();
         let (intake, batches) = Intake::new(&store);
+        let mitigations = Mitigations::new(mitigations, &metrics.mitigations);
         let engine = Self(Arc::new(Parts {
             store,
             observer,
@@ -175,7 +176,7 @@ impl Engine {
             reverse_dns,
             evidence,
             sampling,
-            mitigations: Mitigations::new(mitigations),
+            mitigations,
             suspicions: Mutex::default(),
             earlier_vitals: EarlierVitals::default(),
             intake,

@@ -10,11 +10,9 @@ use crate::model::system_account::SystemAccess;
 use crate::nats;
 use crate::nats::system::{Role, SystemAccount};
 use crate::observe::sweep::{ClusterTargets, Observer};
+use crate::store::settings::INSTANCE_ID;
 use crate::store::{self, Store};
 use crate::telemetry::metrics::Metrics;
-
-/// The setting that holds what tells this connwarden from others.
-const INSTANCE_ID: &str = "instance_id";
 
 /// The servers that a configured cluster names, to be asked by their monitoring ports.
 pub fn targets(cluster: &config::Cluster) -> ClusterTargets {

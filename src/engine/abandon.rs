@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 
-use crate::engine::{ENRICH, Engine, LOOK_BACK, RUN, SELF, VERIFY};
+use crate::engine::{ENRICH, Engine, LOOK_BACK, MitigateError, RUN, SELF, VERIFY};
 use crate::model::entry::{Entry, EntryKind};
 use crate::model::ids::{IncidentId, MitigationId};
 use crate::model::incident::{IncidentState, Resolution};
@@ -37,9 +37,13 @@ impl Engine {
     pub async fn abandon(&self, kind: &str, subject: &str, why: GivenUp) -> anyhow::Result<()> {
         if kind == RUN {
             let id: MitigationId = subject.parse().context("reading the mitigation's id from the job")?;
-            // it may have been stopped already
-            let _ = self.stop_run(id, SELF, StopReason::Interrupted, &why.while_it("ran")).await;
-            return Ok(());
+            let stopped = self.stop_run(id, SELF, StopReason::Interrupted, &why.while_it("ran")).await;
+            return match stopped {
+                Ok(_) => Ok(()),
+                // it has been stopped already, or deleted since
+                Err(MitigateError::Transition(_) | MitigateError::UnknownMitigation(_)) => Ok(()),
+                Err(error) => Err(error).context("stopping the run of a job that was given up"),
+            };
         }
         if kind == LOOK_BACK {
             let id: MitigationId = subject.parse().context("reading the mitigation's id from the job")?;

@@ -10,12 +10,15 @@ mod find;
 mod look_back;
 mod pauses;
 mod run;
+#[cfg(test)]
+mod tests;
 mod view;
 mod watch;
 
 use tracing::info;
 
 use crate::engine::Engine;
+use crate::engine::mitigations::run::results;
 use crate::engine::mitigations::view::Seen;
 use crate::engine::mitigations::watch::Runs;
 use crate::engine::rules::later;
@@ -25,13 +28,16 @@ use crate::mitigate::plan::plan;
 use crate::model::entry::{Entry, EntryKind};
 use crate::model::guard::GuardVerdict;
 use crate::model::ids::{IncidentId, MitigationId, SnapshotId};
-use crate::model::mitigation::{InvalidTransition, Mitigation, MitigationState};
+use crate::model::mitigation::{
+    InvalidTransition, Mitigation, MitigationState, MitigationSummary, Outcome, StopReason,
+};
 use crate::model::mitigation_rules::MitigationSettings;
-use crate::model::plan::PlanRequest;
+use crate::model::plan::{ActionKind, PlanRequest};
 use crate::observe::sweep::ClusterTargets;
 use crate::observe::wishes::Wishes;
 use crate::store::audit::AuditLine;
 use crate::store::{self, Conn, StoreError, Tx};
+use crate::telemetry::metrics::MitigationMetrics;
 
 pub use crate::engine::mitigations::look_back::LOOK_BACK;
 pub use crate::engine::mitigations::run::{REQUESTS_AT_ONCE, RUN};
@@ -44,7 +50,13 @@ pub(super) struct Mitigations {
 }
 
 impl Mitigations {
-    pub(super) fn new(rules: MitigationSettings) -> Self {
+    pub(super) fn new(rules: MitigationSettings, metrics: &MitigationMetrics) -> Self {
+        for action in ActionKind::ALL {
+            let states = results(action).iter().map(|state| state.name());
+            let outcomes = Outcome::ALL.map(Outcome::name).into_iter();
+            let stops = StopReason::ALL.map(StopReason::name);
+            metrics.announce(action.name(), states, outcomes.chain(stops));
+        }
         Self { rules, runs: Runs::default() }
     }
 }
@@ -183,7 +195,8 @@ impl Engine {
         }
         let text =
             format!("planned: {}{}", mitigation.plan.expected_effect, because(mitigation.reason.as_deref()));
-        self.note(&mut tx, &mitigation, actor, EntryKind::MitigationPlanned, text).await?;
+        self.note(&mut tx, mitigation.id, mitigation.incident, actor, EntryKind::MitigationPlanned, text)
+            .await?;
         store::commit(tx).await?;
         log(&mitigation, actor);
         Ok(mitigation)
@@ -204,8 +217,7 @@ impl Engine {
     ) -> Result<Mitigation, MitigateError> {
         let reason = reason.map(checked).transpose()?;
         let now = self.0.clock.now();
-        let mut tx = self.0.store.write().await?;
-        let mitigation = named(&mut tx, id, digest).await?;
+        let (tx, mitigation) = self.named_for_write(id, digest).await?;
         // what is over is told first
         let proposed = mitigation.state.clone().propose(actor, now)?;
         let blocking: Vec<GuardVerdict> =
@@ -234,8 +246,7 @@ impl Engine {
         let reason = reason.map(checked).transpose()?;
         let now = self.0.clock.now();
         let valid_until = later(now, self.0.mitigations.rules.guards.approval_valid);
-        let mut tx = self.0.store.write().await?;
-        let mitigation = named(&mut tx, id, digest).await?;
+        let (tx, mitigation) = self.named_for_write(id, digest).await?;
         let approved = mitigation.state.clone().approve(actor, now, valid_until)?;
         let text = format!("approved until {valid_until}{}", because(reason.as_deref()));
         self.move_on(tx, mitigation, approved, actor, EntryKind::MitigationApproved, text).await
@@ -254,8 +265,7 @@ impl Engine {
         reason: &str,
     ) -> Result<Mitigation, MitigateError> {
         let reason = checked(reason)?;
-        let mut tx = self.0.store.write().await?;
-        let mitigation = find(&mut tx, id).await?;
+        let (tx, mitigation) = self.find_for_write(id).await?;
         let rejected = mitigation.state.clone().reject(actor, self.0.clock.now(), &reason)?;
         let text = format!("rejected: {reason}");
         self.move_on(tx, mitigation, rejected, actor, EntryKind::MitigationRejected, text).await
@@ -279,6 +289,26 @@ impl Engine {
     pub(super) fn targets_of(&self, cluster: &str) -> Result<ClusterTargets, MitigateError> {
         let targets = self.clusters().find(|targets| targets.name == cluster).cloned();
         targets.ok_or_else(|| MitigateError::UnknownCluster(cluster.to_owned()))
+    }
+
+    /// The mitigation as it stands, and the transaction in which it does. Its plan, which is long and does not change, is
+    /// read before, so that others can write meanwhile.
+    async fn find_for_write(&self, id: MitigationId) -> Result<(Tx, Mitigation), MitigateError> {
+        let found = store::mitigations::find(&mut *self.0.store.read().await?, id).await?;
+        let mut mitigation = found.ok_or(MitigateError::UnknownMitigation(id))?;
+        let mut tx = self.0.store.write().await?;
+        mitigation.state = find_summary(&mut tx, id).await?.state;
+        Ok((tx, mitigation))
+    }
+
+    /// The same, if it is the one that somebody has looked at.
+    async fn named_for_write(
+        &self,
+        id: MitigationId,
+        digest: &str,
+    ) -> Result<(Tx, Mitigation), MitigateError> {
+        let (tx, mitigation) = self.find_for_write(id).await?;
+        Ok((tx, named(mitigation, digest)?))
     }
 
     /// The incident and the cluster that a wish is about.
@@ -325,8 +355,8 @@ impl Engine {
     ) -> Result<Mitigation, MitigateError> {
         let was = mitigation.state.name();
         mitigation.state = state;
-        store::mitigations::save(&mut tx, &mitigation, was).await?;
-        self.note(&mut tx, &mitigation, actor, kind, text).await?;
+        store::mitigations::save(&mut tx, mitigation.id, &mitigation.state, was).await?;
+        self.note(&mut tx, mitigation.id, mitigation.incident, actor, kind, text).await?;
         store::commit(tx).await?;
         log(&mitigation, actor);
         Ok(mitigation)
@@ -336,14 +366,15 @@ impl Engine {
     async fn note(
         &self,
         tx: &mut Tx,
-        mitigation: &Mitigation,
+        id: MitigationId,
+        incident: Option<IncidentId>,
         actor: &str,
         kind: EntryKind,
         text: String,
     ) -> Result<(), StoreError> {
-        self.audit(tx, actor, kind.name(), &mitigation.id.to_string(), &text).await?;
-        if let Some(incident) = mitigation.incident {
-            let text = format!("mitigation {}: {text}", mitigation.id);
+        self.audit(tx, actor, kind.name(), &id.to_string(), &text).await?;
+        if let Some(incident) = incident {
+            let text = format!("mitigation {id}: {text}");
             let entry =
                 Entry { at: self.0.clock.now(), actor: actor.to_owned(), kind, text, notification: None };
             store::entries::insert(tx, incident, &[entry]).await?;
@@ -370,13 +401,12 @@ impl Engine {
     }
 }
 
-async fn find(conn: &mut Conn, id: MitigationId) -> Result<Mitigation, MitigateError> {
-    store::mitigations::find(conn, id).await?.ok_or(MitigateError::UnknownMitigation(id))
+async fn find_summary(conn: &mut Conn, id: MitigationId) -> Result<MitigationSummary, MitigateError> {
+    store::mitigations::find_summary(conn, id).await?.ok_or(MitigateError::UnknownMitigation(id))
 }
 
 /// The mitigation, if it is the one that somebody has looked at.
-async fn named(conn: &mut Conn, id: MitigationId, digest: &str) -> Result<Mitigation, MitigateError> {
-    let mitigation = find(conn, id).await?;
+fn named(mitigation: Mitigation, digest: &str) -> Result<Mitigation, MitigateError> {
     if mitigation.plan.digest == digest {
         Ok(mitigation)
     } else {
@@ -415,16 +445,23 @@ fn digest_of(wish: &PlanWish) -> String {
 }
 
 fn log(mitigation: &Mitigation, actor: &str) {
-    let (id, state) = (mitigation.id, mitigation.state.name());
+    let (plan, state) = (&mitigation.plan, mitigation.state.name());
+    log_act(mitigation.id, &plan.cluster, plan.action, plan.victims.len() as u64, state, actor);
+}
+
+fn log_summary(mitigation: &MitigationSummary, actor: &str) {
+    let MitigationSummary { id, cluster, action, victims, state, .. } = mitigation;
+    log_act(*id, cluster, *action, *victims, state.name(), actor);
+}
+
+fn log_act(id: MitigationId, cluster: &str, action: ActionKind, victims: u64, state: &str, actor: &str) {
     info!(
         mitigation.id = %id,
-        cluster = %mitigation.plan.cluster,
-        victims = mitigation.plan.victims.len(),
+        cluster,
+        victims,
         actor,
-        "mitigation {id} ({} of {} connections of cluster `{}`) is {state} by {actor}",
-        mitigation.plan.action.name(),
-        mitigation.plan.victims.len(),
-        mitigation.plan.cluster,
+        "mitigation {id} ({} of {victims} connections of cluster `{cluster}`) is {state} by {actor}",
+        action.name(),
     );
 }
 

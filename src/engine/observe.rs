@@ -14,7 +14,7 @@ use crate::model::picking::PickingRules;
 use crate::model::selector::Selector;
 use crate::model::snapshot::Snapshot;
 use crate::model::victim::VictimKey;
-use crate::observe::picks::Found;
+use crate::observe::picks::{Found, StillThere};
 use crate::observe::sweep::ClusterTargets;
 use crate::observe::wishes::Wishes;
 use crate::telemetry::metrics::LookFigures;
@@ -226,14 +226,14 @@ impl Engine {
         self.0.observer.pick(targets, wishes, Arc::new(rules)).await
     }
 
-    /// Looks at a cluster when it is its turn, and says which victims are still there, and still meant by
-    /// `selector`, if there is one.
+    /// Looks at a cluster when it is its turn, and says which victims are still there, and which of these `selector` still
+    /// means: all if there is none.
     pub(super) async fn recheck(
         &self,
         targets: &ClusterTargets,
         victims: &BTreeSet<VictimKey>,
         selector: Option<Selector>,
-    ) -> (Snapshot, BTreeSet<VictimKey>) {
+    ) -> (Snapshot, StillThere) {
         let _turn = self.turn_of(targets).await;
         self.0.observer.recheck(targets, victims, selector).await
     }

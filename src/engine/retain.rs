@@ -32,7 +32,7 @@ impl Engine {
         retention: &Retention,
         stop: &CancellationToken,
     ) -> Result<Deleted, StoreError> {
-        self.expire_overdue().await?;
+        self.expire_overdue().await;
         let now = self.0.clock.now();
         let mut deleted = Deleted::new();
         for kind in Kind::ALL {

@@ -25,6 +25,8 @@ pub enum VictimState {
     Confirmed,
     /// It was no longer there, or was somebody else's.
     Gone,
+    /// It was still there when the run began, but no longer what was meant, and so it was left alone.
+    Changed,
     /// Its server refused, or did not answer.
     Error,
     /// It was left alone, because the run ended before.
@@ -33,7 +35,7 @@ pub enum VictimState {
 
 impl VictimState {
     /// Every state.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Pending,
         Self::Sent,
         Self::Asked,
@@ -41,6 +43,7 @@ impl VictimState {
         Self::Stayed,
         Self::Confirmed,
         Self::Gone,
+        Self::Changed,
         Self::Error,
         Self::Spared,
     ];
@@ -55,6 +58,7 @@ impl VictimState {
             Self::Stayed => "stayed",
             Self::Confirmed => "confirmed",
             Self::Gone => "gone",
+            Self::Changed => "changed",
             Self::Error => "error",
             Self::Spared => "spared",
         }
@@ -70,6 +74,7 @@ impl VictimState {
     pub fn comes_from(self) -> &'static [Self] {
         match self {
             Self::Pending => &[],
+            Self::Changed => &[Self::Pending],
             // who was asked to leave and has stayed is cut
             Self::Sent => &[Self::Pending, Self::Asked],
             Self::Gone => &[Self::Pending, Self::Sent],
@@ -78,7 +83,9 @@ impl VictimState {
             // seen to have left when it was to be cut, or once the run had been stopped
             Self::Left => &[Self::Sent, Self::Asked],
             Self::Stayed => &[Self::Asked],
-            Self::Asked | Self::Confirmed | Self::Error => &[Self::Sent],
+            // also who was to be cut for having stayed, when the batch was broken off
+            Self::Asked => &[Self::Sent],
+            Self::Confirmed | Self::Error => &[Self::Sent],
         }
     }
 }

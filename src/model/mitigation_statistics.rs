@@ -31,7 +31,7 @@ pub struct ActionStatistics {
     pub unfinished: u64,
     /// Connections that were cut, or left because they were asked to; those of which it is not known count.
     pub victims: u64,
-    /// Of the victims, those of runs after which everything was seen.
+    /// Of the victims, those of the last hundred runs, as far as everything was seen after these.
     pub looked_after: u64,
     /// Of `looked_after`, those that came back, or others like them: by application, or by account, user and address,
     /// whichever says more.

@@ -38,6 +38,14 @@ impl ActionKind {
         Self::ALL.into_iter().find(|action| action.name() == name)
     }
 
+    /// What its requests do to a victim, in words.
+    pub fn does(self) -> &'static str {
+        match self {
+            Self::Kick => "cut",
+            Self::Drain => "asked to leave or cut",
+        }
+    }
+
     /// What everyone must know before approving it.
     pub fn warning(self) -> &'static str {
         match self {

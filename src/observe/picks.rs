@@ -213,18 +213,27 @@ impl Sought {
     }
 }
 
+/// Those of the victims sought again that are still there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StillThere {
+    /// Those that are still meant.
+    pub meant: BTreeSet<VictimKey>,
+    /// The others: the selector does not mean them any more.
+    pub changed: BTreeSet<VictimKey>,
+}
+
 /// The connections of one server, looked at for victims that are sought again; or of several, once absorbed.
 #[derive(Debug)]
 pub struct Recheck {
     sought: Arc<Sought>,
     eye: Eye,
-    there: BTreeSet<VictimKey>,
+    there: StillThere,
 }
 
 impl Recheck {
     /// Begins with a server. Users and applications are named by the rules of tallies.
     pub fn new(sought: &Arc<Sought>, naming: &TallyRules, server: ServerFacts) -> Self {
-        Self { sought: sought.clone(), eye: Eye::new(naming, server), there: BTreeSet::new() }
+        Self { sought: sought.clone(), eye: Eye::new(naming, server), there: StillThere::default() }
     }
 
     /// Looks at one connection of the page that `envelope` describes.
@@ -234,18 +243,18 @@ impl Recheck {
             self.eye.look(envelope, connection, |_| true, |candidate| selector.matches(candidate))
                 == Some(true)
         });
-        if is_meant {
-            self.there.insert(key.clone());
-        }
+        let there = if is_meant { &mut self.there.meant } else { &mut self.there.changed };
+        there.insert(key.clone());
     }
 
     /// Adds what the same search found on another server.
     pub fn absorb(&mut self, other: Self) {
-        self.there.extend(other.there);
+        self.there.meant.extend(other.there.meant);
+        self.there.changed.extend(other.there.changed);
     }
 
-    /// Ends the search: those that are still there, and still meant.
-    pub fn into_there(self) -> BTreeSet<VictimKey> {
+    /// Ends the search.
+    pub fn into_there(self) -> StillThere {
         self.there
     }
 }
@@ -390,17 +399,18 @@ mod tests {
             let sought = Arc::new(Sought::new(&BTreeSet::from([victim.key.clone()]), selector));
             let mut recheck = Recheck::new(&sought, &naming(), server(false));
             read(page, |envelope, connection| recheck.add(envelope, connection));
-            recheck.into_there().len()
+            let there = recheck.into_there();
+            (there.meant.len(), there.changed.len())
         };
         let is_found = |page: &str| is_found_by(page, None);
-        assert_eq!(is_found(&page("NA", connection)), 1);
-        assert_eq!(is_found(&page("NB", connection)), 0);
-        assert_eq!(is_found(&page("NA", &connection.replace("09:00:00Z", "09:00:01Z"))), 0);
-        assert_eq!(is_found(&page("NA", &connection.replace(r#""cid":7"#, r#""cid":8"#))), 0);
+        assert_eq!(is_found(&page("NA", connection)), (1, 0));
+        assert_eq!(is_found(&page("NB", connection)), (0, 0));
+        assert_eq!(is_found(&page("NA", &connection.replace("09:00:00Z", "09:00:01Z"))), (0, 0));
+        assert_eq!(is_found(&page("NA", &connection.replace(r#""cid":7"#, r#""cid":8"#))), (0, 0));
         // it has been used since
         let idle = || Some(serde_json::json!({ "idle_for": "1m" }));
-        assert_eq!(is_found_by(&page("NA", connection), idle()), 1);
-        assert_eq!(is_found_by(&page("NA", &connection.replace("09:59:00Z", "09:59:01Z")), idle()), 0);
+        assert_eq!(is_found_by(&page("NA", connection), idle()), (1, 0));
+        assert_eq!(is_found_by(&page("NA", &connection.replace("09:59:00Z", "09:59:01Z")), idle()), (0, 1));
     }
 
     #[test]

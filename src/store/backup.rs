@@ -8,9 +8,10 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{ConnectOptions, Connection};
 
+use crate::store::settings::INSTANCE_ID;
 use crate::store::{BUSY_TIMEOUT, DATABASE, StoreError};
 
 /// What a backup holds.
@@ -79,6 +80,7 @@ pub async fn backup(directory: &Path, target: &Path) -> Result<Backup, BackupErr
     let copy = Unfinished::make(&target)?;
     let failed = |error: sqlx::Error| BackupError::Copy { path: source.clone(), source: error.into() };
     copy_into(&source, &copy.path).await.map_err(failed)?;
+    forget_instance(&copy.path).await.map_err(failed)?;
     let (reasons, counts) = look_into(&copy.path).await.map_err(failed)?;
     if let Some(reason) = reasons.into_iter().find(|reason| reason != "ok") {
         return Err(BackupError::Damaged { path: source, reason });
@@ -95,6 +97,15 @@ async fn copy_into(source: &Path, copy: &Path) -> Result<(), sqlx::Error> {
     let options = SqliteConnectOptions::new().filename(source).read_only(true).busy_timeout(BUSY_TIMEOUT);
     let mut conn = options.connect().await?;
     sqlx::query("VACUUM INTO $1").bind(copy).execute(&mut conn).await?;
+    conn.close().await
+}
+
+/// Takes out of a copy what tells its connwarden from others: whoever starts from it is another one.
+async fn forget_instance(copy: &Path) -> Result<(), sqlx::Error> {
+    // nothing to go back to: a copy that is not finished is thrown away
+    let options = SqliteConnectOptions::new().filename(copy).journal_mode(SqliteJournalMode::Off);
+    let mut conn = options.connect().await?;
+    sqlx::query("DELETE FROM settings WHERE name = $1").bind(INSTANCE_ID).execute(&mut conn).await?;
     conn.close().await
 }
 

@@ -212,15 +212,20 @@ pub async fn insert(
     victims::insert(conn, key, &plan.victims, mitigation.planned_at).await
 }
 
-/// Writes where a mitigation stands, provided it is still in the state `was`.
+/// Writes that a mitigation stands in `state` now, provided it is still in the one called `was`.
 ///
 /// # Errors
 ///
 /// [`StoreError::Conflict`] with `mitigation` if another writer moved it first, and with `cluster` if it would run while
 /// another one runs in its cluster.
-#[tracing::instrument(name = "store.mitigations.save", skip_all, fields(mitigation.id = %mitigation.id))]
-pub async fn save(conn: &mut Conn, mitigation: &Mitigation, was: &str) -> Result<(), StoreError> {
-    let state = StateColumns::of(&mitigation.state);
+#[tracing::instrument(name = "store.mitigations.save", skip_all, fields(mitigation.id = %id))]
+pub async fn save(
+    conn: &mut Conn,
+    id: MitigationId,
+    state: &MitigationState,
+    was: &str,
+) -> Result<(), StoreError> {
+    let columns = StateColumns::of(state);
     let saved = sqlx::query(
         "UPDATE mitigations
             SET state = $1, state_data = $2, approved_by = coalesce($3, approved_by),
@@ -229,17 +234,17 @@ pub async fn save(conn: &mut Conn, mitigation: &Mitigation, was: &str) -> Result
                 finished_at = coalesce($8, finished_at), outcome = coalesce($9, outcome), stop = coalesce($10, stop)
           WHERE mitigation_id = $11 AND state = $12",
     )
-    .bind(mitigation.state.name())
-    .bind(to_json(&mitigation.state))
-    .bind(state.approved_by)
-    .bind(state.approved_at.map(Timestamp::as_microsecond))
-    .bind(state.valid_until.map(Timestamp::as_microsecond))
-    .bind(state.started_at.map(Timestamp::as_microsecond))
-    .bind(state.executed_at.map(Timestamp::as_microsecond))
-    .bind(state.finished_at.map(Timestamp::as_microsecond))
-    .bind(state.outcome)
-    .bind(state.stop)
-    .bind(mitigation.id.to_string())
+    .bind(state.name())
+    .bind(to_json(state))
+    .bind(columns.approved_by)
+    .bind(columns.approved_at.map(Timestamp::as_microsecond))
+    .bind(columns.valid_until.map(Timestamp::as_microsecond))
+    .bind(columns.started_at.map(Timestamp::as_microsecond))
+    .bind(columns.executed_at.map(Timestamp::as_microsecond))
+    .bind(columns.finished_at.map(Timestamp::as_microsecond))
+    .bind(columns.outcome)
+    .bind(columns.stop)
+    .bind(id.to_string())
     .bind(was)
     .execute(conn)
     .await;

@@ -2,6 +2,9 @@
 
 use crate::store::{Conn, StoreError};
 
+/// The setting that tells this connwarden from others: made once per storage directory, and in no copy of it.
+pub const INSTANCE_ID: &str = "instance_id";
+
 /// Finds a setting.
 ///
 /// # Errors

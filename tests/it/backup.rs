@@ -59,6 +59,21 @@ async fn a_running_daemon_is_backed_up_and_started_again_from_it() {
     let path = format!("api/v1/incidents/{first}");
     let (kept, original) = (again.get(&path).await, daemon.get(&path).await);
     assert_eq!((&kept, timeline(&kept)[0]), (&original, "opened"));
+    // two that act on one cluster must see that they are two; users are called the same by both
+    let settings = async |directory: &Path| {
+        let database = directory.join("data/connwarden.db");
+        let mut conn =
+            SqliteConnectOptions::new().filename(database).read_only(true).connect().await.unwrap();
+        let query =
+            "SELECT name, value FROM settings WHERE name IN ('instance_id', 'user_hash_key') ORDER BY name";
+        let settings: Vec<(String, String)> = sqlx::query_as(query).fetch_all(&mut conn).await.unwrap();
+        conn.close().await.unwrap();
+        settings
+    };
+    let (ours, theirs) = (settings(directory.path()).await, settings(restored.path()).await);
+    assert_eq!((ours.len(), theirs.len()), (2, 2));
+    assert_ne!(ours[0], theirs[0]);
+    assert_eq!(ours[1], theirs[1]);
     assert_eq!(again.notify(notification(&[firing(ALERT, "nats-1:7777")])).await.0, 202);
 }
 

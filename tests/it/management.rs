@@ -97,6 +97,8 @@ async fn metrics_are_open_metrics_with_help_and_bounded_labels() {
         "connwarden_intake_batch_deliveries",
         "connwarden_intake_queue_length",
         "connwarden_jobs",
+        "connwarden_mitigation_requests",
+        "connwarden_mitigations",
         "connwarden_notifications",
         "connwarden_oldest_due_job_seconds",
         "connwarden_queued_jobs",
@@ -115,8 +117,9 @@ async fn metrics_are_open_metrics_with_help_and_bounded_labels() {
     ];
     assert!(families.keys().copied().eq(expected), "{:?}", families.keys());
     let labels: BTreeSet<&str> = families.values().flatten().copied().collect();
-    let bounded =
-        BTreeSet::from(["cluster", "complete", "kind", "le", "result", "state", "table", "version"]);
+    let bounded = BTreeSet::from([
+        "action", "cluster", "complete", "kind", "le", "outcome", "result", "state", "table", "version",
+    ]);
     assert_eq!(labels, bounded, "a label may not hold what strangers say");
 
     for sample in [

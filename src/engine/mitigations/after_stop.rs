@@ -56,7 +56,7 @@ impl Engine {
             .filter_map(|server| server.server_id.as_deref())
             .collect();
         let lines = asked.into_iter().filter_map(|victim| {
-            let state = if still_there.contains(&victim) {
+            let state = if still_there.meant.contains(&victim) {
                 VictimState::Stayed
             } else if is_complete || seen_in_full.contains(victim.server_id.as_str()) {
                 VictimState::Left
@@ -71,7 +71,8 @@ impl Engine {
         store::victims::record(&mut tx, id, &lines).await?;
         let counts = store::victims::counts(&mut tx, id).await?;
         let text = format!("after the stop: {}", told(&counts));
-        self.note(&mut tx, mitigation, SELF, EntryKind::MitigationLooked, text).await?;
+        self.note(&mut tx, mitigation.id, mitigation.incident, SELF, EntryKind::MitigationLooked, text)
+            .await?;
         store::jobs::finish(&mut tx, job).await?;
         store::commit(tx).await.context("storing who has left after the stop")
     }

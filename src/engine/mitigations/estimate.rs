@@ -41,7 +41,11 @@ impl Engine {
             breakdowns,
             closed: None,
         };
-        let settings = &self.0.mitigations.rules.guards;
-        Ok((incident, estimate(&snapshot, request, settings, self.0.clock.now())))
+        let (request, settings) = (request.clone(), self.0.mitigations.rules.guards.clone());
+        let now = self.0.clock.now();
+        // the bounds of many groups take a while, and others have their turn
+        let estimated =
+            tokio::task::spawn_blocking(move || estimate(&snapshot, &request, &settings, now)).await;
+        Ok((incident, estimated.expect("estimating does not panic and is not aborted")))
     }
 }

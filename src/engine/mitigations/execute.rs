@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
+use tracing::{error, warn};
 
 use super::view::Seen;
 use super::{MitigateError, named};
@@ -19,13 +20,14 @@ use crate::model::entry::EntryKind;
 use crate::model::guard::{GuardKind, GuardVerdict};
 use crate::model::ids::MitigationId;
 use crate::model::journal::{JournalLine, VictimState};
-use crate::model::mitigation::{Mitigation, MitigationState, StopReason};
+use crate::model::mitigation::{Mitigation, MitigationState, MitigationSummary, StopReason};
 use crate::model::picking::{Picked, PickedGroup};
 use crate::model::plan::PlanRequest;
 use crate::model::printable::with_commas;
 use crate::model::selector::{Conditions, Selector};
 use crate::model::snapshot::Snapshot;
 use crate::model::victim::{KeepOf, Victim, VictimKey};
+use crate::observe::picks::StillThere;
 use crate::observe::wishes::Wishes;
 use crate::store::jobs::NewJob;
 use crate::store::{self, StoreError};
@@ -52,7 +54,8 @@ impl Engine {
         reason: Option<&str>,
     ) -> Result<Mitigation, MitigateError> {
         let reason = reason.map(super::checked).transpose()?;
-        let mitigation = named(&mut *self.0.store.read().await?, id, digest).await?;
+        let found = store::mitigations::find(&mut *self.0.store.read().await?, id).await?;
+        let mitigation = named(found.ok_or(MitigateError::UnknownMitigation(id))?, digest)?;
         let now = self.0.clock.now();
         // whatever is no longer approved is told first
         mitigation.state.clone().start(actor, now)?;
@@ -69,7 +72,7 @@ impl Engine {
         let victims: BTreeSet<VictimKey> =
             mitigation.plan.victims.iter().map(|victim| victim.key.clone()).collect();
         let (rechecked, still_there) = self.recheck(&targets, &victims, still_meant(&request)).await;
-        let left = victims.len() - still_there.len();
+        let left = victims.len() - still_there.meant.len();
         let share = left as f64 * 100.0 / victims.len().max(1) as f64;
         if rechecked.coverage.complete && share > self.0.mitigations.rules.guards.replan_threshold_percent {
             let text = format!(
@@ -94,7 +97,7 @@ impl Engine {
         let view = self.view(&targets, incident.as_ref(), &request, seen, Some(id)).await?;
         // the victims that were approved, in the cluster as it is now
         let before = Count::of(&snapshot, found.picked.matched, &mitigation.plan.victims);
-        let picked = frozen(&mitigation, &still_there, &snapshot, found.picked);
+        let picked = frozen(&mitigation, &still_there.meant, &snapshot, found.picked);
         let draft = Draft {
             request: &request,
             picked: &picked,
@@ -121,42 +124,46 @@ impl Engine {
         mut mitigation: Mitigation,
         actor: &str,
         reason: Option<&str>,
-        still_there: &BTreeSet<VictimKey>,
+        still_there: &StillThere,
         before: Count,
     ) -> Result<Mitigation, MitigateError> {
         let now = self.0.clock.now();
         let was = mitigation.state.name();
         mitigation.state = mitigation.state.clone().start(actor, now)?;
-        let gone: Vec<JournalLine> = mitigation
+        let left_out: Vec<JournalLine> = mitigation
             .plan
             .victims
             .iter()
-            .filter(|victim| !still_there.contains(&victim.key))
-            .map(|victim| JournalLine {
-                victim: victim.key.clone(),
-                state: VictimState::Gone,
-                at: now,
-                error: None,
+            .filter(|victim| !still_there.meant.contains(&victim.key))
+            .map(|victim| {
+                let is_there = still_there.changed.contains(&victim.key);
+                let state = if is_there { VictimState::Changed } else { VictimState::Gone };
+                JournalLine { victim: victim.key.clone(), state, at: now, error: None }
             })
             .collect();
         let mut tx = self.0.store.write().await?;
-        match store::mitigations::save(&mut tx, &mitigation, was).await {
+        match store::mitigations::save(&mut tx, mitigation.id, &mitigation.state, was).await {
             Err(StoreError::Conflict("cluster")) => {
                 return Err(MitigateError::Busy(mitigation.plan.cluster));
             }
             saved => saved?,
         }
-        store::victims::record(&mut tx, mitigation.id, &gone).await?;
+        store::victims::record(&mut tx, mitigation.id, &left_out).await?;
         store::mitigations::save_before(&mut tx, mitigation.id, &before).await?;
         let job = NewJob { kind: RUN, subject: mitigation.id.to_string(), due_at: now };
         store::jobs::insert(&mut tx, &[job], now).await?;
+        let changed = match still_there.changed.len() as u64 {
+            0 => String::new(),
+            changed => format!(", and {} that are no longer meant", with_commas(changed)),
+        };
         let text = format!(
-            "started: {} of {} victims are still there{}",
-            with_commas(still_there.len() as u64),
+            "started: {} of {} victims are still there{changed}{}",
+            with_commas(still_there.meant.len() as u64),
             with_commas(mitigation.plan.victims.len() as u64),
             super::because(reason)
         );
-        self.note(&mut tx, &mitigation, actor, EntryKind::MitigationStarted, text).await?;
+        self.note(&mut tx, mitigation.id, mitigation.incident, actor, EntryKind::MitigationStarted, text)
+            .await?;
         store::commit(tx).await?;
         super::log(&mitigation, actor);
         self.0.jobs_bell.notify_one();
@@ -175,7 +182,7 @@ impl Engine {
         id: MitigationId,
         actor: &str,
         reason: &str,
-    ) -> Result<Mitigation, MitigateError> {
+    ) -> Result<MitigationSummary, MitigateError> {
         let reason = checked(reason)?;
         self.stop_run(id, actor, StopReason::Asked, &reason).await
     }
@@ -187,13 +194,13 @@ impl Engine {
         actor: &str,
         stop: StopReason,
         text: &str,
-    ) -> Result<Mitigation, MitigateError> {
+    ) -> Result<MitigationSummary, MitigateError> {
         let now = self.0.clock.now();
         let mut tx = self.0.store.write().await?;
-        let mut mitigation = super::find(&mut tx, id).await?;
+        let mut mitigation = super::find_summary(&mut tx, id).await?;
         let was = mitigation.state.name();
         mitigation.state = mitigation.state.clone().stop(actor, now, stop, text)?;
-        store::mitigations::save(&mut tx, &mitigation, was).await?;
+        store::mitigations::save(&mut tx, mitigation.id, &mitigation.state, was).await?;
         store::victims::spare_pending(&mut tx, id, now).await?;
         let counts = store::victims::counts(&mut tx, id).await?;
         if counts.contains_key(&VictimState::Asked) {
@@ -201,51 +208,76 @@ impl Engine {
             store::jobs::insert(&mut tx, &[look], now).await?;
         }
         let text = format!("stopped ({}): {text}; {}", stop.name(), told(&counts));
-        self.note(&mut tx, &mitigation, actor, EntryKind::MitigationStopped, text).await?;
+        self.note(&mut tx, mitigation.id, mitigation.incident, actor, EntryKind::MitigationStopped, text)
+            .await?;
         store::commit(tx).await?;
         self.0.mitigations.runs.forget(id);
         self.0.jobs_bell.notify_one();
-        self.0.metrics.mitigations.ended(mitigation.plan.action.name(), stop.name());
-        super::log(&mitigation, actor);
+        self.0.metrics.mitigations.ended(mitigation.action.name(), stop.name());
+        super::log_summary(&mitigation, actor);
         Ok(mitigation)
     }
 
     /// Ends the runs that were going on when the process ended: what became of the last victims is not known, and
-    /// nothing is repeated.
+    /// nothing is repeated. Says how many it ended; one that cannot be read is told of in the log, and cannot go on either.
     ///
     /// # Errors
     ///
     /// The store failed.
     pub async fn interrupt_mitigations(&self) -> Result<usize, MitigateError> {
         let running = store::mitigations::list_running(&mut *self.0.store.read().await?).await?;
-        for id in &running {
+        let mut ended = 0;
+        for id in running {
             let text = "connwarden ended while it ran; it is not taken up again: make a new plan";
-            self.stop_run(*id, SELF, StopReason::Interrupted, text).await?;
+            match self.stop_run(id, SELF, StopReason::Interrupted, text).await {
+                Ok(_) => ended += 1,
+                Err(MitigateError::Store(error @ StoreError::Corrupt { .. })) => error!(
+                    mitigation.id = %id,
+                    "mitigation {id} ran when connwarden ended and cannot be stopped: {error}; \
+                     nothing else begins in its cluster"
+                ),
+                Err(error) => return Err(error),
+            }
         }
-        Ok(running.len())
+        Ok(ended)
     }
 
     /// Gives up what has waited too long: plans and proposals that nobody approved within a day, and approvals that have
-    /// ended.
-    ///
-    /// # Errors
-    ///
-    /// The store failed.
-    pub(in crate::engine) async fn expire_overdue(&self) -> Result<(), StoreError> {
-        let now = self.0.clock.now();
-        let before = now.checked_sub(PATIENCE).unwrap_or(Timestamp::MIN);
-        let overdue =
-            store::mitigations::list_overdue(&mut *self.0.store.read().await?, now, before, MOST_AT_ONCE)
-                .await?;
+    /// ended. What cannot be given up is told of in the log.
+    pub(in crate::engine) async fn expire_overdue(&self) {
+        let overdue = match self.list_overdue().await {
+            Ok(overdue) => overdue,
+            Err(error) => {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot give up the mitigations that wait for too long: {error}"
+                );
+                return;
+            }
+        };
         for id in overdue {
-            let found = store::mitigations::find(&mut *self.0.store.read().await?, id).await?;
-            let Some(mitigation) = found else { continue };
-            let why = "nobody approved or executed it in time".to_owned();
-            // whatever else went wrong: somebody was quicker
-            if let Err(MitigateError::Store(error)) = self.expire(mitigation, SELF, why).await {
-                return Err(error);
+            match self.expire_late(id).await {
+                // somebody was quicker
+                Ok(())
+                | Err(MitigateError::Transition(_) | MitigateError::Store(StoreError::Conflict(_))) => {}
+                Err(error) => {
+                    let error = anyhow::Error::from(error);
+                    warn!(mitigation.id = %id, "cannot give up mitigation {id}, which waits for too long: {error:#}");
+                }
             }
         }
+    }
+
+    async fn list_overdue(&self) -> Result<Vec<MitigationId>, StoreError> {
+        let now = self.0.clock.now();
+        let before = now.checked_sub(PATIENCE).unwrap_or(Timestamp::MIN);
+        store::mitigations::list_overdue(&mut *self.0.store.read().await?, now, before, MOST_AT_ONCE).await
+    }
+
+    async fn expire_late(&self, id: MitigationId) -> Result<(), MitigateError> {
+        let found = store::mitigations::find(&mut *self.0.store.read().await?, id).await?;
+        let Some(mitigation) = found else { return Ok(()) };
+        self.expire(mitigation, SELF, "nobody approved or executed it in time".to_owned()).await?;
         Ok(())
     }
 
@@ -263,7 +295,8 @@ impl Engine {
     }
 }
 
-/// The victims of a plan that are still there, in the cluster as it is now: nobody is added.
+/// The victims of a plan that are still there, in the cluster as it is now: nobody is added. Groups of which it is not known
+/// how many there are of them are left out.
 fn frozen(
     mitigation: &Mitigation,
     still_there: &BTreeSet<VictimKey>,
@@ -280,20 +313,21 @@ fn frozen(
             *groups.entry((victim.application.clone(), ip)).or_default() += 1;
         }
     }
-    let groups = groups.into_iter().map(|((application, ip), victims)| {
-        let total = connections_of(snapshot, limits.keep_of, application.as_deref(), ip);
-        PickedGroup { application, ip, total, victims }
+    let groups = groups.into_iter().filter_map(|((application, ip), victims)| {
+        let total = connections_of(snapshot, limits.keep_of, application.as_deref(), ip)?;
+        Some(PickedGroup { application, ip, total, victims })
     });
     Picked { groups: groups.collect(), victims, ..now }
 }
 
-/// How many connections there are of an application, or of it at an address; none if that is not known.
+/// How many connections there are of an application, or of it at an address; nothing if they may be among those that are
+/// not told apart.
 fn connections_of(
     snapshot: &Snapshot,
     keep_of: KeepOf,
     application: Option<&str>,
     ip: Option<IpAddr>,
-) -> u64 {
+) -> Option<u64> {
     let application = application.unwrap_or(Dimension::Application.absent());
     let (by, key) = match keep_of {
         KeepOf::Application => (By::from(Dimension::Application), None),
@@ -302,16 +336,18 @@ fn connections_of(
             (kept_by(), Some(ip))
         }
     };
-    let groups =
-        snapshot.breakdowns.get(&by).map(|breakdown| breakdown.groups.as_slice()).unwrap_or_default();
-    let group = groups.iter().find(|group| match &key {
+    let breakdown = snapshot.breakdowns.get(&by)?;
+    let group = breakdown.groups.iter().find(|group| match &key {
         None => group.key == application,
         Some(ip) => {
             group.keys.get(&Dimension::Application).is_some_and(|key| key == application)
                 && group.keys.get(&Dimension::Ip) == Some(ip)
         }
     });
-    group.map_or(0, |group| group.figures.connections)
+    match group {
+        Some(group) => Some(group.figures.connections),
+        None => (breakdown.other.figures.connections == 0).then_some(0),
+    }
 }
 
 /// By what minimums of each application at each address are counted.
@@ -345,4 +381,40 @@ pub(super) fn told(counts: &BTreeMap<VictimState, u64>) -> String {
         })
         .collect();
     if parts.is_empty() { "no victims".to_owned() } else { parts.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::mitigations::tests::mitigation;
+    use crate::model::breakdown::{Breakdown, Figures, Group};
+    use crate::model::snapshot::Coverage;
+
+    #[test]
+    fn a_group_that_is_not_told_apart_is_not_taken_for_an_empty_one() {
+        let mut planned = mitigation(uuid::Uuid::nil(), "prod", MitigationState::Planned);
+        planned.plan.limits.keep = 1;
+        let there = planned.plan.victims.iter().map(|victim| victim.key.clone()).collect();
+        let figures = |connections| Figures { connections, ..Figures::default() };
+        let groups = |application: &str, others| {
+            let mut breakdown = Breakdown {
+                groups: vec![Group { key: application.to_owned(), figures: figures(7), ..Group::default() }],
+                ..Breakdown::default()
+            };
+            breakdown.other.figures = figures(others);
+            let snapshot = Snapshot {
+                cluster: "prod".to_owned(),
+                taken_at: planned.plan.taken_at,
+                coverage: Coverage::of(Vec::new(), 0),
+                breakdowns: BTreeMap::from([(By::from(Dimension::Application), breakdown)]),
+                closed: None,
+            };
+            let picked = frozen(&planned, &there, &snapshot, Picked::default());
+            assert_eq!(picked.victims.len(), 2);
+            picked.groups.into_iter().map(|group| group.total).collect::<Vec<_>>()
+        };
+        assert_eq!(groups("orders", 3), [7]);
+        assert_eq!(groups("billing", 0), [0], "all are told apart, and none is of it");
+        assert_eq!(groups("billing", 3), [0; 0]);
+    }
 }

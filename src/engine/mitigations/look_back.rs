@@ -89,6 +89,9 @@ impl Engine {
 
         let now = self.0.clock.now();
         let after = Duration::try_from(now.duration_since(executed_at)).unwrap_or_default();
+        // a clock that was set back must not make two looks of one time
+        let last = looks.last().map(|look| Duration::from_millis(look.after_ms));
+        let after = last.map_or(after, |last| after.max(last + Duration::from_millis(1)));
         let look = match (self.targets_of(&mitigation.plan.cluster), before) {
             (Ok(targets), Some(before)) => {
                 let request = request_of(&mitigation)?;
@@ -116,12 +119,15 @@ impl Engine {
         if let Some(look) = &look {
             store::mitigations::save_look(&mut tx, id, after, look).await?;
             let text = format!("{} after the last victim: {}", span(after.as_secs()), look.summary());
-            self.note(&mut tx, &mitigation, SELF, EntryKind::MitigationLooked, text).await?;
+            self.note(&mut tx, mitigation.id, mitigation.incident, SELF, EntryKind::MitigationLooked, text)
+                .await?;
         }
         let next = self.0.mitigations.rules.pace.verify_after.get(earlier + 1);
         match (next, look) {
             (Some(next), Some(_)) => {
-                let due_at = later(executed_at, *next).max(later(now, Duration::from_millis(1)));
+                // at the latest as long after this one: by a clock that was set back the run may not have ended yet
+                let due_at = later(executed_at, *next).min(later(now, *next));
+                let due_at = due_at.max(later(now, Duration::from_millis(1)));
                 store::jobs::retry(&mut tx, job, due_at, "the next look").await?;
             }
             (_, look) => {
@@ -130,9 +136,17 @@ impl Engine {
                     None => (Outcome::Inconclusive, "the cluster is not configured any more".to_owned()),
                 };
                 mitigation.state = mitigation.state.clone().finish(outcome, &conclusion, now)?;
-                store::mitigations::save(&mut tx, &mitigation, "verifying").await?;
+                store::mitigations::save(&mut tx, mitigation.id, &mitigation.state, "verifying").await?;
                 let text = format!("{}: {conclusion}", outcome.name());
-                self.note(&mut tx, &mitigation, SELF, EntryKind::MitigationFinished, text).await?;
+                self.note(
+                    &mut tx,
+                    mitigation.id,
+                    mitigation.incident,
+                    SELF,
+                    EntryKind::MitigationFinished,
+                    text,
+                )
+                .await?;
                 store::jobs::finish(&mut tx, job).await?;
             }
         }
@@ -147,18 +161,20 @@ impl Engine {
     /// Leaves it open what a mitigation achieved, because nobody looks any more.
     pub(in crate::engine) async fn leave_undecided(&self, id: MitigationId, why: &str) -> anyhow::Result<()> {
         let mut tx = self.0.store.write().await?;
-        let Some(mut mitigation) = store::mitigations::find(&mut tx, id).await? else { return Ok(()) };
+        let found = store::mitigations::find_summary(&mut tx, id).await?;
+        let Some(mut mitigation) = found else { return Ok(()) };
         if !matches!(mitigation.state, MitigationState::Verifying { .. }) {
             return Ok(());
         }
         let outcome = Outcome::Inconclusive;
         mitigation.state = mitigation.state.clone().finish(outcome, why, self.0.clock.now())?;
-        store::mitigations::save(&mut tx, &mitigation, "verifying").await?;
+        store::mitigations::save(&mut tx, mitigation.id, &mitigation.state, "verifying").await?;
         let text = format!("{}: {why}", outcome.name());
-        self.note(&mut tx, &mitigation, SELF, EntryKind::MitigationFinished, text).await?;
+        self.note(&mut tx, mitigation.id, mitigation.incident, SELF, EntryKind::MitigationFinished, text)
+            .await?;
         store::commit(tx).await.context("leaving open what a mitigation achieved")?;
-        self.0.metrics.mitigations.ended(mitigation.plan.action.name(), outcome.name());
-        super::log(&mitigation, SELF);
+        self.0.metrics.mitigations.ended(mitigation.action.name(), outcome.name());
+        super::log_summary(&mitigation, SELF);
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use crate::engine::{Engine, SELF};
 use crate::model::entry::EntryKind;
 use crate::model::ids::MitigationId;
 use crate::model::journal::{JournalLine, VictimState};
-use crate::model::mitigation::{Mitigation, MitigationState, StopReason};
+use crate::model::mitigation::{Mitigation, MitigationState, MitigationSummary, StopReason};
 use crate::model::plan::ActionKind;
 use crate::model::victim::VictimKey;
 use crate::nats::system::SystemAccount;
@@ -44,6 +44,31 @@ enum Request {
     KickWhoStayed,
 }
 
+impl Request {
+    /// What becomes of a victim whose turn in the batch does not come.
+    fn unasked(self) -> VictimState {
+        match self {
+            Self::Kick | Self::LameDuck => VictimState::Spared,
+            // it was asked before, and may still leave
+            Self::KickWhoStayed => VictimState::Asked,
+        }
+    }
+}
+
+/// What requests of an action may make of victims.
+pub(super) fn results(action: ActionKind) -> &'static [VictimState] {
+    match action {
+        ActionKind::Kick => &[VictimState::Confirmed, VictimState::Gone, VictimState::Error],
+        ActionKind::Drain => &[
+            VictimState::Asked,
+            VictimState::Left,
+            VictimState::Confirmed,
+            VictimState::Gone,
+            VictimState::Error,
+        ],
+    }
+}
+
 /// What the next batch is.
 enum Next {
     /// These, and what is done to them.
@@ -64,16 +89,17 @@ impl Engine {
     pub async fn run_mitigation(&self, job: &LeasedJob) -> anyhow::Result<()> {
         let id: MitigationId = job.subject.parse().context("reading the mitigation's id from the job")?;
         let mut conn = self.0.store.read().await?;
-        if !is_running(&mut conn, id).await? {
+        let Some(running) = find_running(&mut conn, id).await? else {
             drop(conn);
             return self.leave_stopped(job, id).await;
-        }
+        };
         let counts = store::victims::counts(&mut conn, id).await?;
         drop(conn);
         if let Some(sent) = counts.get(&VictimState::Sent) {
             // the batch before did not come to its end: what became of it is not known
             let text = format!(
-                "the batch before was cut short; of {sent} victims it is not known whether they were cut"
+                "the batch before was cut short; of {sent} victims it is not known whether they were {}",
+                running.action.does()
             );
             self.stop_run(id, SELF, StopReason::Interrupted, &text).await?;
             return self.finish_job(job).await;
@@ -127,7 +153,8 @@ impl Engine {
         let mut conn = self.0.store.read().await?;
         // who comes first was asked first
         let asked = store::victims::list_in(&mut conn, id, VictimState::Asked, pace.batch).await?;
-        let due = asked.iter().filter(|line| later(line.at, pace.drain_wait) <= now);
+        // by a clock that was set back since, they may not have been asked yet: then their time is over
+        let due = asked.iter().filter(|line| line.at > now || later(line.at, pace.drain_wait) <= now);
         let due: Vec<VictimKey> = due.map(|line| line.victim.clone()).collect();
         if !due.is_empty() {
             return Ok(Next::Batch(Request::KickWhoStayed, due));
@@ -161,9 +188,9 @@ impl Engine {
             victims.iter().map(|victim| line(victim, VictimState::Sent, at, None)).collect();
         let mut tx = self.0.store.write().await?;
         // somebody may have stopped it while the servers were looked at
-        if !is_running(&mut tx, id).await? {
+        if find_running(&mut tx, id).await?.is_none() {
             drop(tx);
-            return self.finish_job(job).await;
+            return self.leave_stopped(job, id).await;
         }
         store::victims::record(&mut tx, id, &before).await?;
         store::commit(tx).await.context("writing down whom the batch is about")?;
@@ -183,12 +210,13 @@ impl Engine {
             Request::KickWhoStayed => "cut, as far as they had not left",
         };
         let text = format!("a batch of {} was {what}: {}", after.len(), told(&counts));
-        self.note(&mut tx, mitigation, SELF, EntryKind::MitigationBatch, text).await?;
+        self.note(&mut tx, mitigation.id, mitigation.incident, SELF, EntryKind::MitigationBatch, text)
+            .await?;
         let due_at = later(self.0.clock.now(), self.0.mitigations.rules.pace.batch_pause);
         store::jobs::retry(&mut tx, job, due_at, "the next batch").await?;
         store::commit(tx).await.context("writing down what became of the batch")?;
-        for (state, count) in counts {
-            self.0.metrics.mitigations.victims(mitigation.plan.action.name(), state.name(), count);
+        for (state, count) in counts.into_iter().filter(|(state, _)| *state != request.unasked()) {
+            self.0.metrics.mitigations.requests(mitigation.plan.action.name(), state.name(), count);
         }
         self.0.jobs_bell.notify_one();
         Ok(())
@@ -199,9 +227,10 @@ impl Engine {
         let mut tx = self.0.store.write().await?;
         let counts = store::victims::counts(&mut tx, mitigation.id).await?;
         mitigation.state = mitigation.state.clone().complete(now)?;
-        store::mitigations::save(&mut tx, &mitigation, "running").await?;
+        store::mitigations::save(&mut tx, mitigation.id, &mitigation.state, "running").await?;
         let text = format!("executed: {}", told(&counts));
-        self.note(&mut tx, &mitigation, SELF, EntryKind::MitigationExecuted, text).await?;
+        self.note(&mut tx, mitigation.id, mitigation.incident, SELF, EntryKind::MitigationExecuted, text)
+            .await?;
         store::jobs::finish(&mut tx, job).await?;
         let look = first_look(mitigation.id, now, &self.0.mitigations.rules.pace);
         store::jobs::insert(&mut tx, &[look], now).await?;
@@ -213,13 +242,13 @@ impl Engine {
     }
 }
 
-async fn is_running(conn: &mut Conn, id: MitigationId) -> Result<bool, StoreError> {
+async fn find_running(conn: &mut Conn, id: MitigationId) -> Result<Option<MitigationSummary>, StoreError> {
     let summary = store::mitigations::find_summary(conn, id).await?;
-    Ok(summary.is_some_and(|it| matches!(it.state, MitigationState::Running { .. })))
+    Ok(summary.filter(|it| matches!(it.state, MitigationState::Running { .. })))
 }
 
-/// Sends the requests of a batch, some at once, and waits for what the servers say. Who has not been asked is spared once
-/// it does not go on any more, by how many requests have failed.
+/// Sends the requests of a batch, some at once, and waits for what the servers say. Nobody else is asked once it does not
+/// go on any more, by how many requests have failed.
 async fn ask_all(
     account: &SystemAccount,
     request: Request,
@@ -238,7 +267,7 @@ async fn ask_all(
             lines.push(answered);
         }
         if !goes_on(errors) {
-            lines.push(line(&victim, VictimState::Spared, at, None));
+            lines.push(line(&victim, request.unasked(), at, None));
             continue;
         }
         let account = account.clone();
@@ -274,4 +303,31 @@ fn count(lines: &[JournalLine]) -> BTreeMap<VictimState, u64> {
         *counts.entry(line.state).or_default() += 1;
     }
     counts
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::engine::mitigations::tests::{Scene, running};
+
+    #[tokio::test]
+    async fn a_run_that_is_stopped_while_its_servers_are_looked_at_is_not_kept_for_ever() {
+        let scene = Scene::make().await;
+        let (engine, run) = (&scene.engine, scene.insert("prod", running()).await);
+        let job = scene.run_of(&run).await;
+        let targets = engine.targets_of("prod").unwrap();
+        engine.stop_mitigation(run.id, "ann", "wrong one").await.unwrap();
+        // that was a moment ago: the look had begun before
+        let watched =
+            engine.reason_to_stop(&Arc::new(run.clone()), &targets, &BTreeMap::new()).await.unwrap();
+        assert_eq!(watched, None);
+        assert!(engine.0.mitigations.runs.has(run.id));
+        let victims = vec![run.plan.victims[0].key.clone()];
+        engine.run_batch(&job, &run, &targets, Request::LameDuck, victims).await.unwrap();
+        assert!(!engine.0.mitigations.runs.has(run.id));
+        let counts = store::victims::counts(&mut engine.0.store.read().await.unwrap(), run.id).await.unwrap();
+        assert_eq!(counts, BTreeMap::from([(VictimState::Spared, 2)]));
+    }
 }

@@ -13,7 +13,7 @@ use crate::mitigate::guards::{
 };
 use crate::model::ids::MitigationId;
 use crate::model::incident::{Incident, IncidentKey};
-use crate::model::labels::Labels;
+use crate::model::labels::{Fingerprint, Labels};
 use crate::model::mapping::MappedBy;
 use crate::model::mitigation::Outcome;
 use crate::model::plan::PlanRequest;
@@ -109,19 +109,24 @@ impl Engine {
             return Suppression::Unknown;
         }
         let census = self.take_census(&Labels::default(), None).await;
-        let listed: Vec<_> = members
+        let firing: Vec<&Fingerprint> = members
             .iter()
             .filter(|(_, member)| member.is_firing())
-            .filter_map(|(fingerprint, _)| census.listed.get(fingerprint))
+            .map(|(fingerprint, _)| fingerprint)
+            .collect();
+        let listed: Vec<_> = firing
+            .iter()
+            .filter_map(|fingerprint| census.listed.get(*fingerprint))
             .map(|listed| &listed.suppression)
             .collect();
         if listed.iter().any(|suppression| !suppression.silenced_by.is_empty()) {
             Suppression::Silenced
         } else if listed.iter().any(|suppression| !suppression.inhibited_by.is_empty()) {
             Suppression::Inhibited
-        } else if census.errors.is_empty() {
+        } else if census.errors.is_empty() && firing.iter().all(|alert| census.tells_of(alert)) {
             Suppression::Clear
         } else {
+            // a silence outlives a restart of Alertmanager, and its list of alerts does not
             Suppression::Unknown
         }
     }

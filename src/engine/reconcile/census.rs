@@ -78,6 +78,12 @@ impl Census {
         census
     }
 
+    /// Whether every node that could know of an alert has said what it knows: one lists it, or none may still have to hear
+    /// of it.
+    pub(in crate::engine) fn tells_of(&self, alert: &Fingerprint) -> bool {
+        self.doubts.is_empty() || self.listed.contains_key(alert)
+    }
+
     fn add(&mut self, listed: ListedAlert) {
         let is_active = listed.state == ListedState::Active;
         let suppression = Suppression { silenced_by: listed.silenced_by, inhibited_by: listed.inhibited_by };
@@ -208,6 +214,18 @@ mod tests {
             let census = Census::of(answers, at(60));
             assert_eq!(census.doubts, doubts, "{}", census.asked);
         }
+    }
+
+    #[test]
+    fn nothing_is_told_of_an_alert_that_a_node_may_not_have_heard_of_yet() {
+        let (heard, unheard) = (listed("A", ListedState::Active, &[]), listed("B", ListedState::Active, &[]));
+        let told = |started| {
+            let census =
+                Census::of(vec![node("a", started, ClusterStatus::Ready, vec![heard.clone()])], at(60));
+            [&heard, &unheard].map(|listed| census.tells_of(&listed.alert.fingerprint))
+        };
+        assert_eq!(told(0), [true, true]);
+        assert_eq!(told(58), [true, false], "it has just started: its list was empty a moment ago");
     }
 
     #[test]

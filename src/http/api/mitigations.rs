@@ -175,8 +175,9 @@ impl MitigationDocument {
             |count| format!("{} victim{}", with_commas(count), if count == 1 { " was" } else { "s were" });
         let mut doubts = Vec::new();
         if self.mitigation.state.is_final() {
+            let done = self.mitigation.plan.action.does();
             doubts.extend(count(VictimState::Sent).map(|count| {
-                format!("{} to be cut when the run ended; whether they were is not known", counted(count))
+                format!("{} to be {done} when the run ended; whether they were is not known", counted(count))
             }));
             doubts.extend(count(VictimState::Asked).map(|count| {
                 format!(

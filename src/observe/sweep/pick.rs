@@ -10,7 +10,7 @@ use crate::model::snapshot::Snapshot;
 use crate::model::victim::VictimKey;
 use crate::nats::connz::{Connection, Envelope};
 use crate::nats::text::clip;
-use crate::observe::picks::{Found, Picks, Recheck, Sought};
+use crate::observe::picks::{Found, Picks, Recheck, Sought, StillThere};
 use crate::observe::tally::{ServerFacts, TallyRules};
 use crate::observe::wishes::Wishes;
 
@@ -90,21 +90,21 @@ impl Observer {
         }
     }
 
-    /// Looks at every server of a cluster, and says which of the victims are still there: the same connection of the
-    /// same run of a server, and one that `selector` still means, if there is one. One that is not found has left only if the snapshot's coverage is complete, or its server
-    /// was seen completely.
+    /// Looks at every server of a cluster, and says which of the victims are still there, the same connection of the same
+    /// run of a server, and which of these `selector` still means: all if there is none. One that is not found has left
+    /// only if the snapshot's coverage is complete, or its server was seen completely.
     #[tracing::instrument(name = "observe.cluster.recheck", skip_all, fields(cluster = %cluster.name))]
     pub async fn recheck(
         &self,
         cluster: &ClusterTargets,
         victims: &BTreeSet<VictimKey>,
         selector: Option<Selector>,
-    ) -> (Snapshot, BTreeSet<VictimKey>) {
+    ) -> (Snapshot, StillThere) {
         let search = Search::Recheck(Arc::new(Sought::new(victims, selector)));
         let (snapshot, result) = self.sweep_and_search(cluster, &Wishes::default(), Some(search)).await;
         match result {
             Some(SearchResult::Recheck(recheck)) => (snapshot, recheck.into_there()),
-            _ => (snapshot, BTreeSet::new()),
+            _ => (snapshot, StillThere::default()),
         }
     }
 }

@@ -11,14 +11,16 @@ use crate::model::mitigation_statistics::ActionStatistics;
 use crate::model::plan::ActionKind;
 use crate::store::{Conn, StoreError, from_json, parse};
 
-/// After how many runs it is read who came back: the newest ones.
-const MOST_LOOKS: i64 = 1000;
+/// After how many runs of an action in a cluster it is read who came back: the newest ones.
+const MOST_LOOKS: i64 = 100;
 
 /// Which runs to count. All conditions hold.
 #[derive(Debug, Clone, Default)]
 pub struct StatisticsFilter {
     /// In this configured cluster.
     pub cluster: Option<String>,
+    /// With this action.
+    pub action: Option<ActionKind>,
     /// Started then or later.
     pub since: Option<Timestamp>,
 }
@@ -32,8 +34,8 @@ struct RunRow {
     runs: i64,
 }
 
-/// Counts the runs that are there, by cluster and action, in the order of their names. Of the last thousand it is told
-/// who came back.
+/// Counts the runs that are there, by cluster and action, in the order of their names. Of the last hundred of each it is
+/// told who came back.
 ///
 /// # Errors
 ///
@@ -73,18 +75,20 @@ pub async fn list(conn: &mut Conn, filter: &StatisticsFilter) -> Result<Vec<Acti
 
     let mut query = started(
         "SELECT cluster, action, document
-           FROM mitigations
-           JOIN mitigation_looks ON mitigation_looks.mitigation_key = mitigations.mitigation_key",
+           FROM (SELECT cluster, action, mitigation_key,
+                        row_number() OVER (PARTITION BY cluster, action
+                                               ORDER BY started_at DESC, mitigation_key DESC) AS place
+                   FROM mitigations",
         filter,
     );
     query.push(
-        " AND outcome IS NOT NULL
-          AND after_ms = (SELECT max(after_ms)
-                            FROM mitigation_looks AS looks
-                           WHERE looks.mitigation_key = mitigations.mitigation_key
-                             AND looks.after_ms > 0)
-        ORDER BY started_at DESC, mitigations.mitigation_key DESC
-        LIMIT ",
+        " AND outcome IS NOT NULL) AS runs
+           JOIN mitigation_looks ON mitigation_looks.mitigation_key = runs.mitigation_key
+          WHERE after_ms = (SELECT max(after_ms)
+                              FROM mitigation_looks AS looks
+                             WHERE looks.mitigation_key = runs.mitigation_key
+                               AND looks.after_ms > 0)
+            AND place <= ",
     );
     query.push_bind(MOST_LOOKS);
     let rows: Vec<(String, String, String)> = query.build_query_as().fetch_all(conn).await?;
@@ -101,6 +105,9 @@ fn started(select: &str, filter: &StatisticsFilter) -> QueryBuilder<Sqlite> {
     query.push(" WHERE started_at IS NOT NULL");
     if let Some(cluster) = &filter.cluster {
         query.push(" AND cluster = ").push_bind(cluster.clone());
+    }
+    if let Some(action) = filter.action {
+        query.push(" AND action = ").push_bind(action.name());
     }
     if let Some(since) = filter.since {
         query.push(" AND started_at >= ").push_bind(since.as_microsecond());

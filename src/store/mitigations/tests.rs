@@ -53,7 +53,7 @@ impl World {
 
     async fn save(&self, mitigation: &Mitigation, was: &str) -> Result<(), StoreError> {
         let mut tx = self.write().await;
-        save(&mut tx, mitigation, was).await?;
+        save(&mut tx, mitigation.id, &mitigation.state, was).await?;
         store::commit(tx).await
     }
 

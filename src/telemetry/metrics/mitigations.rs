@@ -1,4 +1,4 @@
-//! Metrics of mitigations: what became of their victims, and what they achieved.
+//! Metrics of mitigations: what their requests came to, and what they achieved.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -6,7 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct VictimLabels {
+struct RequestLabels {
     action: &'static str,
     state: &'static str,
 }
@@ -20,17 +20,17 @@ struct OutcomeLabels {
 /// The metrics of mitigations. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct MitigationMetrics {
-    victims: Family<VictimLabels, Counter>,
+    requests: Family<RequestLabels, Counter>,
     ended: Family<OutcomeLabels, Counter>,
 }
 
 impl MitigationMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
-        let metrics = Self { victims: Family::default(), ended: Family::default() };
+        let metrics = Self { requests: Family::default(), ended: Family::default() };
         registry.register(
             "mitigation_requests",
-            "Requests of mitigations by action and what became of the victim",
-            metrics.victims.clone(),
+            "Requests of mitigations by action and what became of the victim by what its server said",
+            metrics.requests.clone(),
         );
         registry.register(
             "mitigations",
@@ -40,9 +40,25 @@ impl MitigationMetrics {
         metrics
     }
 
-    /// Counts what became of some victims.
-    pub fn victims(&self, action: &'static str, state: &'static str, count: u64) {
-        self.victims.get_or_create(&VictimLabels { action, state }).inc_by(count);
+    /// Starts at nothing whatever may be counted of an action: a counter that appears only with its first error cannot be
+    /// alerted on.
+    pub fn announce(
+        &self,
+        action: &'static str,
+        states: impl IntoIterator<Item = &'static str>,
+        outcomes: impl IntoIterator<Item = &'static str>,
+    ) {
+        for state in states {
+            let _ = self.requests.get_or_create(&RequestLabels { action, state });
+        }
+        for outcome in outcomes {
+            let _ = self.ended.get_or_create(&OutcomeLabels { action, outcome });
+        }
+    }
+
+    /// Counts requests by what became of the victims.
+    pub fn requests(&self, action: &'static str, state: &'static str, count: u64) {
+        self.requests.get_or_create(&RequestLabels { action, state }).inc_by(count);
     }
 
     /// Counts a mitigation that came to its end.

@@ -148,13 +148,13 @@ async fn nobody_else_is_cut(
 }
 
 /// Hears every request to cut a connection.
-struct Witness {
+pub(super) struct Witness {
     heard: Arc<Mutex<Vec<Connection>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Witness {
-    async fn start(nats: &NatsServer) -> Self {
+    pub(super) async fn start(nats: &NatsServer) -> Self {
         let options =
             async_nats::ConnectOptions::with_user_and_password("sys".to_owned(), "secret".to_owned());
         let client = options.connect(nats.url()).await.unwrap();
@@ -183,7 +183,7 @@ impl Witness {
         self.heard.lock().unwrap().clone()
     }
 
-    async fn wait_for(&self, requests: usize) {
+    pub(super) async fn wait_for(&self, requests: usize) {
         let heard = async {
             while self.heard.lock().unwrap().len() < requests {
                 tokio::time::sleep(Duration::from_micros(100)).await;

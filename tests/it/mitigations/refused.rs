@@ -31,6 +31,35 @@ async fn a_plan_whose_victims_have_left_is_stale() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_is_used_again_before_the_run_is_left_alone_and_is_not_said_to_have_gone() {
+    let stage = Stage::one(NEWEST, OPEN).await;
+    let (leaky, _others) = clients(&stage.servers[0], 19, 40, Options::default()).await;
+    let one_more =
+        async_nats::ConnectOptions::with_user_and_password("alice".to_owned(), "secret".to_owned())
+            .name("leaky-7d9f8b6c5-x2x4z")
+            .connect(stage.servers[0].url())
+            .await
+            .unwrap();
+    let unused = json!({ "name_glob": "leaky-*", "kind": "client", "no_traffic": true });
+    let plan = stage.plan(unused, "kick").await;
+    assert_eq!(plan["victim_count"], 20, "{plan:#}");
+    one_more.publish("orders.new", "hello".into()).await.unwrap();
+    one_more.flush().await.unwrap();
+    let begun = stage.execute(&plan).await;
+    assert_eq!(begun.json()["progress"], json!({ "pending": 19, "changed": 1 }), "{}", begun.text);
+    let run = stage.run(&plan).await;
+    assert_eq!(
+        (&run["state"], &run["progress"]),
+        (&json!("verifying"), &json!({ "confirmed": 19, "changed": 1 })),
+        "{run:#}"
+    );
+    eventually("the others to be cut", async || (leaky.counts().connected == 0).then_some(())).await;
+    one_more.flush().await.unwrap();
+    stage.verify(&plan).await;
+    stage.app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_started_anew_between_plan_and_execution_loses_no_stranger() {
     let mut stage = Stage::one(NEWEST, OPEN).await;
     let again = Options { reconnect: true, reconnect_wait: Duration::from_millis(50), ..Options::default() };

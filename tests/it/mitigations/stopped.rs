@@ -6,6 +6,7 @@ use connwarden::model::journal::{JournalLine, VictimState};
 use connwarden::store;
 use serde_json::{Value, json};
 
+use super::killed::Witness;
 use super::{NEWEST, NatsServer, OPEN, Stage};
 use crate::harness::eventually;
 use crate::swarm::{ClientSpec, Options, Population, Swarm};
@@ -77,11 +78,62 @@ async fn whom_a_batch_asks_while_the_run_is_stopped_is_looked_at_too() {
     write(VictimState::Sent).await;
     let stopped = stage.act(&format!("/api/v1/mitigations/{id}/stop"), json!({ "reason": "no" })).await;
     assert_eq!(stopped.json()["progress"], json!({ "sent": 2, "spared": 4 }));
+    let page = stage.app.browse(&format!("/mitigations/{id}")).await.text;
+    assert!(page.contains("2 victims were to be asked to leave or cut when the run ended"), "{page}");
     write(VictimState::Asked).await;
     stage.app.run_jobs().await;
     stage.app.advance(Duration::from_secs(4));
     stage.app.run_jobs().await;
     assert_eq!(stage.mitigation(&plan).await["progress"], json!({ "stayed": 2, "spared": 4 }));
+    stage.app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_stayed_and_is_not_cut_yet_when_the_run_is_stopped_is_looked_at_too() {
+    let guards = OPEN.replace("max_victims: 100", "max_victims: 300");
+    let stage = Stage::one(NEWEST, &format!("{guards}, batch: 300, drain_wait: 4s")).await;
+    let server = &stage.servers[0];
+    let deaf = leaky(server, 300, Options::default()).await;
+    let _others = named(server, "orders", 250, Options::default()).await;
+    let witness = Witness::start(server).await;
+    let body = json!({ "cluster": "prod", "action": "drain", "selector": { "application": "leaky" } });
+    let plan = stage.act("/api/v1/plans", body).await.json();
+    assert_eq!(stage.execute(&plan).await.status, 200);
+    stage.app.run_jobs().await;
+    assert_eq!(stage.mitigation(&plan).await["progress"], json!({ "asked": 300 }));
+
+    stage.app.advance(Duration::from_secs(4));
+    let path = format!("/api/v1/mitigations/{}/stop", plan["id"].as_str().unwrap());
+    let stop_in_the_middle = async {
+        witness.wait_for(1).await;
+        server.process.hang().await;
+        let stopped = stage.act(&path, json!({ "reason": "wrong one" })).await;
+        server.process.go_on();
+        assert_eq!(stopped.status, 200, "{}", stopped.text);
+    };
+    tokio::join!(stage.app.run_jobs(), stop_in_the_middle);
+    let progress = stage.mitigation(&plan).await["progress"].clone();
+    let cut = progress["confirmed"].as_u64().unwrap();
+    assert!(cut < 300, "it was stopped too late");
+    assert_eq!(progress, json!({ "confirmed": cut, "asked": 300 - cut }));
+    // who was not cut was asked once only
+    let metrics = stage.app.get("/metrics").await.text;
+    for line in [
+        "requests_total{action=\"drain\",state=\"asked\"} 300".to_owned(),
+        format!("requests_total{{action=\"drain\",state=\"confirmed\"}} {cut}"),
+        "requests_total{action=\"drain\",state=\"error\"} 0".to_owned(),
+        "connwarden_mitigations_total{action=\"kick\",outcome=\"worse\"} 0".to_owned(),
+        "connwarden_mitigations_total{action=\"drain\",outcome=\"asked\"} 1".to_owned(),
+    ] {
+        assert!(metrics.contains(&line), "{line}: {metrics}");
+    }
+
+    for _ in 0..2 {
+        stage.app.advance(Duration::from_secs(4));
+        stage.app.run_jobs().await;
+    }
+    assert_eq!(stage.mitigation(&plan).await["progress"], json!({ "confirmed": cut, "stayed": 300 - cut }));
+    assert_eq!(deaf.counts().connected as u64, 300 - cut, "nobody is cut after a stop");
     stage.app.finish().await;
 }
 

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::{ACCOUNTS, NEWEST, OPEN, Stage, clients};
+use crate::harness::eventually;
 use crate::harness::nats::start_cluster;
 use crate::swarm::{ClientSpec, Options, Population, Swarm};
 
@@ -80,6 +82,35 @@ async fn clients_that_move_to_another_server_are_counted_there() {
     let finished = stage.verify(&plan).await;
     // the count of the selector fell to nothing, and yet they are all there
     assert_eq!(finished["outcome"], "ineffective", "{finished:#}");
+    stage.app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_back_delays_neither_a_drain_nor_its_looks() {
+    let looks = OPEN.replace("[5s, 30s]", "[5s, 30s, 60s]");
+    let stage = Stage::one(NEWEST, &format!("{looks}, drain_wait: 4s")).await;
+    let (leaky, _others) = clients(&stage.servers[0], 6, 20, Options::default()).await;
+    let plan = stage.plan(json!({ "application": "leaky" }), "drain").await;
+    assert_eq!(stage.execute(&plan).await.status, 200);
+    stage.app.run_jobs().await;
+    let set_back = || stage.app.clock.set(stage.app.clock.now() - SignedDuration::from_hours(1));
+    assert_eq!(stage.mitigation(&plan).await["progress"], json!({ "asked": 6 }));
+    set_back();
+    stage.app.run_jobs().await;
+    assert_eq!(stage.mitigation(&plan).await["progress"], json!({ "confirmed": 6 }));
+    assert_eq!(stage.run(&plan).await["state"], "verifying");
+    eventually("all to be cut", async || (leaky.counts().connected == 0).then_some(())).await;
+
+    stage.app.advance(Duration::from_secs(5));
+    stage.app.run_jobs().await;
+    set_back();
+    stage.app.run_jobs().await;
+    stage.app.advance(Duration::from_secs(60));
+    stage.app.run_jobs().await;
+    let finished = stage.mitigation(&plan).await;
+    assert_eq!(finished["outcome"], "effective", "{finished:#}");
+    let after: Vec<_> = finished["looks"].as_array().unwrap().iter().map(|look| &look["after_ms"]).collect();
+    assert!(after.is_sorted_by_key(|after| after.as_u64()) && after.len() == 3, "{after:?}");
     stage.app.finish().await;
 }
 

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::http::AppState;
 use crate::http::api::incidents::acts::Reason;
-use crate::http::api::mitigations::MitigationDocument;
+use crate::http::api::mitigations::{MitigationDocument, get_document};
 use crate::http::auth::Operator;
 use crate::http::error::{ApiError, Problem};
 use crate::model::ids::MitigationId;
@@ -47,7 +47,7 @@ pub struct PauseList {
     pub pauses: Vec<Pause>,
 }
 
-/// Asks people for their approval of a plan; guards that block it refuse it here.
+/// Asks people for their approval of a plan; guards that blocked it when it was made refuse it here for good.
 #[utoipa::path(
     post,
     path = "/api/v1/mitigations/{id}/propose",
@@ -58,7 +58,7 @@ pub struct PauseList {
         (status = 200, body = MitigationDocument),
         (status = 400, description = "The body cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such mitigation", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "It is not planned any more, the digest is another, or guards refuse it", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It is not planned any more, or the digest is another; or guards refuse it, by what they said when it was planned: that is final, make a new plan", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 #[tracing::instrument(name = "api.mitigations.propose", skip_all)]
@@ -101,7 +101,8 @@ pub async fn approve(
     Ok(Json(MitigationDocument::of(&state, mitigation).await?))
 }
 
-/// Begins the run of an approved mitigation, after a last look and with all guards once more.
+/// Begins the run of an approved mitigation, after a last look and with all guards once more. One that blocks refuses it
+/// for good, also where its reason will pass.
 #[utoipa::path(
     post,
     path = "/api/v1/mitigations/{id}/execute",
@@ -112,7 +113,7 @@ pub async fn approve(
         (status = 200, body = MitigationDocument),
         (status = 400, description = "The body cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such mitigation", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "It is not approved, the plan is stale, guards refuse it, or another run goes on", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It is not approved, or the digest is another; or the plan is stale or guards refuse it: that is final, and its approval is gone, make a new plan; or another run goes on: it stays approved", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 #[tracing::instrument(name = "api.mitigations.execute", skip_all)]
@@ -176,8 +177,8 @@ pub async fn stop(
     body: Result<Json<Reason>, JsonRejection>,
 ) -> Result<Json<MitigationDocument>, ApiError> {
     let (Path(id), Json(why)) = (id?, body?);
-    let mitigation = state.engine.stop_mitigation(id, &actor.name, &why.reason).await?;
-    Ok(Json(MitigationDocument::of(&state, mitigation).await?))
+    state.engine.stop_mitigation(id, &actor.name, &why.reason).await?;
+    Ok(Json(get_document(&state, id).await?))
 }
 
 /// Lists what is paused.

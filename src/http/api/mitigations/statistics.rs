@@ -32,7 +32,8 @@ pub struct StatisticsQuery {
     pub since: Option<Timestamp>,
 }
 
-/// Says how often each action helped, by cluster, and how many of those that it cut came back: of all runs that are kept.
+/// Says how often each action helped, by cluster, of all runs that are kept, and how many of those that it cut came back, of
+/// the last hundred runs of each.
 #[utoipa::path(
     get,
     path = "/api/v1/mitigations/statistics",
@@ -49,7 +50,7 @@ pub async fn list_statistics(
     query: Result<Query<StatisticsQuery>, QueryRejection>,
 ) -> Result<Json<StatisticsList>, ApiError> {
     let Query(StatisticsQuery { cluster, since }) = query?;
-    let filter = StatisticsFilter { cluster, since };
+    let filter = StatisticsFilter { cluster, since, ..StatisticsFilter::default() };
     let statistics = statistics::list(&mut *state.store.read().await?, &filter).await?;
     Ok(Json(StatisticsList { statistics }))
 }
@@ -64,7 +65,6 @@ pub async fn find_statistics(
     cluster: &str,
     action: ActionKind,
 ) -> Result<Option<ActionStatistics>, ApiError> {
-    let filter = StatisticsFilter { cluster: Some(cluster.to_owned()), since: None };
-    let statistics = statistics::list(&mut *state.store.read().await?, &filter).await?;
-    Ok(statistics.into_iter().find(|statistics| statistics.action == action))
+    let filter = StatisticsFilter { cluster: Some(cluster.to_owned()), action: Some(action), since: None };
+    Ok(statistics::list(&mut *state.store.read().await?, &filter).await?.pop())
 }

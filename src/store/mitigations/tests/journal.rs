@@ -44,7 +44,7 @@ async fn a_journal_line_goes_forward_and_never_back() {
     let mut allowed = Vec::new();
     let world = World::make().await;
     let mut serial = 0;
-    let ways: [(VictimState, &[VictimState]); 9] = [
+    let ways: [(VictimState, &[VictimState]); 10] = [
         (VictimState::Pending, &[]),
         (VictimState::Sent, &[VictimState::Sent]),
         (VictimState::Asked, &[VictimState::Sent, VictimState::Asked]),
@@ -52,6 +52,7 @@ async fn a_journal_line_goes_forward_and_never_back() {
         (VictimState::Stayed, &[VictimState::Sent, VictimState::Asked, VictimState::Stayed]),
         (VictimState::Confirmed, &[VictimState::Sent, VictimState::Confirmed]),
         (VictimState::Gone, &[VictimState::Gone]),
+        (VictimState::Changed, &[VictimState::Changed]),
         (VictimState::Error, &[VictimState::Sent, VictimState::Error]),
         (VictimState::Spared, &[VictimState::Spared]),
     ];
@@ -75,6 +76,7 @@ async fn a_journal_line_goes_forward_and_never_back() {
     insta::assert_snapshot!(allowed.join("\n"), @r"
     pending -> sent
     pending -> gone
+    pending -> changed
     pending -> spared
     sent -> asked
     sent -> left

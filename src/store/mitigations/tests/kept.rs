@@ -71,11 +71,11 @@ async fn mitigations_without_an_incident_go_by_age_and_number_and_never_before_t
     }
     let of_incident = Mitigation { incident: Some(incident), ..mitigation(20, "west", 3) };
     insert(&mut tx, &of_incident, None).await.unwrap();
-    save(&mut tx, &Mitigation { state: state("expired"), ..of_incident }, "planned").await.unwrap();
+    save(&mut tx, of_incident.id, &state("expired"), "planned").await.unwrap();
     // somebody has still to deal with it
     let busy = mitigation(21, "west", 3);
     insert(&mut tx, &busy, None).await.unwrap();
-    save(&mut tx, &Mitigation { state: state("expired"), ..busy.clone() }, "planned").await.unwrap();
+    save(&mut tx, busy.id, &state("expired"), "planned").await.unwrap();
     let job = jobs::NewJob { kind: "mitigation_run", subject: busy.id.to_string(), due_at: at(0) };
     jobs::insert(&mut tx, &[job], at(0)).await.unwrap();
     store::commit(tx).await.unwrap();

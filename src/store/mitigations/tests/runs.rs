@@ -78,20 +78,14 @@ async fn statistics_tell_how_runs_ended_who_was_cut_and_who_came_back() {
     save_before(&mut tx, finished.id, &json!({ "total": 9 })).await.unwrap();
     // only the last look counts
     for (after, returned) in [(5, 0), (30, 1)] {
-        let returned: Vec<Value> = ["application", "account", "user", "ip"]
-            .into_iter()
-            .map(|by| json!({ "dimension": by, "cut": 2, "returned": returned, "groups": [], "more_groups": 0 }))
-            .collect();
-        let look = json!({
-            "at": at(5), "after_ms": after * 1000, "complete": true, "cut": 2, "total_before": 9, "total_now": 8,
-            "matched_before": 4, "matched_now": 3, "returned": returned,
-        });
-        save_look(&mut tx, finished.id, std::time::Duration::from_secs(after), &look).await.unwrap();
+        let after = std::time::Duration::from_secs(after);
+        save_look(&mut tx, finished.id, after, &look(after, returned)).await.unwrap();
     }
     store::commit(tx).await.unwrap();
 
     let told = async |cluster: Option<&str>, since: Option<i64>| {
-        let filter = StatisticsFilter { cluster: cluster.map(str::to_owned), since: since.map(at) };
+        let cluster = cluster.map(str::to_owned);
+        let filter = StatisticsFilter { cluster, since: since.map(at), action: None };
         let statistics = statistics::list(&mut *world.read().await, &filter).await.unwrap();
         let lines = statistics.iter().map(|it| {
             let returns = it.returns().unwrap_or_default();
@@ -112,4 +106,41 @@ async fn statistics_tell_how_runs_ended_who_was_cut_and_who_came_back() {
     ");
     assert!(told(Some("west"), Some(3)).await.starts_with("west kick 1"));
     assert_eq!(told(None, Some(4)).await, "");
+}
+
+#[tokio::test]
+async fn who_came_back_is_told_of_the_last_hundred_runs_of_an_action_in_a_cluster() {
+    let world = World::make().await;
+    let mut tx = world.write().await;
+    let after = std::time::Duration::from_secs(5);
+    for serial in 0..102 {
+        let planned = Mitigation { state: state("finished"), ..mitigation(serial, "east", 2) };
+        insert(&mut tx, &planned, None).await.unwrap();
+        save_look(&mut tx, planned.id, after, &look(after, 1)).await.unwrap();
+    }
+    let mut other = Mitigation { state: state("finished"), ..mitigation(102, "east", 2) };
+    other.plan.action = ActionKind::Drain;
+    insert(&mut tx, &other, None).await.unwrap();
+    save_look(&mut tx, other.id, after, &look(after, 2)).await.unwrap();
+    store::commit(tx).await.unwrap();
+    let of = async |action: Option<ActionKind>| {
+        let filter = StatisticsFilter { action, ..StatisticsFilter::default() };
+        let statistics = statistics::list(&mut *world.read().await, &filter).await.unwrap();
+        statistics.iter().map(|it| (it.action, it.runs, it.looked_after, it.returned)).collect::<Vec<_>>()
+    };
+    let (kick, drain) = ((ActionKind::Kick, 102, 200, 100), (ActionKind::Drain, 1, 2, 2));
+    assert_eq!(of(None).await, [kick, drain]);
+    assert_eq!(of(Some(ActionKind::Drain)).await, [drain]);
+}
+
+/// What a look after a run of two victims saw.
+fn look(after: std::time::Duration, returned: u64) -> Value {
+    let returned: Vec<Value> = ["application", "account", "user", "ip"]
+        .into_iter()
+        .map(|by| json!({ "dimension": by, "cut": 2, "returned": returned, "groups": [], "more_groups": 0 }))
+        .collect();
+    json!({
+        "at": at(5), "after_ms": after.as_millis() as u64, "complete": true, "cut": 2, "total_before": 9, "total_now": 8,
+        "matched_before": 4, "matched_now": 3, "returned": returned,
+    })
 }
