@@ -6,7 +6,7 @@
 # it asks for rustfmt and clippy too, which rustup would fetch.
 FROM rust:1.95.0-slim-trixie AS build
 WORKDIR /src
-COPY Cargo.toml Cargo.lock build.rs ./
+COPY Cargo.toml Cargo.lock askama.toml build.rs ./
 COPY migrations ./migrations
 COPY src ./src
 # Both caches outlive this build, so only what has changed is compiled again. Cargo goes by modification times and those

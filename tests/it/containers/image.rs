@@ -1,5 +1,6 @@
 //! `Dockerfile` and `.dockerignore`.
 
+use std::path::Path;
 use std::process::Command;
 
 use regex::Regex;
@@ -109,6 +110,34 @@ fn cargo_finds_its_targets_in_what_the_image_copies() {
         let target =
             targets.iter().find(|target| target["kind"][0] == kind).unwrap_or_else(|| panic!("{kind}"));
         assert!(std::path::Path::new(target["src_path"].as_str().unwrap()).exists(), "{target}");
+    }
+}
+
+/// The files of this repository that went into the program under test, as Cargo noted them when it built it: sources, and
+/// whatever was compiled in (migrations, templates and their configuration, styles).
+fn built_from() -> Vec<String> {
+    let notes = daemon::program().with_extension("d");
+    let notes =
+        std::fs::read_to_string(&notes).unwrap_or_else(|error| panic!("{}: {error}", notes.display()));
+    let (_, files) = notes.split_once(": ").expect("a target and what it is made of");
+    // a space inside a path has a backslash before it
+    let files = files.trim().replace("\\ ", "\0");
+    let files = files.split_whitespace().map(|file| file.replace('\0', " "));
+    let root = format!("{}/", path("").display().to_string().trim_end_matches('/'));
+    files
+        .map(|file| file.strip_prefix(&root).unwrap_or_else(|| panic!("{file} is elsewhere")).to_owned())
+        .collect()
+}
+
+#[test]
+fn everything_that_is_compiled_in_is_copied() {
+    let (files, sources) = (built_from(), sources());
+    for known in ["src/main.rs", "build.rs", "askama.toml", "src/http/ui/assets/style.css"] {
+        assert!(files.iter().any(|file| file == known), "{known} is not among {files:?}");
+    }
+    for file in files {
+        let copied = sources.iter().any(|source| Path::new(&file).starts_with(source));
+        assert!(copied, "the image is built without {file}");
     }
 }
 
