@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::print;
 use crate::cli::storage::StorageArguments;
@@ -25,7 +27,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let done = tokio::select! {
         done = backup(&config.storage.path, &arguments.file) => done?,
         // what has been written so far goes away with it
-        _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted; there is no backup"),
+        signal = told_to_end() => anyhow::bail!("{} received, so there is no backup", signal?),
     };
     print(&format!(
         "{} is a copy of {}: {} incidents ({} unresolved), {} notifications, {} KiB; it was checked\n",
@@ -37,4 +39,18 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         done.size_bytes.div_ceil(1024),
     ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Waits for a signal that asks the process to end; which it was.
+async fn told_to_end() -> anyhow::Result<&'static str> {
+    let catch = |kind| signal(kind).context("catching signals");
+    let mut interrupt = catch(SignalKind::interrupt())?;
+    let mut terminate = catch(SignalKind::terminate())?;
+    // the terminal went away
+    let mut hang_up = catch(SignalKind::hangup())?;
+    Ok(tokio::select! {
+        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
+        _ = hang_up.recv() => "SIGHUP",
+    })
 }

@@ -153,7 +153,18 @@ impl Unfinished {
             let file = File::open(&self.path)?;
             file.sync_all()?;
             // a rename would overwrite what somebody else has put there meanwhile
-            std::fs::hard_link(&self.path, target)?;
+            match std::fs::hard_link(&self.path, target) {
+                // what FAT and some network file systems say, which have no links
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported
+                    ) =>
+                {
+                    rename_into_the_free(&self.path, target)?;
+                }
+                linked => linked?,
+            }
             let size_bytes = file.metadata()?.len();
             if let Some(directory) = target.parent() {
                 File::open(directory)?.sync_all()?;
@@ -167,8 +178,40 @@ impl Unfinished {
     }
 }
 
+/// Renames `from` to `to`, where nothing may be. It holds the place with an empty file of its own, which the rename
+/// overwrites.
+fn rename_into_the_free(from: &Path, to: &Path) -> io::Result<()> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+    std::fs::rename(from, to).inspect_err(|_| {
+        let _ = std::fs::remove_file(to);
+    })
+}
+
 impl Drop for Unfinished {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_links_a_copy_gets_its_name_too_and_overwrites_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let [copy, target] = ["copy", "target"].map(|name| directory.path().join(name));
+        std::fs::write(&copy, "whole").unwrap();
+        std::fs::write(&target, "somebody's").unwrap();
+        let refused = rename_into_the_free(&copy, &target).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "somebody's");
+
+        std::fs::remove_file(&target).unwrap();
+        rename_into_the_free(&copy, &target).unwrap();
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "whole");
+        assert!(!copy.exists());
+        assert!(rename_into_the_free(&copy, &directory.path().join("other")).is_err());
+        assert_eq!(directory.path().read_dir().unwrap().count(), 1, "the place is free again");
     }
 }

@@ -8,9 +8,10 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 use tokio::task::JoinSet;
 
-use crate::harness::daemon::{Daemon, run};
+use crate::harness::daemon::{Daemon, program, run};
 use crate::harness::document::timeline;
 use crate::harness::payload::{ALERT, firing, notification};
+use crate::harness::process::Process;
 use crate::harness::{eventually, http};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,6 +143,36 @@ async fn what_cannot_be_backed_up_leaves_nothing_behind() {
     assert!(errors.contains(&format!("cannot copy {}: ", database.display())), "{errors}");
     assert!(errors.contains("malformed"), "{errors}");
     assert_eq!(names(directory.path()), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_is_told_to_end_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::start(directory.path(), &[]).await;
+    daemon.process.terminate();
+    assert!(daemon.process.ended().await.success());
+    let data = directory.path().join("data");
+    // whoever wants to read it waits
+    let mut holder =
+        SqliteConnectOptions::new().filename(data.join("connwarden.db")).connect().await.unwrap();
+    sqlx::query("PRAGMA journal_mode = DELETE").execute(&mut holder).await.unwrap();
+    sqlx::query("BEGIN EXCLUSIVE").execute(&mut holder).await.unwrap();
+
+    let files = tempfile::tempdir().unwrap();
+    let arguments = ["backup", "copy.db", "--storage.path", data.to_str().unwrap()];
+    for (name, signal) in [("SIGTERM", Process::terminate as fn(&Process)), ("SIGHUP", Process::hang_up)] {
+        let mut process = Process::start(program(), &arguments, files.path());
+        let unfinished = files.path().join(format!("copy.db.unfinished-{}", process.id()));
+        eventually("a copy that has begun", async || unfinished.exists().then_some(())).await;
+        signal(&process);
+        assert_eq!(process.ended().await.code(), Some(1));
+        assert!(
+            process.log().contains(&format!("{name} received, so there is no backup")),
+            "{}",
+            process.log()
+        );
+        assert_eq!(names(files.path()), ["connwarden.log"]);
+    }
 }
 
 /// An alert, one of many of the same incident.
