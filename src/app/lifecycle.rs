@@ -36,7 +36,7 @@ impl Default for Stop {
 }
 
 impl Stop {
-    /// A stop that SIGINT and SIGTERM trigger.
+    /// A stop that SIGINT and SIGTERM trigger. SIGHUP, by which others read their configuration again, stops nothing.
     ///
     /// # Errors
     ///
@@ -45,12 +45,19 @@ impl Stop {
         let mut stop = Self::default();
         let mut interrupt = signal(SignalKind::interrupt()).context("catching SIGINT")?;
         let mut terminate = signal(SignalKind::terminate()).context("catching SIGTERM")?;
+        let mut hang_up = signal(SignalKind::hangup()).context("catching SIGHUP")?;
         let tokens = [stop.soft.clone(), stop.hard.clone()];
         let listening = tokio::spawn(async move {
             let mut next = async || {
-                tokio::select! {
-                    _ = interrupt.recv() => "SIGINT",
-                    _ = terminate.recv() => "SIGTERM",
+                loop {
+                    tokio::select! {
+                        _ = interrupt.recv() => return "SIGINT",
+                        _ = terminate.recv() => return "SIGTERM",
+                        _ = hang_up.recv() => warn!(
+                            "SIGHUP received, going on as before: the configuration is read at the start only, restart \
+                             connwarden if it has changed"
+                        ),
+                    }
                 }
             };
             for token in tokens {

@@ -157,6 +157,22 @@ async fn a_third_signal_ends_what_a_hard_stop_waits_for() {
     sending.abort();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_is_told_to_reload_goes_on_and_says_that_it_takes_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::start(directory.path(), &[]).await;
+    for _ in 0..2 {
+        daemon.process.hang_up();
+        let said = |line: &str| {
+            (line.contains("WARN") && line.contains("SIGHUP received, going on as before")).then_some(())
+        };
+        daemon.process.logged("what it says of SIGHUP", said).await;
+        daemon.get("api/v1/incidents").await;
+    }
+    stop_softly(&mut daemon).await;
+    assert!(daemon.process.ended().await.success());
+}
+
 /// A server with twenty connections, twelve of them of one application.
 async fn crowded_server() -> (NatsServer, Swarm) {
     let nats = NatsServer::start(NEWEST, "").await;
