@@ -105,8 +105,8 @@ pub enum MitigateError {
     /// Another run goes on in the cluster.
     #[error("another mitigation is running in cluster `{0}`")]
     Busy(String),
-    /// The key was used for another request.
-    #[error("the idempotency key was used for another request")]
+    /// The key was used for another request, or by somebody else.
+    #[error("the idempotency key was used for another request, or by somebody else")]
     KeyReused,
     /// A pause of that name is about something else.
     #[error("a pause called `{0}` is about something else: end it first, or give another name")]
@@ -247,7 +247,7 @@ impl Engine {
         let now = self.0.clock.now();
         let valid_until = later(now, self.0.mitigations.rules.guards.approval_valid);
         let (tx, mitigation) = self.named_for_write(id, digest).await?;
-        let approved = mitigation.state.clone().approve(actor, now, valid_until)?;
+        let approved = mitigation.state.clone().approve(actor, now, valid_until, reason.as_deref())?;
         let text = format!("approved until {valid_until}{}", because(reason.as_deref()));
         self.move_on(tx, mitigation, approved, actor, EntryKind::MitigationApproved, text).await
     }

@@ -106,7 +106,7 @@ impl<'a> StateColumns<'a> {
         let none = Self::default();
         match state {
             MitigationState::Planned | MitigationState::Proposed { .. } => none,
-            MitigationState::Approved { approved_by, approved_at, valid_until } => Self {
+            MitigationState::Approved { approved_by, approved_at, valid_until, .. } => Self {
                 approved_by: Some(approved_by),
                 approved_at: Some(*approved_at),
                 valid_until: Some(*valid_until),

@@ -128,6 +128,7 @@ impl Scene {
 pub(super) fn running() -> MitigationState {
     MitigationState::Running {
         approved_by: "ann".to_owned(),
+        approval: None,
         started_by: "bob".to_owned(),
         started_at: now(),
     }

@@ -1,5 +1,7 @@
 //! Which act leads from which state to which.
 
+use jiff::Timestamp;
+
 use super::*;
 use crate::model::journal::VictimState;
 
@@ -22,7 +24,7 @@ fn every_act_leads_where_it_may_and_nowhere_else() {
     let at = Timestamp::UNIX_EPOCH;
     let planned = MitigationState::Planned;
     let proposed = planned.clone().propose("ann", at).unwrap();
-    let approved = proposed.clone().approve("bob", at, at).unwrap();
+    let approved = proposed.clone().approve("bob", at, at, Some("it leaks")).unwrap();
     let running = approved.clone().start("bob", at).unwrap();
     let verifying = running.clone().complete(at).unwrap();
     let states = [
@@ -42,7 +44,7 @@ fn every_act_leads_where_it_may_and_nowhere_else() {
     let acts: [(&str, Act); 9] = [
         ("propose", |it| it.propose("x", Timestamp::UNIX_EPOCH)),
         ("refuse", |it| it.refuse(Vec::new(), Timestamp::UNIX_EPOCH)),
-        ("approve", |it| it.approve("x", Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH)),
+        ("approve", |it| it.approve("x", Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH, None)),
         ("reject", |it| it.reject("x", Timestamp::UNIX_EPOCH, "no")),
         ("expire", |it| it.expire(Timestamp::UNIX_EPOCH, "late")),
         ("execute", |it| it.start("x", Timestamp::UNIX_EPOCH)),
@@ -74,4 +76,34 @@ fn every_act_leads_where_it_may_and_nowhere_else() {
     finished: 
     stopped: 
     ");
+}
+
+#[test]
+fn who_approved_and_who_started_stays_known() {
+    let at = Timestamp::UNIX_EPOCH;
+    let proposed = MitigationState::Planned.propose("ann", at).unwrap();
+    assert_eq!((proposed.approved_by(), proposed.started()), (None, None));
+    assert_eq!(proposed.clone().reject("bob", at, "no").unwrap().approved_by(), None);
+
+    let approved = proposed.approve("bob", at, at, Some("it leaks")).unwrap();
+    let given_up = [
+        approved.clone().refuse(Vec::new(), at).unwrap(),
+        approved.clone().reject("ann", at, "no").unwrap(),
+        approved.clone().expire(at, "late").unwrap(),
+    ];
+    for state in given_up {
+        assert_eq!((state.approved_by(), state.started()), (Some("bob"), None), "{}", state.name());
+    }
+    let running = approved.clone().start("carl", at).unwrap();
+    let verifying = running.clone().complete(at).unwrap();
+    let begun = [
+        running.clone(),
+        verifying.clone(),
+        verifying.finish(Outcome::Effective, "fewer", at).unwrap(),
+        running.stop("ann", at, StopReason::Asked, "enough").unwrap(),
+    ];
+    for state in begun {
+        let known = (state.approved_by(), state.approval(), state.started());
+        assert_eq!(known, (Some("bob"), Some("it leaks"), Some(("carl", at))), "{}", state.name());
+    }
 }

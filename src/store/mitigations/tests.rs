@@ -154,7 +154,7 @@ fn line(place: u64, state: VictimState) -> JournalLine {
 fn states() -> Vec<MitigationState> {
     let planned = MitigationState::Planned;
     let proposed = planned.clone().propose("ann", at(1)).unwrap();
-    let approved = proposed.clone().approve("bob", at(2), at(17)).unwrap();
+    let approved = proposed.clone().approve("bob", at(2), at(17), None).unwrap();
     let running = approved.clone().start("cid", at(3)).unwrap();
     let verifying = running.clone().complete(at(4)).unwrap();
     vec![
