@@ -13,6 +13,7 @@ mod incidents;
 mod inspect;
 mod mitigations;
 mod notifications;
+mod output;
 mod plan;
 mod printable;
 mod render;
@@ -24,7 +25,7 @@ use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
 /// Something was found wrong, or could not be done.
 const FAILURE: u8 = 1;
@@ -66,17 +67,6 @@ enum Command {
     Backup(backup::Arguments),
     /// Check configuration, storage, database and NATS servers, also while the daemon runs.
     Doctor(doctor::Arguments),
-}
-
-/// How to write a result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people.
-    Table,
-    /// The same document as the API's.
-    Json,
-    /// One line per group, for spreadsheets.
-    Csv,
 }
 
 /// Runs the command line of this process.

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
 use crate::cli::client::{Client, ClientArguments};
+use crate::cli::output::OutputArguments;
 use crate::cli::print;
 use crate::cli::table::{Column, draw, table_width, terminal};
 use crate::clock::Clock;
@@ -59,9 +60,8 @@ struct ListArguments {
     /// How many, at most 500.
     #[arg(long, default_value = "20")]
     limit: u32,
-    /// Print the API's document instead of a table.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 #[derive(Debug, Args)]
@@ -128,17 +128,16 @@ async fn list(client: &Client, arguments: ListArguments) -> anyhow::Result<Strin
     ];
     query.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
     let page: ChangeList = client.get(PATH, &query).await?;
-    if arguments.json {
-        return Ok(serde_json::to_string_pretty(&page)? + "\n");
-    }
-    if page.changes.is_empty() {
-        return Ok("no changes\n".to_owned());
-    }
-    let mut text = table(&page.changes, Clock::system().now(), table_width(terminal()));
-    if let Some(next) = &page.next {
-        writeln!(text, "\nthere are more: --before {next}")?;
-    }
-    Ok(text)
+    arguments.output.write(&page, |page| {
+        if page.changes.is_empty() {
+            return Ok("no changes\n".to_owned());
+        }
+        let mut text = table(&page.changes, Clock::system().now(), table_width(terminal()));
+        if let Some(next) = &page.next {
+            writeln!(text, "\nthere are more: --before {next}")?;
+        }
+        Ok(text)
+    })
 }
 
 /// Draws changes as a table; ages are told as of `now`.

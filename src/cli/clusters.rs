@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
 use crate::cli::client::{Client, ClientArguments};
+use crate::cli::output::OutputArguments;
 use crate::cli::table::{Column, draw, table_width, terminal};
 use crate::cli::{PARTIAL, print};
 use crate::http::api::documents::ClusterList;
@@ -30,11 +31,7 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// List the configured clusters and their servers.
-    List {
-        /// Print the API's document instead of a table.
-        #[arg(long)]
-        json: bool,
-    },
+    List(OutputArguments),
     /// Say what is new, gone, grown and shrunk in a cluster: since it was last well until now, unless told otherwise.
     Compare(CompareArguments),
 }
@@ -56,25 +53,25 @@ struct CompareArguments {
     /// Groups to list per dimension, those that changed most first.
     #[arg(long, value_name = "N", default_value_t = 10)]
     top: usize,
-    /// Print the API's document instead of tables.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let client = Client::new(arguments.client)?;
     match arguments.command {
-        Command::List { json } => list(&client, json).await,
+        Command::List(output) => list(&client, &output).await,
         Command::Compare(compare) => self::compare(&client, compare).await,
     }
 }
 
-async fn list(client: &Client, json: bool) -> anyhow::Result<ExitCode> {
+async fn list(client: &Client, output: &OutputArguments) -> anyhow::Result<ExitCode> {
     let list: ClusterList = client.get("api/v1/clusters", &[]).await?;
-    if json {
-        print(&(serde_json::to_string_pretty(&list)? + "\n"))?;
-        return Ok(ExitCode::SUCCESS);
-    }
+    print(&output.write(&list, |list| Ok(list_as_table(list, table_width(terminal()))))?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list_as_table(list: &ClusterList, width: usize) -> String {
     let columns = [
         Column { heading: "CLUSTER", numeric: false, expendable: 0 },
         Column { heading: "SERVER", numeric: false, expendable: 1 },
@@ -86,12 +83,11 @@ async fn list(client: &Client, json: bool) -> anyhow::Result<ExitCode> {
             vec![cluster.name.clone(), name, server.url.as_ref().map(ToString::to_string).unwrap_or_default()]
         })
     });
-    print(&draw(&columns, &rows.collect::<Vec<_>>(), table_width(terminal())))?;
-    Ok(ExitCode::SUCCESS)
+    draw(&columns, &rows.collect::<Vec<_>>(), width)
 }
 
 async fn compare(client: &Client, arguments: CompareArguments) -> anyhow::Result<ExitCode> {
-    let CompareArguments { name, from, to, threshold, top, json } = arguments;
+    let CompareArguments { name, from, to, threshold, top, output } = arguments;
     let given = [
         ("from", from.map(|at| at.to_string())),
         ("to", to.map(|at| at.to_string())),
@@ -101,11 +97,7 @@ async fn compare(client: &Client, arguments: CompareArguments) -> anyhow::Result
     let query: Vec<_> = given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
     let path = format!("api/v1/clusters/{name}/comparison");
     let document: ComparisonDocument = client.get(&path, &query).await?;
-    let text = match json {
-        true => serde_json::to_string_pretty(&document)? + "\n",
-        false => as_tables(&document, table_width(terminal())),
-    };
-    print(&text)?;
+    print(&output.write(&document, |document| Ok(as_tables(document, table_width(terminal()))))?)?;
     Ok(if document.comparison.complete { ExitCode::SUCCESS } else { ExitCode::from(PARTIAL) })
 }
 

@@ -6,9 +6,10 @@ use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cli::client::{Client, ClientArguments};
+use crate::cli::output::{Output, as_json};
+use crate::cli::print;
 use crate::cli::printable::spreadsheet;
 use crate::cli::table::{Column, draw, table_width, terminal};
-use crate::cli::{Output, print};
 use crate::clock::Clock;
 use crate::http::api::culprits::CulpritList;
 use crate::model::printable::{age, with_commas};
@@ -72,7 +73,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     query.extend(arguments.since.map(|since| ("since", since.instant(now).to_string())));
     let list: CulpritList = client.get("api/v1/culprits", &query).await?;
     let text = match arguments.output {
-        Output::Json => serde_json::to_string_pretty(&list)? + "\n",
+        Output::Json => as_json(&list)?,
         Output::Csv => as_csv(&list)?,
         Output::Table => as_table(&list, now, table_width(terminal())),
     };

@@ -17,9 +17,10 @@ use crate::cli::incidents::act::Act;
 use crate::cli::incidents::compare::CompareArguments;
 use crate::cli::incidents::report::ReportArguments;
 use crate::cli::inspect::{ByList, read_by};
+use crate::cli::output::{Output, as_json};
 use crate::cli::printable::{fit, spreadsheet, wrap};
 use crate::cli::table::{Column, draw, table_width, terminal};
-use crate::cli::{Output, changes, print, render};
+use crate::cli::{changes, mitigations, print, render};
 use crate::clock::Clock;
 use crate::http::api::clusters::DEFAULT_BY;
 use crate::http::api::documents::{AlertDocument, IncidentDocument, IncidentList};
@@ -132,7 +133,7 @@ async fn list(client: &Client, arguments: ListArguments) -> anyhow::Result<Strin
     query.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
     let page: IncidentList = client.get("api/v1/incidents", &query).await?;
     match arguments.output {
-        Output::Json => Ok(serde_json::to_string_pretty(&page)? + "\n"),
+        Output::Json => as_json(&page),
         Output::Csv => list_as_csv(&page),
         Output::Table => list_as_table(&page, Clock::system().now(), table_width(terminal())),
     }
@@ -230,7 +231,7 @@ async fn show(client: &Client, arguments: ShowArguments) -> anyhow::Result<Strin
     query.extend(arguments.snapshot.map(|snapshot| ("snapshot", snapshot.to_string())));
     let document: IncidentDocument = client.get(&path, &query).await?;
     match arguments.output {
-        Output::Json => Ok(serde_json::to_string_pretty(&document)? + "\n"),
+        Output::Json => as_json(&document),
         Output::Csv => render::csv(&document.breakdowns),
         Output::Table => {
             let by = by.as_ref().map_or(&[][..], |by| &by.0);

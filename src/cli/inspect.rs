@@ -8,7 +8,8 @@ use clap::Args;
 use url::Url;
 
 use crate::app;
-use crate::cli::{FAILURE, Output, PARTIAL, print, render, table};
+use crate::cli::output::{Output, as_json};
+use crate::cli::{FAILURE, PARTIAL, print, render, table};
 use crate::clock::Clock;
 use crate::config::{self, Config, parse_typed_monitor_url};
 use crate::http::api::DEFAULT_TOP;
@@ -86,7 +87,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         _ => ExitCode::from(PARTIAL),
     };
     let text = match arguments.output {
-        Output::Json => serde_json::to_string_pretty(&document)? + "\n",
+        Output::Json => as_json(&document)?,
         Output::Csv => render::csv(&document.breakdowns)?,
         Output::Table => as_table(&document, &arguments.by.0)?,
     };

@@ -1,33 +1,35 @@
 //! `connwarden mitigations`: what is planned, running and done, and the say of whoever is on call.
 
+mod pauses;
 mod statistics;
+mod victims;
 
 use std::fmt::Write;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 use serde_json::json;
 
 use crate::cli::client::{Client, ClientArguments};
 use crate::cli::incidents::wrapped;
+use crate::cli::output::{OutputArguments, as_json};
 use crate::cli::print;
 use crate::cli::table::{Column, draw, table_width, terminal};
 use crate::clock::Clock;
-use crate::http::api::mitigations::acts::PauseList;
-use crate::http::api::mitigations::{MitigationDocument, MitigationList};
+use crate::http::api::mitigations::{MitigationDocument, MitigationList, VictimLine};
 use crate::model::guard::GuardVerdict;
 use crate::model::ids::MitigationId;
 use crate::model::journal::VictimState;
 use crate::model::mitigation::{MitigationState, MitigationSummary};
-use crate::model::pause::Pause;
 use crate::model::plan::Hit;
-use crate::model::printable::{age, span, visible, with_commas};
+use crate::model::printable::{age, span, with_commas};
 
 /// Where they are.
 const PATH: &str = "api/v1/mitigations";
 
 /// How many victims are listed for people.
-const VICTIMS_SHOWN: usize = 20;
+const VICTIMS_SHOWN: u32 = 20;
 
 /// How many groups of a blast radius are told in a line.
 const HITS_SHOWN: usize = 5;
@@ -46,6 +48,8 @@ enum Command {
     List(ListArguments),
     /// Show a mitigation: whom it hits, what the guards say, how far it is, whether it helped.
     Show(ShowArguments),
+    /// List every victim of a mitigation, and what became of it.
+    Victims(victims::Arguments),
     /// Ask people for their approval of a plan.
     Propose(Seen),
     /// Let a proposed mitigation run.
@@ -57,14 +61,14 @@ enum Command {
     /// Stop a run at once.
     Stop(Because),
     /// Let no mitigation begin, and stop those that run.
-    Pause(PauseArguments),
+    Pause(pauses::PauseArguments),
     /// End a pause.
     Resume {
         /// What the pause is called.
         name: String,
     },
     /// List what is paused.
-    Pauses,
+    Pauses(OutputArguments),
     /// Say how often each action helped, by cluster.
     Statistics(statistics::Arguments),
 }
@@ -86,9 +90,8 @@ struct ListArguments {
     /// How many, at most 500.
     #[arg(long, default_value = "20")]
     limit: u32,
-    /// Print the API's document instead of a table.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 #[derive(Debug, Args)]
@@ -96,9 +99,8 @@ struct ShowArguments {
     /// The mitigation.
     #[arg(value_parser = read_id)]
     id: MitigationId,
-    /// Print the API's document instead of text.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 #[derive(Debug, Args)]
@@ -124,52 +126,21 @@ struct Because {
     reason: String,
 }
 
-#[derive(Debug, Args)]
-struct PauseArguments {
-    /// What to call it: by this name it is ended.
-    name: String,
-    /// Only in this cluster.
-    #[arg(long)]
-    cluster: Option<String>,
-    /// Why.
-    #[arg(long, value_name = "TEXT")]
-    reason: String,
-}
-
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let client = Client::new(arguments.client)?;
     let text = match arguments.command {
         Command::List(arguments) => list(&client, arguments).await?,
-        Command::Show(arguments) => {
-            let document: MitigationDocument = client.get(&format!("{PATH}/{}", arguments.id), &[]).await?;
-            if arguments.json {
-                serde_json::to_string_pretty(&document)? + "\n"
-            } else {
-                render(&document, terminal())?
-            }
-        }
+        Command::Show(arguments) => show(&client, &arguments).await?,
+        Command::Victims(arguments) => victims::list(&client, arguments).await?,
         Command::Propose(seen) => seen_act(&client, "propose", &seen).await?,
         Command::Approve(seen) => seen_act(&client, "approve", &seen).await?,
         Command::Execute(seen) => seen_act(&client, "execute", &seen).await?,
         Command::Reject(why) => act(&client, "reject", why.id, &json!({ "reason": why.reason })).await?,
         Command::Stop(why) => act(&client, "stop", why.id, &json!({ "reason": why.reason })).await?,
-        Command::Pause(pause) => {
-            let body = json!({ "name": pause.name, "cluster": pause.cluster, "reason": pause.reason });
-            let pause: Pause = client.post("api/v1/pauses", &body).await?;
-            format!("{}\n", told(&pause))
-        }
-        Command::Resume { name } => {
-            client.delete("api/v1/pauses", &name).await?;
-            visible(&format!("pause `{name}` is ended")).into_owned() + "\n"
-        }
+        Command::Pause(pause) => pauses::begin(&client, pause).await?,
+        Command::Resume { name } => pauses::end(&client, &name).await?,
+        Command::Pauses(output) => pauses::list(&client, &output).await?,
         Command::Statistics(arguments) => statistics::list(&client, arguments).await?,
-        Command::Pauses => {
-            let list: PauseList = client.get("api/v1/pauses", &[]).await?;
-            match list.pauses.as_slice() {
-                [] => "nothing is paused\n".to_owned(),
-                pauses => pauses.iter().map(|pause| told(pause) + "\n").collect(),
-            }
-        }
     };
     print(&text)?;
     Ok(ExitCode::SUCCESS)
@@ -185,12 +156,22 @@ async fn list(client: &Client, arguments: ListArguments) -> anyhow::Result<Strin
     ];
     query.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
     let page: MitigationList = client.get(PATH, &query).await?;
-    if arguments.json {
-        return Ok(serde_json::to_string_pretty(&page)? + "\n");
-    }
+    arguments.output.write(&page, |page| list_as_table(page, table_width(terminal())))
+}
+
+fn list_as_table(page: &MitigationList, width: usize) -> anyhow::Result<String> {
     if page.mitigations.is_empty() {
         return Ok("no mitigations\n".to_owned());
     }
+    let mut text = table(&page.mitigations, Clock::system().now(), width);
+    if let Some(next) = &page.next {
+        writeln!(text, "\nthere are more: --before {next}")?;
+    }
+    Ok(text)
+}
+
+/// Draws mitigations as a table; ages are told as of `now`.
+pub(super) fn table(mitigations: &[MitigationSummary], now: Timestamp, width: usize) -> String {
     let columns = [
         Column { heading: "ID", numeric: false, expendable: 0 },
         Column { heading: "STATE", numeric: false, expendable: 0 },
@@ -200,7 +181,6 @@ async fn list(client: &Client, arguments: ListArguments) -> anyhow::Result<Strin
         Column { heading: "PLANNED", numeric: true, expendable: 4 },
         Column { heading: "BY", numeric: false, expendable: 5 },
     ];
-    let now = Clock::system().now();
     let row = |head: &MitigationSummary| {
         vec![
             head.id.to_string(),
@@ -212,12 +192,16 @@ async fn list(client: &Client, arguments: ListArguments) -> anyhow::Result<Strin
             head.planned_by.clone(),
         ]
     };
-    let rows: Vec<Vec<String>> = page.mitigations.iter().map(row).collect();
-    let mut text = draw(&columns, &rows, table_width(terminal()));
-    if let Some(next) = &page.next {
-        writeln!(text, "\nthere are more: --before {next}")?;
+    draw(&columns, &mitigations.iter().map(row).collect::<Vec<_>>(), width)
+}
+
+async fn show(client: &Client, arguments: &ShowArguments) -> anyhow::Result<String> {
+    let document: MitigationDocument = client.get(&format!("{PATH}/{}", arguments.id), &[]).await?;
+    if arguments.output.is_json() {
+        return as_json(&document);
     }
-    Ok(text)
+    let victims = victims::first(client, arguments.id, VICTIMS_SHOWN).await?;
+    render(&document, &victims, terminal())
 }
 
 async fn seen_act(client: &Client, act: &str, seen: &Seen) -> anyhow::Result<String> {
@@ -232,16 +216,6 @@ async fn act(
 ) -> anyhow::Result<String> {
     let document: MitigationDocument = client.post(&format!("{PATH}/{id}/{act}"), body).await?;
     Ok(format!("mitigation {id} is {}\n{}", document.mitigation.state.standing(), next_step(&document)))
-}
-
-fn told(pause: &Pause) -> String {
-    let place =
-        pause.cluster.as_ref().map_or_else(|| "all clusters".to_owned(), |name| format!("cluster `{name}`"));
-    let text = format!(
-        "{}: {place} paused by {} at {}: {}",
-        pause.name, pause.paused_by, pause.paused_at, pause.reason
-    );
-    visible(&text).into_owned()
 }
 
 /// What can be done next, as a command.
@@ -264,9 +238,26 @@ fn next_step(document: &MitigationDocument) -> String {
     }
 }
 
-/// Shows a mitigation to people: how it stands, what was seen of it, and what was planned. Only a terminal has its lines
-/// broken.
-pub(super) fn render(document: &MitigationDocument, terminal: Option<usize>) -> anyhow::Result<String> {
+/// Shows a plan to people that nothing has been done about yet.
+pub(super) fn render_plan(document: &MitigationDocument, terminal: Option<usize>) -> anyhow::Result<String> {
+    let frozen = document.mitigation.plan.victims.iter().take(VICTIMS_SHOWN as usize).zip(0..);
+    let victims = frozen.map(|(victim, place)| VictimLine {
+        place,
+        victim: victim.clone(),
+        state: VictimState::Pending,
+        at: document.mitigation.planned_at,
+        error: None,
+    });
+    render(document, &victims.collect::<Vec<_>>(), terminal)
+}
+
+/// Shows a mitigation to people: how it stands, what was seen of it, what was planned, and its first victims. Only a
+/// terminal has its lines broken.
+fn render(
+    document: &MitigationDocument,
+    first: &[VictimLine],
+    terminal: Option<usize>,
+) -> anyhow::Result<String> {
     let mitigation = &document.mitigation;
     let mut text = format!("mitigation {} is {}\n", mitigation.id, mitigation.state.standing());
     if let Some(conclusion) = mitigation.state.conclusion() {
@@ -276,7 +267,12 @@ pub(super) fn render(document: &MitigationDocument, terminal: Option<usize>) -> 
     text.push_str(&plan(document, terminal));
     text.push_str(&guards(&mitigation.plan.guards, terminal));
     writeln!(text, "\nvictims ({})", with_commas(document.victim_count))?;
-    text.push_str(&victims(document, table_width(terminal)));
+    text.push_str(&victims::table(first, table_width(terminal)));
+    let more = document.victim_count.saturating_sub(first.len() as u64);
+    if more > 0 {
+        let id = mitigation.id;
+        writeln!(text, "and {} more: connwarden mitigations victims {id}", with_commas(more))?;
+    }
     let next = next_step(document);
     if !next.is_empty() {
         write!(text, "\n{next}")?;
@@ -319,6 +315,14 @@ fn plan(document: &MitigationDocument, terminal: Option<usize>) -> String {
         add("why", reason);
     }
     add("by", &format!("{} at {:.0}", mitigation.planned_by, mitigation.planned_at));
+    let state = &mitigation.state;
+    if let Some(by) = state.approved_by() {
+        let why = state.approval().map(|why| format!(": {why}")).unwrap_or_default();
+        add("approved by", &format!("{by}{why}"));
+    }
+    if let Some((by, at)) = state.started() {
+        add("started by", &format!("{by} at {at:.0}"));
+    }
     add("selector", &serde_json::json!(plan.selector).to_string());
     for (name, hits) in [
         ("application", &plan.blast_radius.applications),
@@ -368,49 +372,6 @@ fn hits_told(hits: &[Hit]) -> String {
     let rest: u64 = hits.iter().skip(HITS_SHOWN).map(|hit| hit.victims).sum();
     let more = if rest > 0 { format!(", {} others", with_commas(rest)) } else { String::new() };
     format!("{}{more}", told.join(", "))
-}
-
-fn victims(document: &MitigationDocument, width: usize) -> String {
-    let columns = [
-        Column { heading: "CID", numeric: true, expendable: 0 },
-        Column { heading: "NAME", numeric: false, expendable: 0 },
-        Column { heading: "IP", numeric: false, expendable: 1 },
-        Column { heading: "IDLE", numeric: true, expendable: 2 },
-        Column { heading: "AGE", numeric: true, expendable: 3 },
-        Column { heading: "MESSAGES", numeric: true, expendable: 4 },
-        Column { heading: "ACCOUNT", numeric: false, expendable: 5 },
-        Column { heading: "SERVER", numeric: false, expendable: 6 },
-    ];
-    let for_ms = |ms: Option<u64>| ms.map_or_else(|| "-".to_owned(), |ms| span(ms / 1000));
-    let rows: Vec<Vec<String>> = document
-        .mitigation
-        .plan
-        .victims
-        .iter()
-        .take(VICTIMS_SHOWN)
-        .map(|victim| {
-            vec![
-                victim.key.cid.to_string(),
-                victim.name.clone().unwrap_or_else(|| "(unnamed)".to_owned()),
-                victim.ip.map_or_else(|| "-".to_owned(), |ip| ip.to_string()),
-                for_ms(victim.idle_ms),
-                for_ms(victim.age_ms),
-                with_commas(victim.messages),
-                victim.account.clone(),
-                victim.server.clone(),
-            ]
-        })
-        .collect();
-    let mut text = draw(&columns, &rows, width);
-    let more = document.victim_count.saturating_sub(rows.len() as u64);
-    if more > 0 {
-        text.push_str(&format!(
-            "and {} more: --json, or {PATH}/{}/victims\n",
-            with_commas(more),
-            document.mitigation.id
-        ));
-    }
-    text
 }
 
 fn read_id(text: &str) -> Result<MitigationId, String> {

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::cli::client::{Client, ClientArguments};
+use crate::cli::output::OutputArguments;
 use crate::cli::print;
 use crate::cli::table::{Column, draw, table_width, terminal};
 use crate::clock::Clock;
@@ -44,9 +45,8 @@ struct ListArguments {
     /// How many, at most 500.
     #[arg(long, default_value = "20")]
     limit: u32,
-    /// Print the API's document instead of a table.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 #[derive(Debug, Args)]
@@ -77,10 +77,7 @@ async fn list(client: &Client, arguments: ListArguments) -> anyhow::Result<Strin
     let mut query = vec![("limit", arguments.limit.to_string())];
     query.extend(arguments.before.map(|before| ("before", before)));
     let page: NotificationList = client.get("api/v1/notifications", &query).await?;
-    if arguments.json {
-        return Ok(serde_json::to_string_pretty(&page)? + "\n");
-    }
-    list_as_table(&page, Clock::system().now(), table_width(terminal()))
+    arguments.output.write(&page, |page| list_as_table(page, Clock::system().now(), table_width(terminal())))
 }
 
 fn list_as_table(page: &NotificationList, now: Timestamp, width: usize) -> anyhow::Result<String> {

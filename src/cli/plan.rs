@@ -10,9 +10,10 @@ use serde_json::Value;
 
 use crate::cli::client::{Client, ClientArguments};
 use crate::cli::incidents::act::read_id;
-use crate::cli::mitigations::render;
-use crate::cli::print;
+use crate::cli::mitigations::render_plan;
+use crate::cli::output::OutputArguments;
 use crate::cli::table::terminal;
+use crate::cli::{PARTIAL, print};
 use crate::http::api::estimates::EstimateDocument;
 use crate::http::api::mitigations::{MitigationDocument, PlanBody};
 use crate::model::ids::{IncidentId, SnapshotId};
@@ -70,9 +71,8 @@ pub(super) struct Arguments {
     /// Ask for approval at once, where no guard blocks it.
     #[arg(long)]
     propose: bool,
-    /// Print the API's document instead of text.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 /// Which connections are meant: all that is given holds of each.
@@ -132,6 +132,9 @@ struct SelectorArguments {
     /// With at most so many subscriptions.
     #[arg(long, value_name = "NUMBER")]
     subscriptions_at_most: Option<u64>,
+    /// With at least so many subscriptions.
+    #[arg(long, value_name = "NUMBER")]
+    subscriptions_at_least: Option<u64>,
     /// With at least so many bytes waiting for them.
     #[arg(long, value_name = "BYTES")]
     pending_bytes_at_least: Option<u64>,
@@ -184,7 +187,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     };
     let client = Client::new(arguments.client)?;
     if let Some(snapshot) = arguments.snapshot {
-        return estimate(&client, snapshot, &body, arguments.json).await;
+        return estimate(&client, snapshot, &body, &arguments.output).await;
     }
     let path = match arguments.incident {
         Some(id) => format!("api/v1/incidents/{id}/plans"),
@@ -198,13 +201,9 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         let seen: Value = serde_json::json!({ "digest": document.mitigation.plan.digest });
         document = client.post(&path, &seen).await?;
     }
-    if arguments.json {
-        print(&(serde_json::to_string_pretty(&document)? + "\n"))?;
-    } else {
-        print(&render(&document, terminal())?)?;
-    }
+    print(&arguments.output.write(&document, |document| render_plan(document, terminal()))?)?;
     // a plan that guards block is shown, and is no success
-    Ok(ExitCode::from(if document.mitigation.plan.passes() { 0 } else { crate::cli::PARTIAL }))
+    Ok(ExitCode::from(if document.mitigation.plan.passes() { 0 } else { PARTIAL }))
 }
 
 /// Shows what a plan would have been when a look was stored.
@@ -212,16 +211,12 @@ async fn estimate(
     client: &Client,
     snapshot: SnapshotId,
     body: &PlanBody,
-    json: bool,
+    output: &OutputArguments,
 ) -> anyhow::Result<ExitCode> {
     let path = format!("api/v1/snapshots/{snapshot}/estimates");
     let document: EstimateDocument = client.post(&path, &serde_json::to_value(body)?).await?;
-    if json {
-        print(&(serde_json::to_string_pretty(&document)? + "\n"))?;
-    } else {
-        print(&estimate::render(&document, terminal()))?;
-    }
-    Ok(ExitCode::from(if document.estimate.is_blocked() { crate::cli::PARTIAL } else { 0 }))
+    print(&output.write(&document, |document| Ok(estimate::render(document, terminal())))?)?;
+    Ok(ExitCode::from(if document.estimate.is_blocked() { PARTIAL } else { 0 }))
 }
 
 fn read_snapshot_id(text: &str) -> Result<SnapshotId, String> {
@@ -250,6 +245,7 @@ impl SelectorArguments {
             server: self.nats_server,
             no_traffic: self.no_traffic.then_some(true),
             subscriptions_at_most: self.subscriptions_at_most,
+            subscriptions_at_least: self.subscriptions_at_least,
             pending_bytes_at_least: self.pending_bytes_at_least,
             ..Conditions::default()
         })?;

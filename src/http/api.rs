@@ -9,6 +9,7 @@ pub mod history;
 pub mod incidents;
 pub mod mitigations;
 pub mod notifications;
+pub mod pauses;
 
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 

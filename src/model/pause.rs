@@ -20,6 +20,11 @@ pub struct Pause {
 }
 
 impl Pause {
+    /// Where it holds, for people.
+    pub fn place(&self) -> String {
+        self.cluster.as_ref().map_or_else(|| "all clusters".to_owned(), |name| format!("cluster `{name}`"))
+    }
+
     /// Whether it holds for a cluster.
     pub fn holds_for(&self, cluster: &str) -> bool {
         self.cluster.as_deref().is_none_or(|paused| paused == cluster)

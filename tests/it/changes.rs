@@ -449,7 +449,7 @@ async fn the_command_line_tells_of_changes_and_lists_them() {
     assert!(list.contains("WHAT") && list.contains("deployment of orders-api at 1.4.2"), "{list}");
     assert!(list.contains("local-operator (cli)"), "{list}");
     assert_eq!(call(&["changes", "list", "--application", "mailer"]).await, "0 no changes\n");
-    let json = call(&["changes", "list", "--json"]).await;
+    let json = call(&["changes", "list", "-o", "json"]).await;
     let document: Value = serde_json::from_str(json.strip_prefix("0 ").unwrap()).unwrap();
     assert_eq!(document["changes"][0]["tags"], json!(["a", "b"]));
 }

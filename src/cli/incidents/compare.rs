@@ -7,6 +7,7 @@ use clap::Args;
 use crate::cli::client::Client;
 use crate::cli::clusters::{rest, table, total};
 use crate::cli::incidents::{INSTANT, act};
+use crate::cli::output::OutputArguments;
 use crate::cli::table::{table_width, terminal};
 use crate::http::api::incidents::comparison::{ComparedLook, IncidentComparison};
 use crate::model::ids::{IncidentId, SnapshotId};
@@ -29,9 +30,8 @@ pub(super) struct CompareArguments {
     /// Groups to list per dimension, those that changed most first.
     #[arg(long, value_name = "N", default_value_t = 20)]
     top: usize,
-    /// Print the same document as the API's.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 /// Asks for a comparison.
@@ -42,10 +42,7 @@ pub(super) async fn run(client: &Client, arguments: CompareArguments) -> anyhow:
     query.extend(arguments.to.map(|snapshot| ("to", snapshot.to_string())));
     query.extend(arguments.with.map(|incident| ("with", incident.to_string())));
     let document: IncidentComparison = client.get(&path, &query).await?;
-    if arguments.json {
-        return Ok(serde_json::to_string_pretty(&document)? + "\n");
-    }
-    Ok(as_tables(&document, table_width(terminal()))?)
+    arguments.output.write(&document, |document| Ok(as_tables(document, table_width(terminal()))?))
 }
 
 fn as_tables(document: &IncidentComparison, width: usize) -> Result<String, std::fmt::Error> {

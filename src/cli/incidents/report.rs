@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::client::Client;
 use crate::cli::incidents::act;
+use crate::cli::output::as_json;
 use crate::http::api::incidents::report::ReportDocument;
 use crate::model::ids::{IncidentId, SnapshotId};
 use crate::model::printable::visible;
@@ -17,8 +18,8 @@ pub(super) struct ReportArguments {
     #[arg(long, value_name = "ID")]
     snapshot: Option<SnapshotId>,
     /// How to write it.
-    #[arg(long, value_enum, default_value = "markdown")]
-    format: Format,
+    #[arg(short, long, value_enum, default_value = "markdown")]
+    output: Format,
 }
 
 /// How a report is written.
@@ -38,10 +39,10 @@ pub(super) async fn run(client: &Client, arguments: ReportArguments) -> anyhow::
         query.extend(arguments.snapshot.map(|snapshot| ("snapshot", snapshot.to_string())));
         query
     };
-    match arguments.format {
+    match arguments.output {
         Format::Json => {
             let report: ReportDocument = client.get(&path, &query("json")).await?;
-            Ok(serde_json::to_string_pretty(&report)? + "\n")
+            as_json(&report)
         }
         Format::Markdown => {
             let report = client.get_text(&path, &query("markdown")).await?;

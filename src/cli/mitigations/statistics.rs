@@ -4,6 +4,7 @@ use clap::Args;
 
 use crate::cli::client::Client;
 use crate::cli::culprits::Since;
+use crate::cli::output::OutputArguments;
 use crate::cli::table::{Column, draw, table_width, terminal};
 use crate::clock::Clock;
 use crate::http::api::mitigations::statistics::StatisticsList;
@@ -17,9 +18,8 @@ pub(super) struct Arguments {
     /// Only of runs that were started since then: an instant, or how long ago (`30d`, `12h`).
     #[arg(long, value_name = "TIME", value_parser = Since::read)]
     since: Option<Since>,
-    /// Print the API's document instead of a table.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 pub(super) async fn list(client: &Client, arguments: Arguments) -> anyhow::Result<String> {
@@ -28,11 +28,12 @@ pub(super) async fn list(client: &Client, arguments: Arguments) -> anyhow::Resul
     query.extend(arguments.cluster.map(|cluster| ("cluster", cluster)));
     query.extend(arguments.since.map(|since| ("since", since.instant(now).to_string())));
     let list: StatisticsList = client.get("api/v1/mitigations/statistics", &query).await?;
-    if arguments.json {
-        return Ok(serde_json::to_string_pretty(&list)? + "\n");
-    }
+    arguments.output.write(&list, |list| Ok(as_table(list, table_width(terminal()))))
+}
+
+fn as_table(list: &StatisticsList, width: usize) -> String {
     if list.statistics.is_empty() {
-        return Ok("no mitigation was run\n".to_owned());
+        return "no mitigation was run\n".to_owned();
     }
     let columns = [
         Column { heading: "CLUSTER", numeric: false, expendable: 0 },
@@ -54,5 +55,5 @@ pub(super) async fn list(client: &Client, arguments: Arguments) -> anyhow::Resul
         row.push(it.returns().unwrap_or_else(|| "-".to_owned()));
         row
     });
-    Ok(draw(&columns, &rows.collect::<Vec<_>>(), table_width(terminal())))
+    draw(&columns, &rows.collect::<Vec<_>>(), width)
 }

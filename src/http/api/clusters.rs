@@ -1,4 +1,4 @@
-//! `GET /api/v1/clusters` and `GET /api/v1/clusters/{name}/breakdown`.
+//! `GET /api/v1/clusters`, and of one of them `/breakdown` and `/capabilities`.
 
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -11,6 +11,7 @@ use crate::http::api::DEFAULT_TOP;
 use crate::http::api::documents::{BreakdownDocument, ClusterDocument, ClusterList, ServerDocument};
 use crate::http::error::{ApiError, Problem};
 use crate::model::breakdown::{By, InvalidBy};
+use crate::model::capability::Capabilities;
 
 /// What a breakdown is by, unless something else is asked for.
 pub const DEFAULT_BY: &str = "application,ip";
@@ -54,6 +55,26 @@ pub async fn breakdown(
     let (Path(name), Query(query)) = (name?, query?);
     let by = query.by_list()?;
     Ok(Json(look(&state, &name, &by, query.top.unwrap_or(DEFAULT_TOP)).await?))
+}
+
+/// Says which actions can work in a cluster, and what is missing for the others.
+#[utoipa::path(
+    get,
+    path = "/api/v1/clusters/{name}/capabilities",
+    tag = "mitigations",
+    params(("name" = String, Path, description = "The cluster's configured name")),
+    responses(
+        (status = 200, body = Capabilities),
+        (status = 404, description = "No such cluster is configured", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+#[tracing::instrument(name = "api.clusters.capabilities", skip_all)]
+pub async fn capabilities(
+    State(state): State<AppState>,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Json<Capabilities>, ApiError> {
+    let Path(name) = name?;
+    Ok(Json(state.engine.capabilities(&name).await?))
 }
 
 impl BreakdownQuery {

@@ -22,7 +22,6 @@ use crate::http::AppState;
 use crate::http::api::{DEFAULT_LIMIT, checked_limit};
 use crate::http::auth::Operator;
 use crate::http::error::{ApiError, Problem};
-use crate::model::capability::Capabilities;
 use crate::model::ids::{IncidentId, MitigationId};
 use crate::model::journal::VictimState;
 use crate::model::mitigation::{Mitigation, MitigationState, MitigationSummary};
@@ -36,7 +35,7 @@ use crate::store::mitigations::MitigationFilter;
 use crate::store::victims::JournaledVictim;
 
 /// How many victims a document lists; the others are a page away.
-const VICTIMS_SHOWN: usize = 100;
+pub const VICTIMS_SHOWN: u32 = 100;
 
 /// The longest idempotency key, in bytes.
 const LONGEST_KEY: usize = 200;
@@ -144,6 +143,8 @@ pub struct ListQuery {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct VictimQuery {
+    /// Only those of which this became, such as `error`.
+    pub state: Option<String>,
     /// Continue with the page whose `next` this is.
     pub from: Option<u64>,
     /// Victims per page, 1 to 500; 50 unless given.
@@ -164,7 +165,7 @@ impl MitigationDocument {
         let progress = store::victims::counts(&mut conn, mitigation.id).await?;
         let looks = store::mitigations::list_looks(&mut conn, mitigation.id).await?;
         let victim_count = mitigation.plan.victims.len() as u64;
-        mitigation.plan.victims.truncate(VICTIMS_SHOWN);
+        mitigation.plan.victims.truncate(VICTIMS_SHOWN as usize);
         Ok(Self { mitigation, victim_count, progress, looks })
     }
 
@@ -242,7 +243,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
         (status = 201, body = MitigationDocument, headers(("location" = String, description = "Where the mitigation is"))),
         (status = 400, description = "The body cannot be read, or means nothing", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such cluster is configured", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The key was used for another body", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The key was used for another body, or by somebody else", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 #[tracing::instrument(name = "api.mitigations.plan", skip_all)]
@@ -270,7 +271,7 @@ pub async fn plan(
         (status = 201, body = MitigationDocument, headers(("location" = String, description = "Where the mitigation is"))),
         (status = 400, description = "The body cannot be read, or means nothing", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such incident", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The key was used for another body", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The incident is about no configured cluster; or the key was used for another body, or by somebody else", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 #[tracing::instrument(name = "api.mitigations.plan_for_incident", skip_all)]
@@ -313,6 +314,15 @@ pub async fn list(
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<MitigationList>, ApiError> {
     let Query(query) = query?;
+    Ok(Json(list_page(&state, query).await?))
+}
+
+/// Reads one page of mitigations.
+///
+/// # Errors
+///
+/// The query makes no sense, or the store failed.
+pub async fn list_page(state: &AppState, query: ListQuery) -> Result<MitigationList, ApiError> {
     let limit = checked_limit(query.limit.unwrap_or(DEFAULT_LIMIT))?;
     if let Some(name) = query.state.as_deref().filter(|name| !MitigationState::NAMES.contains(name)) {
         let names = MitigationState::NAMES.join(", ");
@@ -331,18 +341,7 @@ pub async fn list(
         ..MitigationFilter::default()
     };
     let page = store::mitigations::list(&mut *state.store.read().await?, &filter, limit).await?;
-    Ok(Json(MitigationList { mitigations: page.mitigations, next: page.next.map(|next| next.to_string()) }))
-}
-
-/// The last mitigations that were meant to end an incident, newest first.
-///
-/// # Errors
-///
-/// The store failed.
-pub async fn list_of(state: &AppState, incident: IncidentId) -> Result<Vec<MitigationSummary>, ApiError> {
-    let filter = MitigationFilter { incident: Some(incident), ..MitigationFilter::default() };
-    let page = store::mitigations::list(&mut *state.store.read().await?, &filter, DEFAULT_LIMIT).await?;
-    Ok(page.mitigations)
+    Ok(MitigationList { mitigations: page.mitigations, next: page.next.map(|next| next.to_string()) })
 }
 
 /// Shows a mitigation: its plan, what the guards said, how far it is and what it achieved.
@@ -395,34 +394,31 @@ pub async fn list_victims(
     query: Result<Query<VictimQuery>, QueryRejection>,
 ) -> Result<Json<VictimList>, ApiError> {
     let (Path(id), Query(query)) = (id?, query?);
+    Ok(Json(get_victims(&state, id, &query).await?))
+}
+
+/// Reads one page of the victims of a mitigation.
+///
+/// # Errors
+///
+/// The query makes no sense, there is no mitigation of that id, or the store failed.
+pub async fn get_victims(
+    state: &AppState,
+    id: MitigationId,
+    query: &VictimQuery,
+) -> Result<VictimList, ApiError> {
     let limit = checked_limit(query.limit.unwrap_or(DEFAULT_LIMIT))?;
+    let wanted = query.state.as_deref().map(|name| {
+        VictimState::from_name(name).ok_or_else(|| {
+            let names = VictimState::ALL.map(VictimState::name).join(", ");
+            ApiError::BadRequest(format!("state: `{name}` is not one of {names}"))
+        })
+    });
+    let wanted = wanted.transpose()?;
     let mut conn = state.store.read().await?;
     if store::mitigations::find_summary(&mut conn, id).await?.is_none() {
         return Err(ApiError::UnknownMitigation(id));
     }
-    let page = store::victims::list(&mut conn, id, None, query.from.unwrap_or(0), limit).await?;
-    Ok(Json(VictimList {
-        victims: page.victims.into_iter().map(VictimLine::from).collect(),
-        next: page.next,
-    }))
-}
-
-/// Says which actions can work in a cluster, and what is missing for the others.
-#[utoipa::path(
-    get,
-    path = "/api/v1/clusters/{name}/capabilities",
-    tag = "mitigations",
-    params(("name" = String, Path, description = "The cluster's configured name")),
-    responses(
-        (status = 200, body = Capabilities),
-        (status = 404, description = "No such cluster is configured", body = Problem, content_type = "application/problem+json"),
-    ),
-)]
-#[tracing::instrument(name = "api.clusters.capabilities", skip_all)]
-pub async fn capabilities(
-    State(state): State<AppState>,
-    name: Result<Path<String>, PathRejection>,
-) -> Result<Json<Capabilities>, ApiError> {
-    let Path(name) = name?;
-    Ok(Json(state.engine.capabilities(&name).await?))
+    let page = store::victims::list(&mut conn, id, wanted, query.from.unwrap_or(0), limit).await?;
+    Ok(VictimList { victims: page.victims.into_iter().map(VictimLine::from).collect(), next: page.next })
 }

@@ -144,7 +144,7 @@ async fn a_comparison_is_shown_on_the_command_line() {
     report            0      2      +2  new
     all others: 1 before, 1 after; 1 groups as large as before
     ");
-    let (code, text, _) = run(&[&arguments[..], &["--json"]].concat()).await;
+    let (code, text, _) = run(&[&arguments[..], &["-o", "json"]].concat()).await;
     assert_eq!(code, 0);
     assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["total"]["after"], 13);
 }

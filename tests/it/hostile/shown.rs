@@ -73,7 +73,7 @@ async fn an_incident_of_hostile_names_is_kept_unchanged_and_shown_harmlessly() {
     // in a block of code markup is text
     let outside: String = report.split("```").step_by(2).collect();
     assert!(!outside.contains("<script>") && outside.contains("&lt;script&gt;"), "{report}");
-    let report: Value = serde_json::from_str(&incidents(&["report", id, "--format", "json"]).await).unwrap();
+    let report: Value = serde_json::from_str(&incidents(&["report", id, "-o", "json"]).await).unwrap();
     assert_eq!(report["alert_name"], HOSTILE);
     let server = daemon.url.as_str();
     let (code, culprits, _) = run(&["culprits", "--server", server, "--since", "1d"]).await;

@@ -219,7 +219,7 @@ fn flags(directory: &Path, nats: &NatsServer) -> [String; 2] {
 /// A plan that somebody has approved.
 async fn approved(on_call: &OnCall<'_>) -> Value {
     let planned =
-        on_call.says(&["plan", "kick", "--cluster", "prod", "--application", "leaky", "--json"]).await;
+        on_call.says(&["plan", "kick", "--cluster", "prod", "--application", "leaky", "-o", "json"]).await;
     let plan: Value = serde_json::from_str(&planned).unwrap();
     assert_eq!(plan["victim_count"], VICTIMS, "{planned}");
     let (id, digest) = (plan["id"].as_str().unwrap(), plan["plan"]["digest"].as_str().unwrap());
