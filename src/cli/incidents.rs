@@ -289,6 +289,9 @@ fn show_as_text(
     if !document.changes.is_empty() {
         write!(text, "\nCHANGES\n{}", changes::table(&document.changes, now, width))?;
     }
+    if !document.mitigations.is_empty() {
+        write!(text, "\nMITIGATIONS\n{}", mitigations::table(&document.mitigations, now, width))?;
+    }
     writeln!(text, "\nTIMELINE")?;
     for entry in &document.timeline {
         let before = format!("{}  {:<12}  ", entry.at.strftime(INSTANT), visible(&entry.actor));
@@ -429,6 +432,27 @@ mod tests {
         insta::assert_snapshot!(changes, @r"
         WHAT                     WHEN  KIND        APPLICATION  SERVER  CLUSTER  TOLD BY
         orders-api \u{1b}[2J  12m ago  deployment  orders-api   -       -        pipeline (ci)
+        ");
+    }
+
+    #[test]
+    fn what_was_planned_and_done_against_it_is_shown_before_the_timeline() {
+        assert!(!shown(None).contains("MITIGATIONS"));
+        let mut document = document();
+        document.mitigations = serde_json::from_value(json!([{
+            "id": "019b8d7a-0000-7000-8000-00000000000e", "incident": "019b8d7a-0000-7000-8000-00000000000a",
+            "cluster": "nats", "action": "kick", "selector": { "application": "orders-api" }, "victims": 1200,
+            "digest": "sha256:00", "planned_by": "ann", "planned_at": "2026-11-24T08:48:00Z", "reason": null,
+            "state": "stopped", "approved_by": "bob", "started_by": "bob", "started_at": "2026-11-24T08:50:00Z",
+            "stopped_at": "2026-11-24T08:51:00Z", "stopped_by": "ann", "stop": "asked", "stop_text": "enough"
+        }]))
+        .unwrap();
+        let now = "2026-11-24T09:00:00Z".parse().unwrap();
+        let text = show_as_text(&document, &[], now, None).unwrap();
+        let mitigations = text.split_once("\nMITIGATIONS\n").unwrap().1.split_once("\nTIMELINE").unwrap().0;
+        insta::assert_snapshot!(mitigations, @r"
+        ID                                    STATE            ACTION  VICTIMS  CLUSTER  PLANNED  BY
+        019b8d7a-0000-7000-8000-00000000000e  stopped (asked)  kick      1,200  nats     12m ago  ann
         ");
     }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::model::ids::NotificationId;
+use crate::model::ids::{MitigationId, NotificationId};
 
 /// One line of an incident's timeline. Entries are written once and never changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -20,6 +20,14 @@ pub struct Entry {
     /// The notification that caused it, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notification: Option<NotificationId>,
+}
+
+impl Entry {
+    /// The mitigation that it is about, and the text without its id.
+    pub fn mitigation(&self) -> Option<(MitigationId, &str)> {
+        let (id, text) = self.text.strip_prefix("mitigation ")?.split_once(": ")?;
+        Some((id.parse().ok()?, text))
+    }
 }
 
 /// The closed list of things that can happen to an incident.

@@ -18,6 +18,7 @@ use crate::model::incident::{Incident, IncidentKey, IncidentState};
 use crate::model::labels::Labels;
 use crate::model::mapping::MappedBy;
 use crate::model::member::{Member, Suppression};
+use crate::model::mitigation::MitigationSummary;
 use crate::model::precedent::{Conclusion, CulpritHistory, SimilarIncident};
 use crate::model::server::ServerKey;
 use crate::model::snapshot::{Coverage, Snapshot};
@@ -118,6 +119,9 @@ pub struct IncidentDocument {
     /// most 50 from before and 50 from since.
     #[serde(default)]
     pub changes: Vec<Change>,
+    /// What was planned and done against it, newest first: at most 50.
+    #[serde(default)]
+    pub mitigations: Vec<MitigationSummary>,
 }
 
 /// `GET /api/v1/notifications`.

@@ -26,8 +26,9 @@ use crate::model::diagnosis::Diagnosis;
 use crate::model::ids::{IncidentId, SnapshotId};
 use crate::model::incident::IncidentState;
 use crate::store::incidents::IncidentFilter;
+use crate::store::mitigations::MitigationFilter;
 use crate::store::{
-    address_names, alerts, diagnoses, entries, incidents, notifications, precedents, snapshots,
+    address_names, alerts, diagnoses, entries, incidents, mitigations, notifications, precedents, snapshots,
 };
 
 /// Which incidents to list.
@@ -167,6 +168,8 @@ pub async fn get_document(
     let members = alerts::list(&mut conn, id).await?;
     let timeline = entries::list(&mut conn, id).await?;
     let notifications = notifications::list_of(&mut conn, id).await?;
+    let planned = MitigationFilter { incident: Some(id), ..MitigationFilter::default() };
+    let mitigations = mitigations::list(&mut conn, &planned, DEFAULT_LIMIT).await?.mitigations;
     let changes = state.engine.changes_around(&mut conn, &incident).await?;
     let snapshots = snapshots::list(&mut conn, id).await?;
     let shown = match query.snapshot {
@@ -220,6 +223,7 @@ pub async fn get_document(
         timeline,
         notifications: notifications.into_iter().map(NotificationDocument::from).collect(),
         changes,
+        mitigations,
     })
 }
 

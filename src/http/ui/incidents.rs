@@ -11,7 +11,6 @@ use crate::http::AppState;
 use crate::http::api::clusters::list_clusters;
 use crate::http::api::documents::{AlertDocument, IncidentDocument, IncidentHead};
 use crate::http::api::incidents::{ListQuery, ShowQuery, get_document, list_page};
-use crate::http::api::mitigations::list_of;
 use crate::http::error::ApiError;
 use crate::http::ui::breakdowns::{CoverageView, DEFAULT_TOP, Section};
 use crate::http::ui::diagnosis::{ClosedView, DiagnosisView, SimilarRow};
@@ -21,7 +20,7 @@ use crate::model::breakdown::Dimension;
 use crate::model::change::Change;
 use crate::model::diagnosis::FindingKind;
 use crate::model::entry::Entry;
-use crate::model::ids::{IncidentId, MitigationId};
+use crate::model::ids::IncidentId;
 use crate::model::incident::IncidentState;
 use crate::model::mapping::MappedBy;
 use crate::model::mitigation::MitigationSummary;
@@ -182,12 +181,9 @@ struct Line {
 impl Line {
     fn new(entry: Entry, now: Timestamp) -> Self {
         // what is a link needs no id
-        let mitigation = entry.text.strip_prefix("mitigation ").and_then(|text| {
-            let (id, text) = text.split_once(": ")?;
-            Some((id.parse::<MitigationId>().ok()?, text.to_owned()))
-        });
+        let mitigation = entry.mitigation().map(|(id, text)| (format!("/mitigations/{id}"), text.to_owned()));
         let (mitigation_href, text) = match mitigation {
-            Some((id, text)) => (Some(format!("/mitigations/{id}")), text),
+            Some((href, text)) => (Some(href), text),
             None => (None, entry.text),
         };
         Self { at: Moment::new(entry.at, now), actor: entry.actor, mitigation_href, text }
@@ -262,8 +258,7 @@ pub(super) async fn show(
     let top = query.top.unwrap_or(DEFAULT_TOP);
     let document = get_document(&state, id, &query, DEFAULT_TOP).await?;
     let now = state.clock.now();
-    let mitigations = list_of(&state, id).await?.into_iter().map(|head| MitigationLine::new(head, now));
-    render(&ShowPage { mitigations: mitigations.collect(), ..ShowPage::new(document, &query, top, now) })
+    render(&ShowPage::new(document, &query, top, now))
 }
 
 impl Item {
@@ -352,7 +347,11 @@ impl ShowPage {
             alerts: document.alerts.into_iter().map(|alert| AlertRow::new(alert, now)).collect(),
             looks,
             look,
-            mitigations: Vec::new(),
+            mitigations: document
+                .mitigations
+                .into_iter()
+                .map(|head| MitigationLine::new(head, now))
+                .collect(),
             changes: document
                 .changes
                 .into_iter()

@@ -466,7 +466,8 @@ async fn the_document_tells_everything() {
           "truncated_alerts": 0
         }
       ],
-      "changes": []
+      "changes": [],
+      "mitigations": []
     }
     "#);
     app.finish().await;

@@ -96,7 +96,8 @@ async fn from_the_alert_to_its_verified_end() {
             culprit["key"].as_str().unwrap(),
             "--at-most",
             "150",
-            "--json",
+            "--output",
+            "json",
         ])
         .await;
     let plan: Value = serde_json::from_str(&planned).unwrap();
@@ -136,6 +137,24 @@ async fn from_the_alert_to_its_verified_end() {
     ] {
         assert!(shown.contains(told), "{told:?} is not in\n{shown}");
     }
+    assert!(
+        shown.contains(&format!("and 130 more: connwarden mitigations victims {mitigation}\n")),
+        "{shown}"
+    );
+    assert!(shown.contains("  approved by  local-operator\n  started by   local-operator at "), "{shown}");
+    let all = on_call.says(&["mitigations", "victims", mitigation]).await;
+    assert_eq!(all.lines().count(), 151, "{all}");
+    let none = on_call.says(&["mitigations", "victims", mitigation, "--state", "error"]).await;
+    assert_eq!(none, "no victims\n");
+    let listed = on_call.says(&["incidents", "show", id]).await;
+    let listed = listed.split_once("\nMITIGATIONS\n").expect("a list of mitigations").1;
+    assert!(
+        listed.lines().nth(1).unwrap().starts_with(&format!("{mitigation}  finished (effective)")),
+        "{listed}"
+    );
+    let report = on_call.says(&["incidents", "report", id]).await;
+    let done = report.split_once("\n## What was done\n").unwrap().1.split_once("\n## ").unwrap().0;
+    assert!(done.contains(": executed: "), "{done}");
     let statistics = on_call.says(&["mitigations", "statistics", "--cluster", "prod", "--since", "1h"]).await;
     let told: Vec<&str> = statistics.lines().last().unwrap().split_whitespace().collect();
     assert_eq!(told[..4], ["prod", "drain", "1", "1"], "{statistics}");

@@ -2,6 +2,8 @@
 
 mod markdown;
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
@@ -17,7 +19,7 @@ use crate::http::api::incidents::{ShowQuery, get_document};
 use crate::http::error::{ApiError, Problem};
 use crate::model::diagnosis::Diagnosis;
 use crate::model::entry::{Entry, EntryKind};
-use crate::model::ids::{IncidentId, SnapshotId};
+use crate::model::ids::{IncidentId, MitigationId, SnapshotId};
 use crate::model::incident::IncidentState;
 
 /// What the numbers of a report are by.
@@ -131,8 +133,7 @@ impl ReportDocument {
             _ => now,
         };
         let duration_s = end.duration_since(incident.head.opened_at).as_secs();
-        let acts = incident.timeline.iter().filter(|entry| is_act(entry)).cloned();
-        let acts = acts.collect();
+        let acts = acts(&incident.timeline);
         let left_out = incident.timeline.len().saturating_sub(LONGEST_TIMELINE);
         incident.timeline.drain(..left_out);
         Self {
@@ -152,6 +153,18 @@ fn since(diagnosis: &Diagnosis) -> Option<Timestamp> {
     culprits.min().or_else(|| diagnosis.findings.first().and_then(|finding| finding.since))
 }
 
+/// What of a timeline says what somebody did about it, or how it ended. A run that was stopped has no outcome: what was
+/// seen after it stands for that.
+fn acts(timeline: &[Entry]) -> Vec<Entry> {
+    let stopped = timeline.iter().filter(|entry| entry.kind == EntryKind::MitigationStopped);
+    let stopped: BTreeSet<MitigationId> = stopped.filter_map(Entry::mitigation).map(|(id, _)| id).collect();
+    let is_look_after_stop = |entry: &Entry| {
+        entry.kind == EntryKind::MitigationLooked
+            && entry.mitigation().is_some_and(|(id, _)| stopped.contains(&id))
+    };
+    timeline.iter().filter(|entry| is_act(entry) || is_look_after_stop(entry)).cloned().collect()
+}
+
 /// Whether an entry says what somebody did about it, or how it ended.
 fn is_act(entry: &Entry) -> bool {
     matches!(
@@ -165,6 +178,7 @@ fn is_act(entry: &Entry) -> bool {
             | EntryKind::MitigationApproved
             | EntryKind::MitigationRejected
             | EntryKind::MitigationStarted
+            | EntryKind::MitigationExecuted
             | EntryKind::MitigationStopped
             | EntryKind::MitigationFinished
     )
