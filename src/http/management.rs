@@ -13,7 +13,7 @@ use crate::engine::JOB_KINDS;
 use crate::http::AppState;
 use crate::model::incident::IncidentState;
 use crate::store::{self, StoreError};
-use crate::telemetry::metrics::{JobFigures, StoreFigures};
+use crate::telemetry::metrics::{JobFigures, MitigationFigures, StoreFigures};
 
 /// Whether requests should come here: set once everything runs, taken back when something has stopped.
 #[derive(Debug, Clone, Default)]
@@ -116,5 +116,13 @@ async fn figures(state: &AppState) -> Result<StoreFigures, StoreError> {
             due_for: due_for.and_then(|due_for| Duration::try_from(due_for).ok()).unwrap_or_default(),
         }
     });
-    Ok(StoreFigures { unresolved, jobs: jobs.to_vec() })
+    let mut mitigations = Vec::new();
+    for cluster in state.engine.clusters() {
+        mitigations.push(MitigationFigures {
+            cluster: cluster.name.clone(),
+            running: store::mitigations::find_running(&mut conn, &cluster.name).await?.is_some(),
+            paused: state.engine.are_mitigations_paused(&cluster.name).await?,
+        });
+    }
+    Ok(StoreFigures { unresolved, jobs: jobs.to_vec(), mitigations })
 }

@@ -64,6 +64,16 @@ pub enum Role {
     Actor,
 }
 
+impl Role {
+    /// The role as metrics name it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Reader => "reader",
+            Self::Actor => "actor",
+        }
+    }
+}
+
 /// A server as the system account addresses it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerRef {

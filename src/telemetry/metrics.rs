@@ -19,10 +19,10 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::telemetry::metrics::labels::{
     AuthLabels, ClusterLabels, IntakeLabels, JobLabels, KindLabels, RETAINED, ReconcileLabels, StateLabels,
-    SweepLabels, TableLabels,
+    SweepLabels, SystemAccountLabels, TableLabels,
 };
 
-pub use crate::telemetry::metrics::figures::{JobFigures, LookFigures, StoreFigures};
+pub use crate::telemetry::metrics::figures::{JobFigures, LookFigures, MitigationFigures, StoreFigures};
 pub use crate::telemetry::metrics::labels::{
     AuthResult, IntakeResult, JobResult, ReconcileResult, SampleResult,
 };
@@ -57,7 +57,7 @@ pub struct Metrics {
     pub sampling: SamplingMetrics,
     /// Those of mitigations.
     pub mitigations: MitigationMetrics,
-    system_account_connected: Family<ClusterLabels, Gauge>,
+    system_account_connected: Family<SystemAccountLabels, Gauge>,
 }
 
 impl Default for Metrics {
@@ -94,7 +94,7 @@ impl Metrics {
         let store_up = Gauge::default();
         let http_auth = Family::<AuthLabels, Counter>::default();
         let tls_certificate_refused = Gauge::default();
-        let system_account_connected = Family::<ClusterLabels, Gauge>::default();
+        let system_account_connected = Family::<SystemAccountLabels, Gauge>::default();
 
         registry.register(
             "build",
@@ -206,7 +206,7 @@ impl Metrics {
         let mitigations = MitigationMetrics::register(&mut registry);
         registry.register(
             "system_account_connected",
-            "Whether there is a connection to the system account of the cluster, where one is configured",
+            "Whether there is a connection to the system account of the cluster, where one is configured: to read, and to act",
             system_account_connected.clone(),
         );
         for result in AuthResult::ALL {
@@ -316,6 +316,9 @@ impl Metrics {
             self.queued_jobs.get_or_create(&labels).set(i64::try_from(queued).unwrap_or(i64::MAX));
             self.oldest_due_job.get_or_create(&labels).set(due_for.as_secs_f64());
         }
+        for figures in &figures.mitigations {
+            self.mitigations.stand(figures);
+        }
         self.store_up.set(1);
     }
 
@@ -334,9 +337,9 @@ impl Metrics {
         self.tls_certificate_refused.set(refused.into());
     }
 
-    /// Tells whether there is a connection to the system account of a cluster.
-    pub fn system_account_connected(&self, cluster: &str, connected: bool) {
-        let labels = ClusterLabels { cluster: cluster.to_owned() };
+    /// Tells whether there is a connection to the system account of a cluster, and for what it is.
+    pub fn system_account_connected(&self, cluster: &str, role: &'static str, connected: bool) {
+        let labels = SystemAccountLabels { cluster: cluster.to_owned(), role };
         self.system_account_connected.get_or_create(&labels).set(connected.into());
     }
 

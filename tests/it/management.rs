@@ -99,11 +99,13 @@ async fn metrics_are_open_metrics_with_help_and_bounded_labels() {
         "connwarden_jobs",
         "connwarden_mitigation_requests",
         "connwarden_mitigations",
+        "connwarden_mitigations_paused",
         "connwarden_notifications",
         "connwarden_oldest_due_job_seconds",
         "connwarden_queued_jobs",
         "connwarden_reconciliations",
         "connwarden_repeated_notifications",
+        "connwarden_running_mitigations",
         "connwarden_sample_duration_seconds",
         "connwarden_sample_interval_seconds",
         "connwarden_samples",
@@ -134,6 +136,8 @@ async fn metrics_are_open_metrics_with_help_and_bounded_labels() {
         "connwarden_unresolved_incidents{state=\"triggered\"} 1",
         "connwarden_queued_jobs{kind=\"enrich\"} 0",
         "connwarden_cluster_coverage_ratio{cluster=\"nats\"} 0.0",
+        "connwarden_running_mitigations{cluster=\"nats\"} 0",
+        "connwarden_mitigations_paused{cluster=\"nats\"} 0",
     ] {
         assert!(text.lines().any(|line| line == sample), "no `{sample}` in {text}");
     }

@@ -44,6 +44,15 @@ impl Engine {
         Ok(pause)
     }
 
+    /// Whether no mitigation may run in a cluster now: by a person, by the pause file, or by the configuration.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub async fn are_mitigations_paused(&self, cluster: &str) -> Result<bool, StoreError> {
+        Ok(!self.pauses_of(cluster).await?.is_empty())
+    }
+
     /// Ends a pause.
     ///
     /// # Errors

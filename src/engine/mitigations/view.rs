@@ -21,8 +21,8 @@ use crate::model::printable::excerpt;
 use crate::model::protection::Protection;
 use crate::model::snapshot::Coverage;
 use crate::observe::sweep::ClusterTargets;
-use crate::store;
 use crate::store::mitigations::PastRun;
+use crate::store::{self, StoreError};
 
 /// What the budget of an hour is counted over.
 const HOUR: Duration = Duration::from_secs(3600);
@@ -150,7 +150,7 @@ impl Engine {
     }
 
     /// Who has paused mitigations in a cluster: by API, and by file.
-    pub(super) async fn pauses_of(&self, cluster: &str) -> Result<Vec<PauseFacts>, MitigateError> {
+    pub(super) async fn pauses_of(&self, cluster: &str) -> Result<Vec<PauseFacts>, StoreError> {
         let pauses = store::pauses::list(&mut *self.0.store.read().await?).await?;
         let mut facts: Vec<PauseFacts> = pauses
             .into_iter()

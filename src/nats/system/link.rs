@@ -42,14 +42,15 @@ pub(super) struct Link {
 #[derive(Debug)]
 struct News {
     cluster: String,
+    role: Role,
     /// What the connection is to, in the log.
     account: &'static str,
     connected: watch::Sender<bool>,
     heard: Mutex<Heard>,
     /// What servers say against what is asked, as they say it.
     objections: broadcast::Sender<String>,
-    /// Where it is counted, if it is.
-    metrics: Option<Metrics>,
+    /// Where it is counted.
+    metrics: Metrics,
 }
 
 #[derive(Debug, Default)]
@@ -75,7 +76,6 @@ impl Link {
             Role::Reader => "",
             Role::Actor => "/actor",
         };
-        let metrics = (role == Role::Reader).then_some(metrics);
         let news = News {
             cluster: cluster.to_owned(),
             account: match role {
@@ -85,6 +85,7 @@ impl Link {
             connected: watch::Sender::new(false),
             heard: Mutex::default(),
             objections: broadcast::Sender::new(CAPACITY),
+            role,
             metrics,
         };
         news.count(false);
@@ -221,9 +222,7 @@ impl News {
 
     /// Counts whether there is a connection.
     fn count(&self, connected: bool) {
-        if let Some(metrics) = &self.metrics {
-            metrics.system_account_connected(&self.cluster, connected);
-        }
+        self.metrics.system_account_connected(&self.cluster, self.role.name(), connected);
     }
 
     fn hear(&self, event: Event) {

@@ -28,6 +28,19 @@ pub struct StoreFigures {
     pub unresolved: Vec<(&'static str, u64)>,
     /// Jobs that wait or run; all kinds, also those without any.
     pub jobs: Vec<JobFigures>,
+    /// How mitigations stand in each configured cluster.
+    pub mitigations: Vec<MitigationFigures>,
+}
+
+/// How mitigations stand in a cluster.
+#[derive(Debug, Clone)]
+pub struct MitigationFigures {
+    /// The cluster's configured name.
+    pub cluster: String,
+    /// Whether one runs.
+    pub running: bool,
+    /// Whether none may run now: by a person, by the pause file, or by the configuration.
+    pub paused: bool,
 }
 
 /// The jobs of one kind.

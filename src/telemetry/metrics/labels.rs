@@ -183,6 +183,13 @@ pub(super) struct TableLabels {
     pub(super) table: &'static str,
 }
 
+/// What a connection to a system account is for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct SystemAccountLabels {
+    pub(super) cluster: String,
+    pub(super) role: &'static str,
+}
+
 /// The tables of which rows are deleted.
 pub(super) const RETAINED: [&str; 18] = [
     "address_names",

@@ -48,6 +48,8 @@ async fn every_metric_of_the_alerts_about_connwarden_itself_is_there() {
     }
     let mut sampler = app.state.engine.sampler("nats").unwrap();
     app.state.engine.sample(&mut sampler).await.expect_err("nobody is there");
+    // as with a system account
+    app.state.metrics.system_account_connected("nats", "reader", false);
     let metrics = metrics + &app.get("/metrics").await.text;
     let rules = read(SELF_RULES);
     let names: BTreeSet<&str> = rules

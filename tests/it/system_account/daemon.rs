@@ -47,7 +47,10 @@ async fn an_alert_about_a_server_without_a_monitoring_url_is_seen_to_its_end() {
         (&json!(true), &Value::Null)
     );
     let metrics = app.get("/metrics").await.text;
-    assert!(metrics.contains("connwarden_system_account_connected{cluster=\"prod\"} 1\n"), "{metrics}");
+    assert!(
+        metrics.contains("connwarden_system_account_connected{cluster=\"prod\",role=\"reader\"} 1\n"),
+        "{metrics}"
+    );
 
     // it is remembered over a restart, before anybody was asked again
     let app = app.restart().await;
