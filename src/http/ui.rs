@@ -32,6 +32,7 @@ pub(super) fn routes() -> Router<AppState> {
         .route("/", get(incidents::list))
         .route("/incidents/{id}", get(incidents::show))
         .route("/clusters/{name}", get(clusters::show))
+        .route("/mitigations", get(mitigations::list))
         .route("/mitigations/{id}", get(mitigations::show))
         .route("/assets/{file}", get(assets::show))
         .layer(middleware::map_response(secure))

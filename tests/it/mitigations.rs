@@ -5,6 +5,7 @@ mod effects;
 mod estimated;
 mod held_back;
 mod killed;
+mod listed;
 mod refused;
 mod stopped;
 mod verified;

@@ -68,6 +68,13 @@ async fn pages_fit_their_window_and_load_nothing_from_elsewhere() {
     pages.check_folded(&format!("incidents/{whole}#by-ip")).await;
     let mitigation = plan_against_all(&daemon, directory.path(), &whole).await;
     pages.check("mitigation", &format!("mitigations/{mitigation}")).await;
+    let pause = json!({ "name": "release-42", "reason": HOSTILE[3] }).to_string();
+    let token = std::fs::read_to_string(directory.path().join("data/operator-token")).unwrap();
+    let paused = daemon.client.post(daemon.at("api/v1/pauses")).bearer_auth(token.trim()).body(pause);
+    let paused = paused.header("Content-Type", "application/json").send().await.unwrap();
+    assert_eq!(paused.status(), 201);
+    pages.check("mitigations", "mitigations").await;
+    pages.check("mitigations-none", "mitigations?state=running").await;
     pages.check("incident-incomplete", &format!("incidents/{part}")).await;
     pages.check("cluster", "clusters/nats").await;
     pages.check("cluster-by-name", "clusters/nats?by=name,library&top=30").await;
@@ -92,7 +99,8 @@ async fn plan_against_all(daemon: &Daemon, storage: &Path, incident: &str) -> St
         "client/nats",
         "--order",
         "newest",
-        "--json",
+        "--output",
+        "json",
         "--server",
         &server,
         "--storage.path",

@@ -1,4 +1,7 @@
-//! `GET /mitigations/{id}`: what would be done to whom, what the guards say, how far it is and whether it helped.
+//! `GET /mitigations` and `GET /mitigations/{id}`: what would be done to whom, what the guards say, how far it is and
+//! whether it helped.
+
+mod list;
 
 use askama::Template;
 use axum::extract::rejection::PathRejection;
@@ -8,14 +11,19 @@ use jiff::Timestamp;
 
 use crate::http::AppState;
 use crate::http::api::mitigations::statistics::find_statistics;
-use crate::http::api::mitigations::{MitigationDocument, get_document};
+use crate::http::api::mitigations::{
+    MitigationDocument, VICTIMS_SHOWN, VictimLine, VictimQuery, get_document, get_victims,
+};
 use crate::http::error::ApiError;
 use crate::http::ui::layout::{Layout, Moment, cluster_path, render};
 use crate::model::ids::MitigationId;
+use crate::model::journal::VictimState;
 use crate::model::mitigation::{MitigationState, Outcome};
 use crate::model::mitigation_statistics::ActionStatistics;
 use crate::model::plan::Hit;
 use crate::model::printable::{span, with_commas};
+
+pub(super) use crate::http::ui::mitigations::list::list;
 
 /// How many groups of a blast radius are told.
 const HITS_SHOWN: usize = 8;
@@ -34,6 +42,9 @@ struct Page {
     incident_href: Option<String>,
     planned: Moment,
     planned_by: String,
+    approved_by: Option<String>,
+    approval: Option<String>,
+    started: Option<(Moment, String)>,
     reason: Option<String>,
     conclusion: Option<String>,
     expected_effect: String,
@@ -41,12 +52,19 @@ struct Page {
     facts: Vec<(&'static str, String)>,
     guards: Vec<GuardRow>,
     guards_summary: String,
-    progress: Vec<(&'static str, String)>,
+    progress: Vec<Progress>,
     doubts: Vec<String>,
     looks: Vec<LookLine>,
     victims: Vec<VictimRow>,
     victims_summary: String,
     json: String,
+}
+
+/// How many victims are how far, and where they are listed.
+struct Progress {
+    state: &'static str,
+    count: String,
+    href: String,
 }
 
 struct GuardRow {
@@ -71,6 +89,10 @@ struct VictimRow {
     messages: String,
     account: String,
     server: String,
+    state: &'static str,
+    /// In which colour the state is repeated.
+    badge: &'static str,
+    error: Option<String>,
 }
 
 /// `GET /mitigations/{id}`
@@ -83,7 +105,9 @@ pub(super) async fn show(
     let document = get_document(&state, id).await?;
     let plan = &document.mitigation.plan;
     let statistics = find_statistics(&state, &plan.cluster, plan.action).await?;
-    render(&Page::new(document, statistics.as_ref(), state.clock.now()))
+    let first = VictimQuery { limit: Some(VICTIMS_SHOWN), ..VictimQuery::default() };
+    let victims = get_victims(&state, id, &first).await?.victims;
+    render(&Page::new(document, victims, statistics.as_ref(), state.clock.now()))
 }
 
 /// In which colour a state is repeated.
@@ -98,7 +122,12 @@ pub(super) fn badge(state: &MitigationState) -> &'static str {
 }
 
 impl Page {
-    fn new(document: MitigationDocument, statistics: Option<&ActionStatistics>, now: Timestamp) -> Self {
+    fn new(
+        document: MitigationDocument,
+        victims: Vec<VictimLine>,
+        statistics: Option<&ActionStatistics>,
+        now: Timestamp,
+    ) -> Self {
         let (mitigation, plan) = (&document.mitigation, &document.mitigation.plan);
         let has_begun = matches!(
             mitigation.state,
@@ -107,6 +136,7 @@ impl Page {
                 | MitigationState::Finished { .. }
                 | MitigationState::Stopped { .. }
         );
+        let json = format!("/api/v1/mitigations/{}", mitigation.id);
         let blocking = plan.guards.iter().filter(|verdict| !verdict.passes).count();
         let mut facts = vec![
             ("selector", serde_json::to_string(&plan.selector).unwrap_or_default()),
@@ -130,7 +160,7 @@ impl Page {
         ));
         facts.push(("digest", plan.digest.clone()));
         facts.retain(|(_, value)| !value.is_empty());
-        let shown = plan.victims.len() as u64;
+        let shown = victims.len() as u64;
         let victims_summary = if shown < document.victim_count {
             format!("the first {} of {}", with_commas(shown), with_commas(document.victim_count))
         } else {
@@ -146,6 +176,9 @@ impl Page {
             incident_href: mitigation.incident.map(|id| format!("/incidents/{id}")),
             planned: Moment::new(mitigation.planned_at, now),
             planned_by: mitigation.planned_by.clone(),
+            approved_by: mitigation.state.approved_by().map(str::to_owned),
+            approval: mitigation.state.approval().map(str::to_owned),
+            started: mitigation.state.started().map(|(by, at)| (Moment::new(at, now), by.to_owned())),
             reason: mitigation.reason.clone(),
             conclusion: mitigation.state.conclusion(),
             expected_effect: plan.expected_effect.clone(),
@@ -170,7 +203,11 @@ impl Page {
                 .progress
                 .iter()
                 .filter(|_| has_begun)
-                .map(|(state, count)| (state.name(), with_commas(*count)))
+                .map(|(state, count)| Progress {
+                    state: state.name(),
+                    count: with_commas(*count),
+                    href: format!("{json}/victims?state={}", state.name()),
+                })
                 .collect(),
             has_begun,
             doubts: document.doubts(),
@@ -179,25 +216,33 @@ impl Page {
                 .iter()
                 .map(|look| LookLine { after: span(look.after_ms / 1000), summary: look.summary() })
                 .collect(),
-            victims: plan.victims.iter().map(VictimRow::new).collect(),
+            victims: victims.into_iter().map(VictimRow::new).collect(),
             victims_summary,
-            json: format!("/api/v1/mitigations/{}", mitigation.id),
+            json,
         }
     }
 }
 
 impl VictimRow {
-    fn new(victim: &crate::model::victim::Victim) -> Self {
+    fn new(VictimLine { victim, state, error, .. }: VictimLine) -> Self {
         let for_ms = |ms: Option<u64>| ms.map_or_else(|| "–".to_owned(), |ms| span(ms / 1000));
         Self {
-            name: victim.name.clone().unwrap_or_else(|| "(unnamed)".to_owned()),
+            name: victim.name.unwrap_or_else(|| "(unnamed)".to_owned()),
             cid: victim.key.cid,
             ip: victim.ip.map_or_else(|| "–".to_owned(), |ip| ip.to_string()),
             idle: for_ms(victim.idle_ms),
             age: for_ms(victim.age_ms),
             messages: with_commas(victim.messages),
-            account: victim.account.clone(),
-            server: victim.server.clone(),
+            account: victim.account,
+            server: victim.server,
+            state: state.name(),
+            badge: match state {
+                VictimState::Confirmed | VictimState::Left => "good",
+                VictimState::Error => "bad",
+                VictimState::Sent | VictimState::Asked | VictimState::Stayed => "warn",
+                VictimState::Pending | VictimState::Gone | VictimState::Changed | VictimState::Spared => "",
+            },
+            error,
         }
     }
 }

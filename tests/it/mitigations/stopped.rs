@@ -36,6 +36,20 @@ async fn who_was_asked_to_leave_before_a_stop_is_looked_at_once_more_and_not_cut
     assert_eq!(deaf.counts().connected, 6, "nobody is cut after a stop");
     let page = stage.app.browse(&format!("/mitigations/{id}")).await.text;
     assert!(!page.contains("were asked to leave"), "{page}");
+    for (state, count) in [("left", 8), ("stayed", 6)] {
+        let rows = page.matches(&format!("\">{state}</span></td>")).count();
+        assert_eq!(rows, count, "{page}");
+    }
+    assert!(page.contains("<dt>Approved</dt><dd>by <bdi>local-operator</bdi></dd>"), "{page}");
+
+    let victims = format!("/api/v1/mitigations/{id}/victims?state=stayed");
+    let first = stage.app.get(&format!("{victims}&limit=4")).await.json();
+    let rest = stage.app.get(&format!("{victims}&from={}", first["next"])).await.json();
+    let lists = [&first, &rest].map(|page| page["victims"].as_array().unwrap());
+    assert_eq!((lists[0].len(), lists[1].len(), &rest["next"]), (4, 2, &Value::Null));
+    assert!(lists.into_iter().flatten().all(|victim| victim["state"] == "stayed"), "{first:#} {rest:#}");
+    let problem = stage.app.get(&format!("/api/v1/mitigations/{id}/victims?state=cut")).await.problem(400);
+    assert!(problem.starts_with("state: `cut` is not one of pending, sent, "), "{problem}");
     stage.app.finish().await;
 }
 
