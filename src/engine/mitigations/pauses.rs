@@ -4,7 +4,7 @@ use tracing::info;
 
 use super::MitigateError;
 use crate::engine::Engine;
-use crate::engine::texts::checked;
+use crate::engine::texts::{TextError, checked};
 use crate::model::pause::Pause;
 use crate::store::{self, StoreError};
 
@@ -21,7 +21,14 @@ impl Engine {
         actor: &str,
         reason: &str,
     ) -> Result<Pause, MitigateError> {
-        let (name, reason) = (checked(name)?, checked(reason)?);
+        let name = match checked(name) {
+            Err(TextError::Missing) => {
+                let text = "`name` is missing: say what to call the pause, by that it is ended";
+                return Err(MitigateError::Request(text.to_owned()));
+            }
+            name => name?,
+        };
+        let reason = checked(reason)?;
         if let Some(cluster) = cluster {
             self.targets_of(cluster)?;
         }
