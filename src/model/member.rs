@@ -139,16 +139,6 @@ impl Member {
         }
     }
 
-    /// Believes the stale firing that stands against its end; `false` if none does.
-    pub fn believe_stale(&mut self) -> bool {
-        let stale = self.stale_since.take().is_some();
-        if stale {
-            self.alert.status = AlertStatus::Firing;
-            self.generation += 1;
-        }
-        stale
-    }
-
     fn fire_again(&mut self, alert: Alert, server: Option<ServerMatch>) {
         self.generation += 1;
         self.stale_since = None;
@@ -249,16 +239,11 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_firing_stands_until_it_is_taken_back_or_believed() {
+    fn a_stale_firing_stands_until_it_is_taken_back() {
         let mut member = Member::join(alert(10, Some(15)), None, at(0));
         member.report(alert(10, None), None, at(100));
         member.report(alert(10, None), None, at(200));
         assert_eq!((member.is_firing(), member.stale_since), (false, Some(at(100))));
-
-        let mut believed = member.clone();
-        assert!(believed.believe_stale());
-        assert!(!believed.believe_stale());
-        assert_eq!((believed.is_firing(), believed.generation, believed.stale_since), (true, 2, None));
 
         assert_eq!(member.report(alert(10, Some(15)), None, at(300)), MemberChange::Settled);
         assert_eq!(member.report(alert(10, Some(15)), None, at(400)), MemberChange::SeenAgain);

@@ -75,16 +75,13 @@ pub enum Outcome {
     Ineffective,
     /// It cannot be told.
     Inconclusive,
-    /// Nothing was done, as the policy wanted.
-    Simulated,
     /// It could not be carried out.
     Failed,
 }
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 5] =
-        [Self::Effective, Self::Ineffective, Self::Inconclusive, Self::Simulated, Self::Failed];
+    pub const ALL: [Self; 4] = [Self::Effective, Self::Ineffective, Self::Inconclusive, Self::Failed];
 
     /// Reads what [`Outcome::name`] wrote.
     pub fn from_name(name: &str) -> Option<Self> {
@@ -97,7 +94,6 @@ impl Outcome {
             Self::Effective => "effective",
             Self::Ineffective => "ineffective",
             Self::Inconclusive => "inconclusive",
-            Self::Simulated => "simulated",
             Self::Failed => "failed",
         }
     }

@@ -321,8 +321,6 @@ pub struct MitigationFilter {
     pub incident: Option<IncidentId>,
     /// In this state, by its name.
     pub state: Option<String>,
-    /// With this action.
-    pub action: Option<ActionKind>,
     /// Older than the one at this cursor.
     pub before: Option<i64>,
 }
@@ -357,9 +355,6 @@ pub async fn list(
     }
     if let Some(state) = &filter.state {
         query.push(" AND state = ").push_bind(state);
-    }
-    if let Some(action) = filter.action {
-        query.push(" AND action = ").push_bind(action.name());
     }
     if let Some(before) = filter.before {
         query.push(" AND mitigation_key < ").push_bind(before);

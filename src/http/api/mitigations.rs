@@ -338,7 +338,6 @@ pub async fn list_page(state: &AppState, query: ListQuery) -> Result<MitigationL
         incident: query.incident,
         state: query.state,
         before: before.transpose()?,
-        ..MitigationFilter::default()
     };
     let page = store::mitigations::list(&mut *state.store.read().await?, &filter, limit).await?;
     Ok(MitigationList { mitigations: page.mitigations, next: page.next.map(|next| next.to_string()) })

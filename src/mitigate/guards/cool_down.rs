@@ -11,9 +11,7 @@ use crate::model::printable::with_commas;
 /// effective.
 pub(super) fn cool_down(view: &View, settings: &GuardSettings) -> GuardVerdict {
     let guard = GuardKind::CoolDown;
-    // a simulation did nothing that could cool down
-    let ran = |run: &&EarlierRun| run.outcome != Some(Outcome::Simulated);
-    let mut runs: Vec<&EarlierRun> = view.earlier.iter().filter(ran).collect();
+    let mut runs: Vec<&EarlierRun> = view.earlier.iter().collect();
     runs.sort_by_key(|run| std::cmp::Reverse(run.ended_at));
     let Some(last) = runs.first() else {
         return GuardVerdict::pass(guard, "there was no run against the same target");
@@ -115,6 +113,5 @@ mod tests {
         assert_eq!((verdict.passes, verdict.bound.as_deref()), (false, Some("20 min 0 s")));
         let verdict = ask(&[(500, None)]);
         assert_eq!((verdict.passes, verdict.bound.as_deref()), (false, Some("10 min 0 s")));
-        assert!(ask(&[(1, Some(Outcome::Simulated))]).passes, "nothing was done");
     }
 }

@@ -3,9 +3,7 @@
 use jiff::Timestamp;
 use sqlx::{QueryBuilder, Sqlite};
 
-use crate::model::ids::MitigationId;
 use crate::model::mitigation::{Outcome, StopReason};
-use crate::model::plan::ActionKind;
 use crate::model::selector::Conditions;
 use crate::store::{Conn, StoreError, instant, parse};
 
@@ -15,12 +13,6 @@ const MOST_RUNS: i64 = 1000;
 /// A mitigation that was run, in short.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PastRun {
-    /// Names it.
-    pub id: MitigationId,
-    /// What it did.
-    pub action: ActionKind,
-    /// When it was started.
-    pub started_at: Timestamp,
     /// When its last victim had been dealt with, or it was stopped; nothing while it runs.
     pub ended_at: Option<Timestamp>,
     /// What it achieved, once that is known.
@@ -31,9 +23,6 @@ pub struct PastRun {
 
 #[derive(sqlx::FromRow)]
 struct Row {
-    mitigation_id: String,
-    action: String,
-    started_at: i64,
     ended_at: Option<i64>,
     outcome: Option<String>,
     stop: Option<String>,
@@ -46,20 +35,12 @@ impl TryFrom<Row> for PastRun {
         let ended_at = row.ended_at.map(|at| instant("mitigations", "executed_at", at));
         let outcome = row.outcome.map(|name| parse("mitigations", "outcome", &name, Outcome::from_name));
         let stop = row.stop.map(|name| parse("mitigations", "stop", &name, StopReason::from_name));
-        Ok(Self {
-            id: parse("mitigations", "mitigation_id", &row.mitigation_id, |id| id.parse().ok())?,
-            action: parse("mitigations", "action", &row.action, ActionKind::from_name)?,
-            started_at: instant("mitigations", "started_at", row.started_at)?,
-            ended_at: ended_at.transpose()?,
-            outcome: outcome.transpose()?,
-            stop: stop.transpose()?,
-        })
+        Ok(Self { ended_at: ended_at.transpose()?, outcome: outcome.transpose()?, stop: stop.transpose()? })
     }
 }
 
 /// The columns of [`Row`]; every query that reads runs begins with it.
-const SELECT: &str =
-    "SELECT mitigation_id, action, started_at, coalesce(executed_at, finished_at) AS ended_at, outcome, stop
+const SELECT: &str = "SELECT coalesce(executed_at, finished_at) AS ended_at, outcome, stop
                         FROM mitigations
                        WHERE started_at IS NOT NULL";
 

@@ -22,22 +22,9 @@ async fn guards_are_told_of_runs_against_the_same_of_those_that_ended_and_of_wha
     world.record(&other, &[line(0, VictimState::Gone)]).await.unwrap();
 
     let mut conn = world.read().await;
-    let finished = PastRun {
-        id: ineffective.id,
-        action: ActionKind::Kick,
-        started_at: at(3),
-        ended_at: Some(at(4)),
-        outcome: Some(Outcome::Ineffective),
-        stop: None,
-    };
-    let worse = PastRun {
-        id: stopped.id,
-        ended_at: Some(at(4)),
-        outcome: None,
-        stop: Some(StopReason::Worse),
-        ..finished.clone()
-    };
-    let running = PastRun { id: other.id, ended_at: None, outcome: None, ..finished.clone() };
+    let finished = PastRun { ended_at: Some(at(4)), outcome: Some(Outcome::Ineffective), stop: None };
+    let worse = PastRun { ended_at: Some(at(4)), outcome: None, stop: Some(StopReason::Worse) };
+    let running = PastRun { ended_at: None, outcome: None, stop: None };
     // written in another order, the conditions are the same
     let same = serde_json::from_value(json!({ "idle_for": "600s", "application": "orders" })).unwrap();
     let against = list_runs_against(&mut conn, "east", &same).await.unwrap();
