@@ -15,7 +15,7 @@ use crate::cli::storage::StorageArguments;
 use crate::cli::{FAILURE, print};
 use crate::clock::Clock;
 use crate::config::{Cluster, Config, load_owners};
-use crate::model::printable::{excerpt, visible};
+use crate::model::printable::{excerpt, visible, with_causes};
 use crate::observe::picks::DOCTOR;
 use crate::observe::sweep::{ClusterTargets, Observer};
 use crate::observe::users::UserMask;
@@ -182,7 +182,7 @@ impl Checkup {
             return;
         }
         if let Err(error) = self.look_into(directory).await {
-            self.add(Verdict::Failed, "database", chain(&error.about(directory)));
+            self.add(Verdict::Failed, "database", with_causes(&error.about(directory)));
         }
     }
 
@@ -324,15 +324,4 @@ impl Checkup {
             }
         }
     }
-}
-
-/// An error and everything behind it, in one line.
-fn chain(error: &StoreError) -> String {
-    let mut line = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        line.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    line
 }

@@ -16,6 +16,7 @@ use crate::http::api::DEFAULT_TOP;
 use crate::http::api::clusters::DEFAULT_BY;
 use crate::http::api::documents::BreakdownDocument;
 use crate::model::breakdown::{By, InvalidBy};
+use crate::model::printable::visible;
 use crate::observe::users::UserMask;
 use crate::observe::wishes::Wishes;
 
@@ -94,7 +95,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     print(&text)?;
     if arguments.output == Output::Csv {
         for error in document.coverage.errors() {
-            eprintln!("connwarden: {}", crate::model::printable::visible(error));
+            eprintln!("connwarden: {}", visible(error));
         }
     }
     Ok(code)

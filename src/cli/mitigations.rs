@@ -22,7 +22,7 @@ use crate::model::guard::GuardVerdict;
 use crate::model::ids::MitigationId;
 use crate::model::journal::VictimState;
 use crate::model::mitigation::{MitigationState, MitigationSummary};
-use crate::model::plan::Hit;
+use crate::model::plan::{Hit, kept_told};
 use crate::model::printable::{age, span, with_commas};
 
 /// Where they are.
@@ -331,7 +331,7 @@ fn plan(document: &MitigationDocument, terminal: Option<usize>) -> String {
         ("server", &plan.blast_radius.servers),
     ] {
         if !hits.is_empty() {
-            add(name, &hits_told(hits));
+            add(name, &Hit::told(hits, HITS_SHOWN));
         }
     }
     let protected: Vec<String> = plan
@@ -343,7 +343,7 @@ fn plan(document: &MitigationDocument, terminal: Option<usize>) -> String {
         add("protected", &protected.join(", "));
     }
     if plan.kept > 0 {
-        add("kept", &format!("{} so that enough of each application stay", with_commas(plan.kept)));
+        add("kept", &kept_told(with_commas(plan.kept)));
     }
     // in one piece: it is to be copied
     text.push_str(&line("digest", &plan.digest, None));
@@ -364,14 +364,6 @@ fn guards(verdicts: &[GuardVerdict], terminal: Option<usize>) -> String {
         text.push_str(&wrapped(&before, &verdict.reason, terminal));
     }
     text
-}
-
-fn hits_told(hits: &[Hit]) -> String {
-    let told: Vec<String> =
-        hits.iter().take(HITS_SHOWN).map(|hit| format!("{} {}", with_commas(hit.victims), hit.key)).collect();
-    let rest: u64 = hits.iter().skip(HITS_SHOWN).map(|hit| hit.victims).sum();
-    let more = if rest > 0 { format!(", {} others", with_commas(rest)) } else { String::new() };
-    format!("{}{more}", told.join(", "))
 }
 
 fn read_id(text: &str) -> Result<MitigationId, String> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::diagnose::case::Case;
+use crate::model::printable::with_commas;
 
 /// `02:51 (14m ago)`: an instant in UTC and how long ago it was.
 pub fn minutes_ago(case: &Case<'_>, at: Timestamp) -> String {
@@ -25,7 +26,7 @@ pub fn span(duration: Duration) -> String {
 
 /// `1,200 a minute`.
 pub fn rate(per_minute: f64) -> String {
-    format!("{} a minute", crate::model::printable::with_commas(per_minute.round().max(0.0) as u64))
+    format!("{} a minute", with_commas(per_minute.round().max(0.0) as u64))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::diagnose::diagnose;
-use crate::engine::{Engine, NAME_ADDRESSES, SELF};
+use crate::engine::{Engine, LookError, NAME_ADDRESSES, SELF};
 use crate::model::diagnosis::Diagnosis;
 use crate::model::entry::{Entry, EntryKind};
 use crate::model::ids::{IncidentId, SnapshotId};
@@ -52,7 +52,7 @@ impl Engine {
         };
         match looked {
             Ok(snapshot) => self.keep(job, id, snapshot).await,
-            Err(error @ crate::engine::LookError::UnknownCluster(_)) => {
+            Err(error @ LookError::UnknownCluster(_)) => {
                 let text = format!("{error} any more, so it was not looked at");
                 self.give_up(job, id, Some(text)).await
             }

@@ -221,7 +221,7 @@ impl Engine {
         &self,
         incident: &Incident,
         gone: &[(&Member, &Suspicion)],
-    ) -> BTreeMap<Option<ServerKey>, verify::Answer> {
+    ) -> BTreeMap<Option<ServerKey>, verify::NatsAnswer> {
         let mut by_server: BTreeMap<Option<ServerKey>, Members> = BTreeMap::new();
         for (member, _) in gone {
             if self.0.rules.threshold(&incident.key, member).is_some() {

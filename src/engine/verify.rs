@@ -52,7 +52,7 @@ enum Question {
 
 /// What NATS answered.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct NatsAnswer {
     /// Whether nobody can be asked, now or later.
     pub(super) impossible: bool,
     /// `None` where a server did not answer and no other is above the threshold, or there is nothing to compare with.
@@ -81,7 +81,7 @@ impl Engine {
             Some((incident, members)) if question(incident, members).is_some() => {
                 self.ask_nats(incident, members).await
             }
-            _ => Answer { impossible: false, verdict: None, seen: String::new(), furthest: None },
+            _ => NatsAnswer { impossible: false, verdict: None, seen: String::new(), furthest: None },
         };
 
         let mut tx = self.0.store.write().await?;
@@ -108,7 +108,7 @@ impl Engine {
         job: &LeasedJob,
         mut incident: Incident,
         members: Members,
-        answer: &Answer,
+        answer: &NatsAnswer,
     ) -> anyhow::Result<()> {
         let (now, interval) = (self.0.clock.now(), self.0.rules.verify_interval);
         let was = incident.state.name();
@@ -169,7 +169,7 @@ impl Engine {
         mut incident: Incident,
         members: Members,
         since: Timestamp,
-        answer: &Answer,
+        answer: &NatsAnswer,
     ) -> anyhow::Result<()> {
         let (now, rules) = (self.0.clock.now(), &self.0.rules);
         let was = incident.state.name();
@@ -240,9 +240,13 @@ impl Engine {
     }
 
     /// Asks the servers that an incident is about how many connections they have.
-    pub(super) async fn ask_nats(&self, incident: &Incident, members: &Members) -> Answer {
-        let nothing =
-            |seen: &str| Answer { impossible: true, verdict: None, seen: seen.to_owned(), furthest: None };
+    pub(super) async fn ask_nats(&self, incident: &Incident, members: &Members) -> NatsAnswer {
+        let nothing = |seen: &str| NatsAnswer {
+            impossible: true,
+            verdict: None,
+            seen: seen.to_owned(),
+            furthest: None,
+        };
         let cluster = self.clusters().find(|targets| Some(targets.name.as_str()) == incident.key.cluster());
         let Some(cluster) = cluster else {
             return nothing("the cluster is not configured any more");
@@ -279,7 +283,7 @@ impl Engine {
         cluster: &ClusterTargets,
         known: &[KnownServer],
         questions: BTreeSet<(ServerKey, Threshold)>,
-    ) -> Answer {
+    ) -> NatsAnswer {
         let mut asked = JoinSet::new();
         for server in known.iter().filter(|server| questions.iter().any(|(key, _)| *key == server.key())) {
             let (observer, cluster, server) = (self.0.observer.clone(), cluster.clone(), server.clone());
@@ -315,7 +319,7 @@ impl Engine {
                 }
             }
         }
-        Answer { impossible: false, verdict: summed_up(&verdicts), seen: seen.join("; "), furthest }
+        NatsAnswer { impossible: false, verdict: summed_up(&verdicts), seen: seen.join("; "), furthest }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::engine::{ActError, ChangeError, CompareError, IntakeError, LookError,
 use crate::model::breakdown::InvalidBy;
 use crate::model::change::InvalidChange;
 use crate::model::ids::{IncidentId, MitigationId, NotificationId, SnapshotId};
+use crate::model::printable::with_causes;
 use crate::store::StoreError;
 use crate::store::writer::WriteError;
 
@@ -194,11 +195,19 @@ impl IntoResponse for ApiError {
         let status = self.status();
         let mut detail = self.to_string();
         if status == StatusCode::INTERNAL_SERVER_ERROR {
-            tracing::error!(error = &self as &dyn std::error::Error, "request failed: {}", chain(&self));
+            tracing::error!(
+                error = &self as &dyn std::error::Error,
+                "request failed: {}",
+                with_causes(&self)
+            );
         } else if let Self::Store(StoreError::Conflict(what)) = &self {
             detail = format!("somebody else changed the {what} at the same moment: look at it as it is now");
         } else if let Self::Store(error) = &self {
-            tracing::warn!(error = error as &dyn std::error::Error, "the store is busy: {}", chain(error));
+            tracing::warn!(
+                error = error as &dyn std::error::Error,
+                "the store is busy: {}",
+                with_causes(error)
+            );
             "the store is busy, try again".clone_into(&mut detail);
         }
         problem(status, detail)
@@ -278,7 +287,7 @@ impl IntoResponse for WebhookError {
         match &self {
             Self::Access(error) => return error.clone().into_line(),
             Self::Intake(IntakeError::Write(WriteError::Store(_) | WriteError::Defect)) => {
-                tracing::error!(error = &self as &dyn std::error::Error, "{}", chain(&self));
+                tracing::error!(error = &self as &dyn std::error::Error, "{}", with_causes(&self));
             }
             _ => tracing::warn!("refused a notification: {self}"),
         }
@@ -289,19 +298,4 @@ impl IntoResponse for WebhookError {
         }
         response
     }
-}
-
-/// An error and everything behind it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !line.ends_with(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
-        }
-        cause = error.source();
-    }
-    line
 }

@@ -13,10 +13,10 @@ use crate::model::printable::{excerpt, with_commas};
 use crate::model::victim::Victim;
 
 /// How many applications, accounts, addresses and servers are listed; the rest is counted together.
-const MOST_HITS: usize = 50;
+pub(in crate::mitigate) const MOST_HITS: usize = 50;
 
 /// What the rest is called.
-const OTHERS: &str = "(others)";
+pub(in crate::mitigate) const OTHERS: &str = "(others)";
 
 /// How many applications the expected effect names.
 const NAMED: usize = 3;

@@ -1,12 +1,14 @@
 //! Plans: what a mitigation would do, frozen, with everything that speaks for and against it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::model::guard::GuardVerdict;
+use crate::model::printable::with_commas;
 use crate::model::protection::ProtectionReason;
 use crate::model::selector::{Conditions, Selector};
 use crate::model::victim::{Victim, VictimLimits, VictimOrder};
@@ -81,6 +83,21 @@ pub struct Hit {
     pub key: String,
     /// Its victims.
     pub victims: u64,
+}
+
+impl Hit {
+    /// Tells the first `shown` in one line, and how many victims the others have.
+    pub fn told(hits: &[Self], shown: usize) -> String {
+        let told = hits.iter().take(shown).map(|hit| format!("{} {}", with_commas(hit.victims), hit.key));
+        let rest: u64 = hits.iter().skip(shown).map(|hit| hit.victims).sum();
+        let rest = (rest > 0).then(|| format!("{} others", with_commas(rest)));
+        told.chain(rest).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Says of how many connections a plan spares them, and why.
+pub fn kept_told(count: impl fmt::Display) -> String {
+    format!("{count} so that enough of each application stay")
 }
 
 /// Who would be hit.

@@ -1,6 +1,7 @@
 //! What people are shown: text from strangers made visible, and counts, ages, sizes and shares made readable.
 
 use std::borrow::Cow;
+use std::error::Error;
 
 use jiff::{Timestamp, Unit};
 
@@ -34,6 +35,21 @@ pub fn excerpt(text: &str) -> String {
         excerpt.push('…');
     }
     excerpt
+}
+
+/// An error and everything behind it, in one line.
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !line.ends_with(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        cause = error.source();
+    }
+    line
 }
 
 /// Whether a character moves the cursor, turns the direction of text, or cannot be seen.

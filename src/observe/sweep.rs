@@ -59,9 +59,7 @@ impl ClusterTargets {
     pub fn new(name: &str, servers: Vec<Url>, auth: Option<RemoteAuth>) -> Self {
         Self { name: name.to_owned(), servers, auth, system: None, actor: None, roster: Roster::default() }
     }
-}
 
-impl ClusterTargets {
     /// What tells this connwarden from others in the names of connections, if it has any.
     pub fn instance(&self) -> Option<&str> {
         warden_of(self.system.as_ref()?.name())

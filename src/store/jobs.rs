@@ -330,7 +330,7 @@ pub async fn next_due(conn: &mut Conn) -> Result<Option<Timestamp>, StoreError> 
     )
     .fetch_one(conn)
     .await?;
-    due_at.map(|due_at| crate::store::instant("jobs", "due_at", due_at)).transpose()
+    due_at.map(|due_at| instant("jobs", "due_at", due_at)).transpose()
 }
 
 fn later(now: Timestamp, by: Duration) -> Timestamp {

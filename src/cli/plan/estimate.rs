@@ -6,6 +6,7 @@ use crate::cli::render::coverage;
 use crate::cli::table::table_width;
 use crate::http::api::estimates::EstimateDocument;
 use crate::model::estimate::{CountRange, EstimatedHit, Foreseen, GuardForecast};
+use crate::model::plan::kept_told;
 use crate::model::printable::span;
 
 /// How many applications, accounts, addresses and servers are shown.
@@ -38,7 +39,7 @@ pub(super) fn render(document: &EstimateDocument, terminal: Option<usize>) -> St
         add("protected", &protected.join(", "));
     }
     if !estimate.kept.is_none() {
-        add("kept", &format!("{} so that enough of each application stay", estimate.kept));
+        add("kept", &kept_told(estimate.kept));
     }
     text.push_str(&guards(&estimate.guards, terminal));
     text.push_str("\nnotes\n");

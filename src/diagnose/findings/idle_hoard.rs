@@ -1,7 +1,7 @@
 //! A hoard: an application holds connections that it does not use, and did so before.
 
 use crate::diagnose::case::Case;
-use crate::model::breakdown::{Dimension, share};
+use crate::model::breakdown::{Dimension, Group, share};
 use crate::model::diagnosis::{Fact, Finding, FindingKind, Severity, Subject};
 use crate::model::printable::{percent, with_commas};
 
@@ -32,7 +32,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
             && share(figures.connections, total.connections) >= LARGE
             && others < 0.5
     });
-    let finding = |group: &crate::model::breakdown::Group| {
+    let finding = |group: &Group| {
         let figures = &group.figures;
         let idle = share(figures.idle_without_traffic, figures.connections);
         Finding {

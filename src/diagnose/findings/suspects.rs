@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::diagnose::case::{Case, Suspect};
+use crate::diagnose::instances::Instances;
 use crate::diagnose::text::minutes_ago;
 use crate::model::breakdown::{Dimension, share};
 use crate::model::diagnosis::{Fact, Finding, FindingKind, Severity, Subject};
@@ -141,14 +142,7 @@ impl Signs {
         self.0.push(Sign { name, value, text, weight });
     }
 
-    fn by_instance(
-        &mut self,
-        instances: &crate::diagnose::instances::Instances,
-        grown_by: u64,
-        one: &str,
-        many: &str,
-        weight: f64,
-    ) {
+    fn by_instance(&mut self, instances: &Instances, grown_by: u64, one: &str, many: &str, weight: f64) {
         let new_share = instances.new_share(grown_by);
         if new_share < 1.0 - BY_NEW {
             let text = format!(
@@ -189,7 +183,7 @@ impl Signs {
         }
     }
 
-    fn new_names_only(&mut self, names: &crate::diagnose::instances::Instances, grown_by: u64) {
+    fn new_names_only(&mut self, names: &Instances, grown_by: u64) {
         let (Some(new), Some(old)) = (names.new.per_instance(), names.old.per_instance()) else { return };
         if names.new_share(grown_by) >= BY_NEW && new <= old * MORE_OF_THE_SAME {
             let count = names.new.instances;

@@ -9,7 +9,7 @@ use crate::diagnose::text::span;
 use crate::diagnose::words::{between, number};
 use crate::model::diagnosis::{FindingKind, MitigationStep, Recommendation};
 use crate::model::evidence::Looked;
-use crate::model::printable::{percent, with_commas};
+use crate::model::printable::{excerpt, percent, with_commas};
 
 /// Where rules go.
 const RULES: &str = "prometheus rules";
@@ -52,7 +52,7 @@ pub(super) fn recommend(ground: &Ground<'_>, recommendations: &mut Vec<Recommend
             "Let connwarden take samples",
             format!(
                 "It could not compare with the time before ({}). With samples it says who grew, by how much and since when.",
-                crate::model::printable::excerpt(why)
+                excerpt(why)
             ),
             Vec::new(),
         ));

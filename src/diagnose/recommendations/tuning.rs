@@ -7,7 +7,7 @@ use crate::diagnose::servers::{Server, alike};
 use crate::diagnose::text::span;
 use crate::diagnose::words::{list, number};
 use crate::model::diagnosis::{FindingKind, MitigationStep, Recommendation};
-use crate::model::printable::{size, with_commas};
+use crate::model::printable::{excerpt, size, with_commas};
 
 /// So many connections that ended for one reason are no accident.
 const MANY: u64 = 10;
@@ -159,10 +159,7 @@ fn herd(ground: &Ground<'_>) -> Option<Recommendation> {
     let needed = Duration::from_secs(largest / COMERS_PER_SECOND);
     let duration = needed.clamp(USUAL_LAME_DUCK, LONGEST_LAME_DUCK);
     let minutes = duration.as_secs().div_ceil(60);
-    let who = finding
-        .subject
-        .as_ref()
-        .map_or_else(|| "servers".to_owned(), |subject| crate::model::printable::excerpt(&subject.key));
+    let who = finding.subject.as_ref().map_or_else(|| "servers".to_owned(), |subject| excerpt(&subject.key));
     Some(recommendation(
         MitigationStep::Tuning,
         format!("Shut {who} down in lame duck mode, over {minutes}m"),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::diagnose::steps::notes::Notes;
 use crate::diagnose::text::span;
 use crate::diagnose::words::{between, counted, list, rate, time};
-use crate::model::closed::ClosedConnections;
+use crate::model::closed::{ClosedConnections, ClosedGroup};
 use crate::model::diagnosis::{Fact, Step, StepName};
 use crate::model::evidence::Evidence;
 use crate::model::log_evidence::{LogCount, LogEvidence, LogKind};
@@ -78,7 +78,7 @@ fn refused(notes: &mut Notes, closed: &ClosedConnections, evidence: &Evidence) {
     let reasons: Vec<String> = reasons
         .map(|reason| format!("{} ({})", excerpt(&reason.reason), with_commas(reason.connections)))
         .collect();
-    let whom = |groups: &[crate::model::closed::ClosedGroup]| {
+    let whom = |groups: &[ClosedGroup]| {
         let groups = groups.iter().filter(|group| group.refused > 0 && !group.absent);
         let top = groups.max_by_key(|group| group.refused)?;
         Some(format!("most from {} ({})", excerpt(&top.key), with_commas(top.refused)))

@@ -12,6 +12,7 @@ use crate::alertmanager::api::{AlertmanagerStatus, ClusterStatus, ListedAlert, L
 use crate::model::alert::Alert;
 use crate::model::labels::Fingerprint;
 use crate::model::member::Suppression;
+use crate::model::printable;
 
 /// How long an Alertmanager must have been up until what it does not list counts. Prometheus tells it everything within
 /// a minute.
@@ -147,7 +148,7 @@ fn doubt(shown: &str, status: &AlertmanagerStatus, now: Timestamp) -> Option<Str
 
 /// How long ago something was; never less than nothing.
 fn age(then: Timestamp, now: Timestamp) -> String {
-    crate::model::printable::age(Some(then), now)
+    printable::age(Some(then), now)
 }
 
 /// An address, for people.

@@ -2,6 +2,7 @@
 
 use crate::engine::reconcile::census::shown;
 use crate::model::labels::Labels;
+use crate::model::printable::excerpt;
 use crate::prometheus::{PrometheusClient, RuleAlert, RuleState};
 
 /// The targets that cannot be scraped: what is known of them is old.
@@ -58,7 +59,7 @@ impl Testimony {
         let same = |target: &Labels, name| target.get(name).is_some() && target.get(name) == labels.get(name);
         let down = self.down.iter().find(|(target, _)| same(target, "job") && same(target, "instance"));
         if let Some((target, who)) = down {
-            let instance = crate::model::printable::excerpt(target.get("instance").unwrap_or_default());
+            let instance = excerpt(target.get("instance").unwrap_or_default());
             return Some(format!("{who} cannot scrape {instance}"));
         }
         self.doubts.first().cloned()

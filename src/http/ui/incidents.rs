@@ -22,6 +22,7 @@ use crate::model::diagnosis::FindingKind;
 use crate::model::entry::Entry;
 use crate::model::ids::IncidentId;
 use crate::model::incident::IncidentState;
+use crate::model::labels::Labels;
 use crate::model::mapping::MappedBy;
 use crate::model::mitigation::MitigationSummary;
 use crate::model::printable::{age, with_commas};
@@ -408,7 +409,7 @@ impl ChangeLine {
 impl AlertRow {
     fn new(alert: AlertDocument, now: Timestamp) -> Self {
         let truth = alert.truth.as_ref().and_then(Truth::count);
-        let pairs = |labels: &crate::model::labels::Labels| {
+        let pairs = |labels: &Labels| {
             labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
         };
         Self {

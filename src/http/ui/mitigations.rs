@@ -20,7 +20,7 @@ use crate::model::ids::MitigationId;
 use crate::model::journal::VictimState;
 use crate::model::mitigation::{MitigationState, Outcome};
 use crate::model::mitigation_statistics::ActionStatistics;
-use crate::model::plan::Hit;
+use crate::model::plan::{Hit, kept_told};
 use crate::model::printable::{span, with_commas};
 
 pub(super) use crate::http::ui::mitigations::list::list;
@@ -140,19 +140,16 @@ impl Page {
         let blocking = plan.guards.iter().filter(|verdict| !verdict.passes).count();
         let mut facts = vec![
             ("selector", serde_json::to_string(&plan.selector).unwrap_or_default()),
-            ("applications", hits(&plan.blast_radius.applications)),
-            ("accounts", hits(&plan.blast_radius.accounts)),
-            ("addresses", hits(&plan.blast_radius.ips)),
-            ("servers", hits(&plan.blast_radius.servers)),
+            ("applications", Hit::told(&plan.blast_radius.applications, HITS_SHOWN)),
+            ("accounts", Hit::told(&plan.blast_radius.accounts, HITS_SHOWN)),
+            ("addresses", Hit::told(&plan.blast_radius.ips, HITS_SHOWN)),
+            ("servers", Hit::told(&plan.blast_radius.servers, HITS_SHOWN)),
         ];
         for (reason, count) in &plan.protected {
             facts.push(("protected", format!("{} {}", with_commas(*count), reason.title())));
         }
         if plan.kept > 0 {
-            facts.push((
-                "kept",
-                format!("{} so that enough of each application stay", with_commas(plan.kept)),
-            ));
+            facts.push(("kept", kept_told(with_commas(plan.kept))));
         }
         facts.push((
             "so far",
@@ -252,14 +249,6 @@ fn so_far(statistics: &ActionStatistics) -> String {
     let runs = if statistics.runs == 1 { "run" } else { "runs" };
     let returns = statistics.returns().map(|returns| format!("; {returns} came back")).unwrap_or_default();
     format!("{} {runs} in this cluster: {}{returns}", with_commas(statistics.runs), statistics.ends())
-}
-
-fn hits(hits: &[Hit]) -> String {
-    let told: Vec<String> =
-        hits.iter().take(HITS_SHOWN).map(|hit| format!("{} {}", with_commas(hit.victims), hit.key)).collect();
-    let rest: u64 = hits.iter().skip(HITS_SHOWN).map(|hit| hit.victims).sum();
-    let more = if rest > 0 { format!(", {} others", with_commas(rest)) } else { String::new() };
-    format!("{}{more}", told.join(", "))
 }
 
 fn capital(word: &str) -> String {

@@ -16,7 +16,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use crate::mitigate::chance::Chance;
 use crate::mitigate::estimate::estimate;
-use crate::mitigate::estimate::victims::OTHERS;
+use crate::mitigate::plan::OTHERS;
 use crate::mitigate::plan::plan;
 use crate::model::application::ApplicationRules;
 use crate::model::breakdown::By;

@@ -4,16 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::mitigate::estimate::bounds::{Bounds, Place};
 use crate::mitigate::estimate::tables::{Asked, Cell, Table};
+use crate::mitigate::plan::{MOST_HITS, OTHERS};
 use crate::model::breakdown::Dimension;
 use crate::model::estimate::{CountRange, EstimatedHit};
 use crate::model::picking::GROUPS_TOLD_APART;
 use crate::model::victim::{KeepOf, VictimLimits};
-
-/// How many applications, accounts, addresses and servers are listed; the rest is counted together.
-const MOST_HITS: usize = 50;
-
-/// What the rest is called.
-pub(super) const OTHERS: &str = "(others)";
 
 /// Who could be picked.
 #[derive(Debug)]
