@@ -23,16 +23,20 @@ use crate::engine::mitigations::view::Seen;
 use crate::engine::mitigations::watch::Runs;
 use crate::engine::rules::later;
 use crate::engine::texts::{TextError, checked};
+use crate::mitigate::digest;
 use crate::mitigate::guards::{Draft, Initiator, judge};
 use crate::mitigate::plan::plan;
 use crate::model::entry::{Entry, EntryKind};
 use crate::model::guard::GuardVerdict;
 use crate::model::ids::{IncidentId, MitigationId, SnapshotId};
+use crate::model::incident::Incident;
 use crate::model::mitigation::{
     InvalidTransition, Mitigation, MitigationState, MitigationSummary, Outcome, StopReason,
 };
 use crate::model::mitigation_rules::MitigationSettings;
 use crate::model::plan::{ActionKind, PlanRequest};
+use crate::model::printable::excerpt;
+use crate::model::victim::MOST_VICTIMS;
 use crate::observe::sweep::ClusterTargets;
 use crate::observe::wishes::Wishes;
 use crate::store::audit::AuditLine;
@@ -312,10 +316,7 @@ impl Engine {
     }
 
     /// The incident and the cluster that a wish is about.
-    async fn place_of(
-        &self,
-        wish: &PlanWish,
-    ) -> Result<(Option<crate::model::incident::Incident>, ClusterTargets), MitigateError> {
+    async fn place_of(&self, wish: &PlanWish) -> Result<(Option<Incident>, ClusterTargets), MitigateError> {
         let Some(id) = wish.incident else {
             let cluster = wish.cluster.as_deref();
             let cluster =
@@ -410,19 +411,15 @@ fn named(mitigation: Mitigation, digest: &str) -> Result<Mitigation, MitigateErr
     if mitigation.plan.digest == digest {
         Ok(mitigation)
     } else {
-        Err(MitigateError::Digest {
-            expected: mitigation.plan.digest,
-            named: crate::model::printable::excerpt(digest),
-        })
+        Err(MitigateError::Digest { expected: mitigation.plan.digest, named: excerpt(digest) })
     }
 }
 
 fn check_limits(request: &PlanRequest) -> Result<(), MitigateError> {
     let limits = &request.limits;
     let percent = limits.at_most_percent;
-    if limits.at_most == 0 || limits.at_most > crate::model::victim::MOST_VICTIMS {
-        let most = crate::model::victim::MOST_VICTIMS;
-        return Err(MitigateError::Request(format!("`at_most` must be between 1 and {most}")));
+    if limits.at_most == 0 || limits.at_most > MOST_VICTIMS {
+        return Err(MitigateError::Request(format!("`at_most` must be between 1 and {MOST_VICTIMS}")));
     }
     if !(percent > 0.0 && percent <= 100.0) {
         return Err(MitigateError::Request("`at_most_percent` must be above 0 and at most 100".to_owned()));
@@ -441,7 +438,7 @@ fn digest_of(wish: &PlanWish) -> String {
         "request": wish.request,
         "reason": wish.reason,
     });
-    crate::mitigate::digest::of_text(&told.to_string())
+    digest::of_text(&told.to_string())
 }
 
 fn log(mitigation: &Mitigation, actor: &str) {

@@ -36,6 +36,7 @@ impl Engine {
     pub async fn capabilities(&self, cluster: &str) -> Result<Capabilities, MitigateError> {
         let watched = self.watched(cluster);
         let watched = watched.ok_or_else(|| MitigateError::UnknownCluster(cluster.to_owned()))?;
+        // held while servers are asked: whoever comes meanwhile shall wait for this answer, and not ask them too
         let mut known = watched.capabilities.lock().await;
         let now = self.0.clock.now();
         let holds = |known: &Capabilities| {
