@@ -19,6 +19,17 @@ pub struct Pause {
     pub paused_at: Timestamp,
 }
 
+/// What pauses mitigations in every cluster, and is ended in a file: the configuration's, or the pause file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StandingPause {
+    /// What it is called.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+    /// Which file, or that it is the configuration.
+    pub by: String,
+}
+
 impl Pause {
     /// Where it holds, for people.
     pub fn place(&self) -> String {

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::cli::client::Client;
 use crate::cli::output::OutputArguments;
 use crate::http::api::pauses::PauseList;
-use crate::model::pause::Pause;
+use crate::model::pause::{Pause, StandingPause};
 use crate::model::printable::visible;
 
 /// Where they are.
@@ -40,9 +40,12 @@ pub(super) async fn end(client: &Client, name: &str) -> anyhow::Result<String> {
 /// Lists what is paused.
 pub(super) async fn list(client: &Client, output: &OutputArguments) -> anyhow::Result<String> {
     let list: PauseList = client.get(PATH, &[]).await?;
-    output.write(&list, |list| match list.pauses.as_slice() {
-        [] => Ok("nothing is paused\n".to_owned()),
-        pauses => Ok(pauses.iter().map(|pause| told(pause) + "\n").collect()),
+    output.write(&list, |list| {
+        let standing = list.standing.iter().map(|StandingPause { name, reason, by }| {
+            visible(&format!("{name}: all clusters paused by {by}: {reason}")).into_owned()
+        });
+        let lines: Vec<String> = list.pauses.iter().map(told).chain(standing).collect();
+        Ok(if lines.is_empty() { "nothing is paused\n".to_owned() } else { lines.join("\n") + "\n" })
     })
 }
 

@@ -5,7 +5,8 @@ use tracing::info;
 use super::MitigateError;
 use crate::engine::Engine;
 use crate::engine::texts::{TextError, checked};
-use crate::model::pause::Pause;
+use crate::mitigate::guards::PauseFacts;
+use crate::model::pause::{Pause, StandingPause};
 use crate::store::{self, StoreError};
 
 impl Engine {
@@ -49,6 +50,12 @@ impl Engine {
         store::commit(tx).await?;
         info!(actor, "mitigations paused by {actor}: {}", pause.reason);
         Ok(pause)
+    }
+
+    /// Lists what pauses mitigations in every cluster beside people's pauses: the configuration, and the pause file.
+    pub async fn list_standing_pauses(&self) -> Vec<StandingPause> {
+        let standing = self.standing_pauses().await.into_iter();
+        standing.map(|PauseFacts { name, reason, by }| StandingPause { name, reason, by }).collect()
     }
 
     /// Whether no mitigation may run in a cluster now: by a person, by the pause file, or by the configuration.

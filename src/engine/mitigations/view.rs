@@ -157,6 +157,13 @@ impl Engine {
             .filter(|pause| pause.holds_for(cluster))
             .map(|pause| PauseFacts { name: pause.name, reason: pause.reason, by: pause.paused_by })
             .collect();
+        facts.extend(self.standing_pauses().await);
+        Ok(facts)
+    }
+
+    /// What pauses mitigations in every cluster until a file is changed: the configuration's, or the pause file.
+    pub(super) async fn standing_pauses(&self) -> Vec<PauseFacts> {
+        let mut facts = Vec::new();
         if !self.0.mitigations.rules.enabled {
             facts.push(PauseFacts {
                 name: SWITCHED_OFF.to_owned(),
@@ -177,7 +184,7 @@ impl Engine {
                 by: file.display().to_string(),
             }));
         }
-        Ok(facts)
+        facts
     }
 }
 

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use crate::http::AppState;
 use crate::http::auth::Operator;
 use crate::http::error::{ApiError, Problem};
-use crate::model::pause::Pause;
+use crate::model::pause::{Pause, StandingPause};
 use crate::store;
 
 /// What is to be paused.
@@ -29,8 +29,11 @@ pub struct NewPause {
 /// `GET /api/v1/pauses`.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct PauseList {
-    /// What is paused now, and why.
+    /// What people have paused, and why.
     pub pauses: Vec<Pause>,
+    /// What pauses all clusters beside them: the configuration, and the pause file.
+    #[serde(default)]
+    pub standing: Vec<StandingPause>,
 }
 
 /// Lists what is paused.
@@ -42,7 +45,7 @@ pub struct PauseList {
 )]
 #[tracing::instrument(name = "api.pauses.list", skip_all)]
 pub async fn list(State(state): State<AppState>) -> Result<Json<PauseList>, ApiError> {
-    Ok(Json(PauseList { pauses: list_pauses(&state).await? }))
+    Ok(Json(list_pauses(&state).await?))
 }
 
 /// What is paused now, what was paused first before the others.
@@ -50,8 +53,9 @@ pub async fn list(State(state): State<AppState>) -> Result<Json<PauseList>, ApiE
 /// # Errors
 ///
 /// The store failed.
-pub async fn list_pauses(state: &AppState) -> Result<Vec<Pause>, ApiError> {
-    Ok(store::pauses::list(&mut *state.store.read().await?).await?)
+pub async fn list_pauses(state: &AppState) -> Result<PauseList, ApiError> {
+    let pauses = store::pauses::list(&mut *state.store.read().await?).await?;
+    Ok(PauseList { pauses, standing: state.engine.list_standing_pauses().await })
 }
 
 /// Pauses mitigations: nothing begins, and what runs stops before its next batch.

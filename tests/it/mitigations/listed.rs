@@ -7,10 +7,21 @@ use crate::swarm::Options;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mitigations_without_an_incident_and_pauses_are_found_on_a_page() {
-    let stage = Stage::one(NEWEST, OPEN).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("pause");
+    let stage = Stage::one(NEWEST, &format!("{OPEN}, pause_file: {file:?}")).await;
     let page = async |query: &str| stage.app.browse(&format!("/mitigations{query}")).await.text;
     let empty = page("").await;
     assert!(empty.contains("No mitigation yet") && !empty.contains("PAUSED"), "{empty}");
+
+    std::fs::write(&file, "the audit\nof the year\n").unwrap();
+    let paused = page("").await;
+    assert!(paused.contains("PAUSED</strong> all clusters") && paused.contains("the audit"), "{paused}");
+    let list = stage.app.get("/api/v1/pauses").await.json();
+    assert_eq!((&list["pauses"], &list["standing"][0]["reason"]), (&json!([]), &json!("the audit")));
+    let metrics = stage.app.get("/metrics").await.text;
+    assert!(metrics.contains("connwarden_mitigations_paused{cluster=\"prod\"} 1\n"), "{metrics}");
+    std::fs::remove_file(&file).unwrap();
 
     let (_leaky, _others) = clients(&stage.servers[0], 10, 20, Options::default()).await;
     let first = stage.plan(json!({ "application": "leaky" }), "kick").await;

@@ -14,7 +14,7 @@ use crate::http::error::ApiError;
 use crate::http::ui::layout::{Choice, Layout, Moment, link, render};
 use crate::http::ui::mitigations::{badge, capital};
 use crate::model::mitigation::{MitigationState, MitigationSummary};
-use crate::model::pause::Pause;
+use crate::model::pause::{Pause, StandingPause};
 use crate::model::printable::with_commas;
 
 /// Where the page is.
@@ -57,7 +57,8 @@ struct PauseLine {
     place: String,
     reason: String,
     by: String,
-    at: Moment,
+    /// When somebody paused; nothing where a file does.
+    at: Option<Moment>,
 }
 
 /// `GET /mitigations`
@@ -70,6 +71,8 @@ pub(in crate::http::ui) async fn list(
     let page = list_page(&state, query.clone()).await?;
     let pauses = list_pauses(&state).await?;
     let now = state.clock.now();
+    let people = pauses.pauses.into_iter().map(|pause| PauseLine::new(pause, now));
+    let files = pauses.standing.into_iter().map(PauseLine::from);
     let incident = query.incident.map(|id| id.to_string());
     let limit = query.limit.map(|limit| limit.to_string());
     let at = |path: &str, state: Option<&str>, cluster: Option<&str>, before: Option<&str>| {
@@ -100,7 +103,7 @@ pub(in crate::http::ui) async fn list(
         states: states.collect(),
         clusters: clusters.collect(),
         without_incident: incident.is_some().then_some(everywhere),
-        pauses: pauses.into_iter().map(|pause| PauseLine::new(pause, now)).collect(),
+        pauses: people.chain(files).collect(),
         mitigations: page.mitigations.into_iter().map(|head| Item::new(head, now)).collect(),
         is_filtered: wanted_state.is_some() || wanted_cluster.is_some() || incident.is_some(),
         newest: before.is_some().then(|| at(PATH, wanted_state, wanted_cluster, None)),
@@ -131,10 +134,16 @@ impl PauseLine {
     fn new(pause: Pause, now: Timestamp) -> Self {
         Self {
             place: pause.place(),
-            at: Moment::new(pause.paused_at, now),
+            at: Some(Moment::new(pause.paused_at, now)),
             name: pause.name,
             reason: pause.reason,
             by: pause.paused_by,
         }
+    }
+}
+
+impl From<StandingPause> for PauseLine {
+    fn from(StandingPause { name, reason, by }: StandingPause) -> Self {
+        Self { name, place: "all clusters".to_owned(), reason, by, at: None }
     }
 }
