@@ -23,6 +23,7 @@ pub mod headline;
 pub mod history;
 pub mod ids;
 pub mod incident;
+pub mod instants;
 pub mod journal;
 pub mod labels;
 pub mod log_evidence;

@@ -11,11 +11,11 @@ use jiff::Timestamp;
 
 use crate::alertmanager::webhook;
 use crate::engine::intake::Origin;
-use crate::engine::rules::later;
 use crate::engine::{Engine, SELF};
 use crate::model::alert::Alert;
 use crate::model::ids::{IncidentId, NotificationId};
 use crate::model::incident::{IncidentState, Resolution};
+use crate::model::instants::later;
 use crate::model::labels::Fingerprint;
 use crate::store::jobs::LeasedJob;
 use crate::store::{self, StoreError, Tx};

@@ -21,7 +21,6 @@ use crate::engine::Engine;
 use crate::engine::mitigations::run::results;
 use crate::engine::mitigations::view::Seen;
 use crate::engine::mitigations::watch::Runs;
-use crate::engine::rules::later;
 use crate::engine::texts::{TextError, checked};
 use crate::mitigate::digest;
 use crate::mitigate::guards::{Draft, Initiator, judge};
@@ -30,6 +29,7 @@ use crate::model::entry::{Entry, EntryKind};
 use crate::model::guard::GuardVerdict;
 use crate::model::ids::{IncidentId, MitigationId, SnapshotId};
 use crate::model::incident::Incident;
+use crate::model::instants::later;
 use crate::model::mitigation::{
     InvalidTransition, Mitigation, MitigationState, MitigationSummary, Outcome, StopReason,
 };

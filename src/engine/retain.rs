@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::engine::Engine;
+use crate::model::instants::earlier;
 use crate::model::retention::{Keep, Retention};
 use crate::store::retention::{Bite, Limits};
 use crate::store::{self, StoreError};
@@ -139,9 +140,4 @@ impl Kind {
         Self::Baselines,
         Self::FirstSeen,
     ];
-}
-
-fn earlier(now: Timestamp, by: Duration) -> Timestamp {
-    let by = SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX);
-    now.saturating_sub(by).unwrap_or(Timestamp::MIN)
 }

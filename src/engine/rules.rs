@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::model::incident::IncidentKey;
+use crate::model::instants::later;
 use crate::model::member::Member;
 use crate::model::threshold::Threshold;
 
@@ -30,7 +31,7 @@ impl IncidentRules {
     /// Whether something at `at` comes soon enough after an end to be the same problem. A clock that was set back does
     /// not make it another one.
     pub fn is_same_problem(&self, resolved_at: Timestamp, at: Timestamp) -> bool {
-        at.duration_since(resolved_at) <= signed(self.reopen_window)
+        at <= later(resolved_at, self.reopen_window)
     }
 
     /// When a firing that has stood against its end since `stale_since` is believed.
@@ -49,13 +50,4 @@ impl IncidentRules {
             .map(|connections| Threshold::configured(*connections))
             .or_else(|| Threshold::from_generator_url(&member.alert.generator_url))
     }
-}
-
-/// The instant so much later, or the last there is.
-pub(super) fn later(at: Timestamp, by: Duration) -> Timestamp {
-    at.saturating_add(signed(by)).unwrap_or(Timestamp::MAX)
-}
-
-fn signed(duration: Duration) -> SignedDuration {
-    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }

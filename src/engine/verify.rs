@@ -13,12 +13,12 @@ use tokio::task::JoinSet;
 use tracing::info;
 
 use crate::engine::intake::Origin;
-use crate::engine::rules::later;
 use crate::engine::{Engine, SELF};
 use crate::model::alert::{Alert, AlertStatus};
 use crate::model::entry::{Entry, EntryKind};
 use crate::model::ids::IncidentId;
 use crate::model::incident::{Incident, IncidentState, Resolution};
+use crate::model::instants::later;
 use crate::model::labels::Fingerprint;
 use crate::model::mapping::KnownServer;
 use crate::model::member::Member;

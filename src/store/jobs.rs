@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
+use crate::model::instants::later;
 use crate::store::{Conn, StoreError, instant, portions};
 
 /// A job, and the right to work on it until the lease runs out.
@@ -331,9 +332,4 @@ pub async fn next_due(conn: &mut Conn) -> Result<Option<Timestamp>, StoreError> 
     .fetch_one(conn)
     .await?;
     due_at.map(|due_at| instant("jobs", "due_at", due_at)).transpose()
-}
-
-fn later(now: Timestamp, by: Duration) -> Timestamp {
-    let by = SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX);
-    now.saturating_add(by).unwrap_or(Timestamp::MAX)
 }

@@ -10,10 +10,10 @@ use jiff::Timestamp;
 
 use crate::engine::mitigations::execute::told;
 use crate::engine::mitigations::look_back::LOOK_BACK;
-use crate::engine::rules::later;
 use crate::engine::{Engine, SELF};
 use crate::model::entry::EntryKind;
 use crate::model::ids::MitigationId;
+use crate::model::instants::later;
 use crate::model::journal::{JournalLine, VictimState};
 use crate::model::mitigation::Mitigation;
 use crate::model::mitigation_rules::Pace;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::MitigateError;
 use crate::engine::Engine;
-use crate::engine::rules::later;
 use crate::mitigate::probe::probe;
 use crate::model::capability::Capabilities;
+use crate::model::instants::later;
 use crate::model::picking::PickingRules;
 use crate::model::plan::{ActionKind, PlanRequest};
 use crate::model::protection::Protection;

@@ -10,12 +10,12 @@ use anyhow::Context;
 use jiff::Timestamp;
 
 use crate::engine::mitigations::execute::request_of;
-use crate::engine::rules::later;
 use crate::engine::{Engine, SELF};
 use crate::mitigate::judge::{self, Count, DIMENSIONS};
 use crate::model::breakdown::By;
 use crate::model::entry::EntryKind;
 use crate::model::ids::MitigationId;
+use crate::model::instants::later;
 use crate::model::journal::VictimState;
 use crate::model::mitigation::{Mitigation, MitigationState, Outcome};
 use crate::model::mitigation_look::Look;

@@ -3,8 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::MitigateError;
 use crate::engine::Engine;
 use crate::engine::verify::Members;
@@ -13,6 +11,7 @@ use crate::mitigate::guards::{
 };
 use crate::model::ids::MitigationId;
 use crate::model::incident::{Incident, IncidentKey};
+use crate::model::instants::earlier;
 use crate::model::labels::{Fingerprint, Labels};
 use crate::model::mapping::MappedBy;
 use crate::model::mitigation::Outcome;
@@ -63,14 +62,14 @@ impl Engine {
         let pauses = self.pauses_of(&targets.name).await?;
         let mut conn = self.0.store.read().await?;
         let conditions = request.selector.conditions();
-        let earlier = store::mitigations::list_runs_against(&mut conn, &targets.name, conditions).await?;
+        let same = store::mitigations::list_runs_against(&mut conn, &targets.name, conditions).await?;
         let ended = store::mitigations::list_ended_since(
             &mut conn,
             &targets.name,
-            before(now, guards.breaker_window),
+            earlier(now, guards.breaker_window),
         )
         .await?;
-        let cut = store::mitigations::count_cut_since(&mut conn, &targets.name, before(now, HOUR)).await?;
+        let cut = store::mitigations::count_cut_since(&mut conn, &targets.name, earlier(now, HOUR)).await?;
         let running = store::mitigations::find_running(&mut conn, &targets.name).await?;
         drop(conn);
         let vain = ended.iter().filter_map(earlier_run).filter(EarlierRun::is_vain);
@@ -81,7 +80,7 @@ impl Engine {
             coverage: LookCoverage::of(seen.coverage),
             capability,
             running: running.filter(|running| Some(*running) != own),
-            earlier: earlier.iter().filter_map(earlier_run).collect(),
+            earlier: same.iter().filter_map(earlier_run).collect(),
             cut_within_the_hour: cut,
             vain_runs: vain.map(|run| run.ended_at).collect(),
             pauses,
@@ -191,8 +190,4 @@ impl Engine {
 fn earlier_run(run: &PastRun) -> Option<EarlierRun> {
     let failed = run.stop.filter(|stop| stop.is_failure()).map(|_| Outcome::Failed);
     Some(EarlierRun { ended_at: run.ended_at?, outcome: run.outcome.or(failed) })
-}
-
-fn before(now: Timestamp, by: Duration) -> Timestamp {
-    now.checked_sub(by).unwrap_or(Timestamp::MIN)
 }
