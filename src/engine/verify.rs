@@ -176,14 +176,14 @@ impl Engine {
         let agreed = answer.verdict.filter(|_| incident.verdict == answer.verdict);
         let stands_for_long = now >= rules.stale_until(since);
         match (agreed, answer.verdict) {
-            (Some(Verdict::Above), _) => self.believe(tx, incident.id, members, &answer.seen).await?,
+            (Some(Verdict::Above), _) => self.believe(tx, &incident, &members, &answer.seen).await?,
             (Some(Verdict::Below), _) => {
                 self.settle(tx, &mut incident, &members).await?;
                 store::incidents::save(tx, &incident, was).await?;
             }
             (_, None) if stands_for_long => {
                 let why = "nobody has taken it back";
-                self.believe(tx, incident.id, members, why).await?;
+                self.believe(tx, &incident, &members, why).await?;
             }
             // it hovers about the threshold: nothing that says that it is true
             (_, Some(_)) if job.attempts >= MOST_LOOKS => {
@@ -205,20 +205,43 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes stale firings for true, as if they had just been reported by somebody who knows.
-    async fn believe(&self, tx: &mut Tx, id: IncidentId, members: Members, why: &str) -> anyhow::Result<()> {
-        let now = self.0.clock.now();
+    /// Takes stale firings for true, as if they had just been reported by somebody who knows. Where another incident has
+    /// followed, what that knows of an alert is newer.
+    async fn believe(
+        &self,
+        tx: &mut Tx,
+        incident: &Incident,
+        members: &Members,
+        why: &str,
+    ) -> anyhow::Result<()> {
+        let (now, id) = (self.0.clock.now(), incident.id);
+        let newest = store::incidents::find_newest(tx, &[&incident.key.identity()]).await?;
+        let follower = newest.into_iter().find(|newest| newest.id != id);
+        let heard_of = match &follower {
+            Some(follower) => store::alerts::list(tx, follower.id).await?,
+            None => Members::new(),
+        };
         let stale = members.values().filter(|member| member.stale_since.is_some());
-        let alerts: Vec<Alert> =
-            stale.map(|member| Alert { status: AlertStatus::Firing, ..member.alert.clone() }).collect();
-        let text = format!("what was said to fire does: {why}");
+        let alerts: Vec<Alert> = stale
+            .filter(|member| !heard_of.contains_key(&member.alert.fingerprint))
+            .map(|member| Alert { status: AlertStatus::Firing, ..member.alert.clone() })
+            .collect();
+        let text = match &follower {
+            Some(follower) if alerts.is_empty() => {
+                format!(
+                    "what was said to fire is left to incident {}, which has heard of it since",
+                    follower.id
+                )
+            }
+            _ => format!("what was said to fire does: {why}"),
+        };
         let entry =
             Entry { at: now, actor: SELF.to_owned(), kind: EntryKind::Reconciled, text, notification: None };
         store::entries::insert(tx, id, &[entry]).await?;
         let concerned = self.take_in_findings(tx, alerts, &Origin::confirmed(now)).await?;
-        if !concerned.contains(&id) {
+        if follower.is_some() || !concerned.contains(&id) {
             // they belong to an incident of their own now
-            self.drop_stale(tx, id, &members).await?;
+            self.drop_stale(tx, id, members).await?;
         }
         self.0.jobs_bell.notify_one();
         Ok(())

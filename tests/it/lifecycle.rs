@@ -154,15 +154,25 @@ impl Model {
         }
     }
 
-    /// A stale firing that nobody takes back is believed in the end.
+    /// A stale firing that nobody takes back is believed in the end, unless another incident has followed that knows of
+    /// the alert: what was said there is newer.
     fn believe(&mut self, now: Timestamp) {
-        let Some(last) = self.incidents.last().filter(|last| last.resolved_at.is_some()) else { return };
-        let since = last.members.values().filter_map(|member| member.stale_since).min();
-        if since.is_some_and(|since| now.duration_since(since) >= STALE_TIMEOUT) {
-            let stale = last.members.iter().filter(|(_, member)| member.stale_since.is_some());
+        for place in 0..self.incidents.len() {
+            let incident = &self.incidents[place];
+            let since = incident.members.values().filter_map(|member| member.stale_since).min();
+            let stands_for_long = since.is_some_and(|since| now.duration_since(since) >= STALE_TIMEOUT);
+            if incident.resolved_at.is_none() || !stands_for_long {
+                continue;
+            }
+            let follower = self.incidents[place + 1..].last();
+            let unheard =
+                |alert: &usize| follower.is_none_or(|follower| !follower.members.contains_key(alert));
+            let stale = incident.members.iter().filter(|(_, member)| member.stale_since.is_some());
+            let stale = stale.filter(|(alert, _)| unheard(alert));
             let said: Said = stale.map(|(alert, member)| (*alert, (member.begun, None))).collect();
-            let place = self.incidents.len() - 1;
-            self.take_in(&said, now, true);
+            if !said.is_empty() {
+                self.take_in(&said, now, true);
+            }
             if self.incidents.len() - 1 > place {
                 let old = &mut self.incidents[place];
                 old.members.values_mut().for_each(|member| member.stale_since = None);
@@ -306,6 +316,30 @@ async fn live(steps: Vec<Step>) {
     app.advance(Duration::from_secs(3600));
     app.run_jobs().await;
     app.finish().await;
+}
+
+/// What a person would have to wait long for to see: an incident is followed by another one while a firing stands
+/// against its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stale_firing_is_left_to_the_incident_that_follows() {
+    use Step::{Begin, End, Repeat, Send, Wait};
+    // the first ends, its firing comes once more at the end of the window, and the next one begins right after it
+    let followed =
+        vec![Begin(1), Send(vec![1]), End(1), Send(vec![1]), Wait(897), Begin(1), Repeat(0), Send(vec![1])];
+    for rest in [vec![], vec![End(1), Send(vec![1])]] {
+        let steps = [followed.clone(), rest, vec![Wait(598), Wait(1)]].concat();
+        live(steps).await;
+    }
+    // one that the next one has not heard of is believed there
+    let both = |step: fn(usize) -> Step| [step(0), step(1)];
+    let steps = [
+        both(Begin).to_vec(),
+        vec![Send(vec![0, 1])],
+        both(End).to_vec(),
+        vec![Send(vec![0, 1]), Wait(895), Begin(1), Repeat(0), Wait(1), Send(vec![1])],
+        vec![End(1), Send(vec![1]), Wait(598), Wait(10)],
+    ];
+    live(steps.concat()).await;
 }
 
 proptest! {
