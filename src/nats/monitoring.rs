@@ -292,6 +292,8 @@ impl MonitoringClient {
             reader.feed(&chunk, each)?;
             unbroken += chunk.len();
             if unbroken >= TURN {
+                // a long list is no reason to hold up other threads, where there are fewer cores, or other tasks
+                std::thread::yield_now();
                 tokio::task::yield_now().await;
                 unbroken = 0;
             }
