@@ -102,14 +102,19 @@ enum Status {
 ///
 /// The body will never be a notification, however often it is sent.
 pub fn parse(body: &[u8], received_at: Timestamp) -> Result<Notification, PayloadError> {
-    let raw: &RawValue =
-        serde_json::from_slice(body).map_err(|error| PayloadError::NotJson(diagnosis(&error)))?;
     // serde would take the fields of a struct from an array, one by one
-    if !raw.get().starts_with('{') {
-        return Err(PayloadError::Shape("it is no JSON object".to_owned()));
-    }
-    let payload: Payload<'_> =
-        serde_json::from_str(raw.get()).map_err(|error| PayloadError::Shape(diagnosis(&error)))?;
+    let object = std::str::from_utf8(body).ok().filter(|text| text.trim_ascii_start().starts_with('{'));
+    let payload: Payload<'_> = match object.map(serde_json::from_str) {
+        Some(Ok(payload)) => payload,
+        refused => {
+            // a wrong type may stand before the place from which on it is no JSON
+            let json = serde_json::from_slice::<&RawValue>(body);
+            json.map_err(|error| PayloadError::NotJson(diagnosis(&error)))?;
+            let error = refused.and_then(Result::err);
+            let reason = error.map_or_else(|| "it is no JSON object".to_owned(), |error| diagnosis(&error));
+            return Err(PayloadError::Shape(reason));
+        }
+    };
     let alerts = payload.alerts.iter().enumerate().map(|(index, raw)| {
         if !raw.get().starts_with('{') {
             return Err(PayloadError::Alert { index, reason: "it is no JSON object".to_owned() });

@@ -126,7 +126,7 @@ impl Engine {
     ///
     /// [`IntakeError::Hopeless`] if the body will never be a notification; otherwise nothing was stored and the
     /// sender should try again.
-    #[tracing::instrument(name = "engine.notifications.receive", skip_all)]
+    #[tracing::instrument(name = "engine.notifications.receive", level = "debug", skip_all)]
     pub async fn receive(&self, body: &[u8], sender: &str) -> Result<Receipt, IntakeError> {
         let delivery = self.prepare(body, sender)?;
         let alerts = delivery.received.alert_count;
@@ -143,8 +143,7 @@ impl Engine {
             notification.id = %receipt.notification,
             alerts,
             incidents = receipt.incidents.len(),
-            "received a notification of {alerts} alerts about {} incidents",
-            receipt.incidents.len(),
+            "received a notification",
         );
         Ok(receipt)
     }
