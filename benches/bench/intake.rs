@@ -54,14 +54,23 @@ pub async fn measure(report: &mut Report) {
             singles.push(took * 4);
         }
         let rate = |times: &[Duration]| count as f64 / median(times.to_vec()).as_secs_f64();
+        // of the pairs: what a machine does for others changes from one run to the next, and less within it
+        let paired = |floors: &[Duration]| {
+            let ratios =
+                ours.iter().zip(floors).map(|(ours, floor)| floor.as_secs_f64() / ours.as_secs_f64());
+            let mut ratios: Vec<f64> = ratios.collect();
+            ratios.sort_by(f64::total_cmp);
+            ratios[ratios.len() / 2]
+        };
+        let of = [paired(&unwaited), paired(&floors), paired(&singles)];
         let (unwaited, unworked) = (rate(&unwaited), rate(&unworked));
         let (ours, floor, single) = (rate(&ours), rate(&floors), rate(&singles));
         let per_second = |rate: f64| format!("{rate:.0}/s");
         let what = if alerts == 1 { "1 alert".to_owned() } else { format!("{alerts} alerts") };
         let name = format!("notifications of {what} / rows alone");
-        report.add(&name, per_second(ours), per_second(unwaited), ours / unwaited, Target::AtLeast(0.6));
+        report.add(&name, per_second(ours), per_second(unwaited), of[0], Target::AtLeast(0.6));
         let name = format!("notifications of {what} / rows alone, awaited by senders");
-        report.add(&name, per_second(ours), per_second(floor), ours / floor, Target::Shown);
+        report.add(&name, per_second(ours), per_second(floor), of[1], Target::Shown);
         report.note(&format!(
             "the batches of the awaited rows had {:.1} deliveries",
             full.iter().sum::<f64>() / full.len() as f64
@@ -73,7 +82,7 @@ pub async fn measure(report: &mut Report) {
             ours / both
         ));
         let name = format!("notifications of {what} / a transaction each");
-        report.add(&name, per_second(ours), per_second(single), ours / single, Target::AtLeast(gain));
+        report.add(&name, per_second(ours), per_second(single), of[2], Target::AtLeast(gain));
         let (p50, p99) = (percentile(&mut latencies, 50), percentile(&mut latencies, 99));
         let name = format!("latency of {what} under load, p99 / p50");
         report.add(&name, ms(p99), ms(p50), p99.as_secs_f64() / p50.as_secs_f64(), Target::Shown);
