@@ -210,25 +210,17 @@ pub(super) async fn list(
     };
     let (wanted_state, wanted_cluster) = (query.state.as_deref(), query.cluster.as_deref());
 
-    let states = [None].into_iter().chain(IncidentState::NAMES.map(Some)).map(|choice| Choice {
-        text: choice.unwrap_or("all").to_owned(),
-        href: at("/", choice, wanted_cluster, None),
-        current: choice == wanted_state,
-    });
+    let states =
+        Choice::of_each(IncidentState::NAMES, wanted_state, |choice| at("/", choice, wanted_cluster, None));
     let configured = list_clusters(&state).clusters;
-    let mut names: Vec<&str> = configured.iter().map(|cluster| cluster.name.as_str()).collect();
-    // a cluster that is no longer configured still has incidents
-    names.extend(wanted_cluster.filter(|wanted| !configured.iter().any(|cluster| cluster.name == *wanted)));
-    let clusters = [None].into_iter().chain(names.into_iter().map(Some)).map(|choice| Choice {
-        text: choice.unwrap_or("all").to_owned(),
-        href: at("/", wanted_state, choice, None),
-        current: choice == wanted_cluster,
-    });
+    let names = configured.iter().map(|cluster| cluster.name.as_str());
+    let clusters =
+        Choice::of_each_cluster(names, wanted_cluster, |choice| at("/", wanted_state, choice, None));
     let before = query.before.map(|before| before.to_string());
     render(&ListPage {
         layout: Layout::new(),
-        states: states.collect(),
-        clusters: clusters.collect(),
+        states,
+        clusters,
         alert_name: query.alert_name.clone(),
         without_alert_name: link("/", &[("state", wanted_state), ("cluster", wanted_cluster)]),
         incidents: page.incidents.into_iter().map(|incident| Item::new(incident, now)).collect(),

@@ -55,6 +55,34 @@ pub(super) struct Choice {
     pub(super) current: bool,
 }
 
+impl Choice {
+    /// A choice of each of these names, and before them of all; `wanted` is what is shown.
+    pub(super) fn of_each<'n>(
+        names: impl IntoIterator<Item = &'n str>,
+        wanted: Option<&str>,
+        href: impl Fn(Option<&str>) -> String,
+    ) -> Vec<Self> {
+        let choices = [None].into_iter().chain(names.into_iter().map(Some)).map(|choice| Self {
+            text: choice.unwrap_or("all").to_owned(),
+            href: href(choice),
+            current: choice == wanted,
+        });
+        choices.collect()
+    }
+
+    /// A choice of each configured cluster, and of the one that is shown: one that is no longer configured still has its
+    /// past.
+    pub(super) fn of_each_cluster<'n>(
+        configured: impl IntoIterator<Item = &'n str>,
+        wanted: Option<&'n str>,
+        href: impl Fn(Option<&str>) -> String,
+    ) -> Vec<Self> {
+        let mut names: Vec<&str> = configured.into_iter().collect();
+        names.extend(wanted.filter(|wanted| !names.contains(wanted)));
+        Self::of_each(names, wanted, href)
+    }
+}
+
 /// A path with those parts of a query that are there.
 pub(super) fn link(path: &str, query: &[(&str, Option<&str>)]) -> String {
     let mut parts = Serializer::new(String::new());

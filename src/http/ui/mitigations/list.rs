@@ -83,25 +83,18 @@ pub(in crate::http::ui) async fn list(
     let (wanted_state, wanted_cluster) = (query.state.as_deref(), query.cluster.as_deref());
     let before = query.before.as_deref();
 
-    let states = [None].into_iter().chain(MitigationState::NAMES.map(Some)).map(|choice| Choice {
-        text: choice.unwrap_or("all").to_owned(),
-        href: at(PATH, choice, wanted_cluster, None),
-        current: choice == wanted_state,
+    let states = Choice::of_each(MitigationState::NAMES, wanted_state, |choice| {
+        at(PATH, choice, wanted_cluster, None)
     });
     let configured = list_clusters(&state).clusters;
-    let mut names: Vec<&str> = configured.iter().map(|cluster| cluster.name.as_str()).collect();
-    // a cluster that is no longer configured still has mitigations
-    names.extend(wanted_cluster.filter(|wanted| !configured.iter().any(|cluster| cluster.name == *wanted)));
-    let clusters = [None].into_iter().chain(names.into_iter().map(Some)).map(|choice| Choice {
-        text: choice.unwrap_or("all").to_owned(),
-        href: at(PATH, wanted_state, choice, None),
-        current: choice == wanted_cluster,
-    });
+    let names = configured.iter().map(|cluster| cluster.name.as_str());
+    let clusters =
+        Choice::of_each_cluster(names, wanted_cluster, |choice| at(PATH, wanted_state, choice, None));
     let everywhere = link(PATH, &[("state", wanted_state), ("cluster", wanted_cluster)]);
     render(&Page {
         layout: Layout::new(),
-        states: states.collect(),
-        clusters: clusters.collect(),
+        states,
+        clusters,
         without_incident: incident.is_some().then_some(everywhere),
         pauses: people.chain(files).collect(),
         mitigations: page.mitigations.into_iter().map(|head| Item::new(head, now)).collect(),
