@@ -86,11 +86,12 @@ impl TestApp {
         // where browsers find it
         config.web.access.allowed_hosts.push("warden.example".to_owned());
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Self::at(tempfile::tempdir().unwrap(), config, Clock::manual(start)).await
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).await.unwrap();
+        Self::on(store, directory, config, Clock::manual(start)).await
     }
 
-    async fn at(directory: TempDir, config: Config, clock: Clock) -> Self {
-        let store = Store::open(directory.path()).await.unwrap();
+    async fn on(store: Store, directory: TempDir, config: Config, clock: Clock) -> Self {
         let (state, worker) = app::wire(&config, store, clock.clone()).await.unwrap();
         state.access.trust_local_operator(Secret::Text(OPERATOR_TOKEN.into()));
         state.readiness.set(true);
@@ -111,12 +112,10 @@ impl TestApp {
         let clock = self.clock.clone();
         drop(self);
         // other tests start processes, and one that has not got as far as its program holds all files, the lock too
-        eventually("a storage directory that nobody uses", async || {
-            Store::open(directory.path()).await.ok()?.close().await;
-            Some(())
-        })
-        .await;
-        Self::at(directory, config, clock).await
+        let store = eventually("a storage directory that nobody uses", async || {
+            Store::open(directory.path()).await.ok()
+        });
+        Self::on(store.await, directory, config, clock).await
     }
 
     /// Asks for a path.
