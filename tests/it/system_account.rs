@@ -138,8 +138,13 @@ async fn both_ways_give_the_same_snapshot(line: &str) {
     let by_http = ClusterTargets { system: None, ..Eyes::new(&urls(&nats), &all).targets };
     by_system.look().await;
 
-    let system = by_system.look().await;
-    let http = by_system.observer.sweep(&by_http, &Wishes::everything()).await;
+    // start times are told against a whole second, the same for both
+    let (system, http) = eventually("two looks within a second", async || {
+        let system = by_system.look().await;
+        let http = by_system.observer.sweep(&by_http, &Wishes::everything()).await;
+        (system.taken_at.as_second() == http.taken_at.as_second()).then_some((system, http))
+    })
+    .await;
     assert!(system.coverage.complete && http.coverage.complete, "{:?} {:?}", system.coverage, http.coverage);
     assert_eq!((system.coverage.seen, http.coverage.seen), (121, 121));
     let seen = |via: &str, snapshot: &Snapshot| {
