@@ -289,13 +289,16 @@ impl MonitoringClient {
             if *bytes > self.settings.max_reply_bytes {
                 return Err(MonitoringCause::TooLarge(self.settings.max_reply_bytes));
             }
-            reader.feed(&chunk, each)?;
-            unbroken += chunk.len();
-            if unbroken >= TURN {
-                // a long list is no reason to hold up other threads, where there are fewer cores, or other tasks
-                std::thread::yield_now();
-                tokio::task::yield_now().await;
-                unbroken = 0;
+            // from a server that is near, a chunk is several turns
+            for piece in chunk.chunks(TURN) {
+                reader.feed(piece, each)?;
+                unbroken += piece.len();
+                if unbroken >= TURN {
+                    // a long list is no reason to hold up other threads, where there are fewer cores, or other tasks
+                    std::thread::yield_now();
+                    tokio::task::yield_now().await;
+                    unbroken = 0;
+                }
             }
         }
         Ok(())
