@@ -6,6 +6,7 @@
 mod closed;
 mod pick;
 mod server;
+mod sum;
 mod union;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -22,7 +23,7 @@ use crate::model::application::ApplicationRules;
 use crate::model::mapping::KnownServer;
 use crate::model::printable::excerpt;
 use crate::model::remote_auth::RemoteAuth;
-use crate::model::snapshot::{Coverage, ServerCoverage, Snapshot};
+use crate::model::snapshot::{Coverage, Snapshot};
 use crate::model::vitals::ServerVitals;
 use crate::nats::monitoring::{MonitoringClient, MonitoringError};
 use crate::nats::source::{Source, SourceError};
@@ -33,7 +34,8 @@ use crate::observe::roster::Roster;
 use crate::observe::sweep::closed::ClosedCluster;
 use crate::observe::sweep::pick::{Search, SearchResult};
 use crate::observe::sweep::server::{ServerSweep, server_name};
-use crate::observe::tally::{Tally, TallyRules};
+use crate::observe::sweep::sum::Sum;
+use crate::observe::tally::TallyRules;
 use crate::observe::users::UserMask;
 use crate::observe::wishes::Wishes;
 
@@ -138,51 +140,27 @@ impl Observer {
                 .then(|| Timestamp::from_second(taken_at.as_second().saturating_add(1)).unwrap_or(taken_at)),
             hashing: RandomState::new(),
         };
-        let mut closed = wishes.closed.then(|| ClosedCluster::new(&rules, taken_at));
+        let closed = wishes.closed.then(|| ClosedCluster::new(&rules, taken_at));
         let counting = Counting { rules, closed: wishes.closed, search };
         let (done, system_error) = match &cluster.system {
             Some(system) => self.sweep_both_ways(cluster, system, &counting).await,
             None => (self.sweep_by_http(cluster, &counting).await, None),
         };
-        let (mut all, mut results): (Option<Tally>, Option<SearchResult>) = (None, None);
-        let mut servers = Vec::with_capacity(done.len());
-        for mut sweep in done {
-            // one server under two addresses is counted once
-            let id = sweep.coverage.server_id.as_ref();
-            let twin =
-                servers.iter().find(|other: &&ServerCoverage| id.is_some() && other.server_id.as_ref() == id);
-            if let Some(twin) = twin {
-                sweep.coverage = sweep.coverage.counted_as(twin);
-                servers.push(sweep.coverage);
-                continue;
-            }
-            if let (Some(all), Some(closed)) = (&mut closed, sweep.closed) {
-                all.absorb(&sweep.coverage, closed);
-            }
-            servers.push(sweep.coverage);
-            match (&mut results, sweep.searched) {
-                (Some(results), Some(searched)) => results.absorb(searched),
-                (None, searched) => results = searched,
-                (Some(_), None) => {}
-            }
-            match (&mut all, sweep.tally) {
-                (Some(all), Some(tally)) => all.absorb(tally),
-                (None, tally) => all = tally,
-                (Some(_), None) => {}
-            }
-        }
+        // of many connections that is milliseconds of work, and what would wait behind it may be a notification
+        let summed = tokio::task::spawn_blocking(move || Sum::of(done, closed)).await;
+        let sum = summed.expect("summing up does not panic and is not aborted");
         let snapshot = Snapshot {
             cluster: cluster.name.clone(),
             taken_at,
             coverage: Coverage {
                 system_error,
                 idle_after_ms: Some(millis(self.idle_after)),
-                ..Coverage::of(servers, millis(stopwatch.elapsed()))
+                ..Coverage::of(sum.servers, millis(stopwatch.elapsed()))
             },
-            breakdowns: all.map(Tally::into_breakdowns).unwrap_or_default(),
-            closed: closed.map(ClosedCluster::into_closed),
+            breakdowns: sum.breakdowns,
+            closed: sum.closed,
         };
-        (snapshot, results)
+        (snapshot, sum.searched)
     }
 
     /// Asks a server of a cluster what it says of itself: by the system account, where that has shown it, otherwise or
