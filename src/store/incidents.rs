@@ -189,7 +189,7 @@ pub async fn insert(conn: &mut Conn, incidents: &[&Incident]) -> Result<(), Stor
     Ok(())
 }
 
-/// Writes an incident back, provided it is still in the state `was`.
+/// Writes an incident back, provided it is still in the state `was`; its headline is written by [`save_headline`] alone.
 ///
 /// # Errors
 ///
@@ -199,7 +199,7 @@ pub async fn save(conn: &mut Conn, incident: &Incident, was: &str) -> Result<(),
     save_all(conn, &[(incident, was)]).await
 }
 
-/// Writes incidents back, provided each is still in the state in which it was.
+/// Writes incidents back, as [`save`] does, provided each is still in the state in which it was.
 ///
 /// # Errors
 ///
@@ -208,15 +208,15 @@ pub async fn save_all(conn: &mut Conn, incidents: &[(&Incident, &str)]) -> Resul
     for portion in portions(incidents) {
         let statement = portion.statement(
             "WITH changed (incident_id, was, state, acknowledged_by, acknowledged_at, recovering_since, resolution,
-                           resolved_at, resolved_by, reopened, verdict, updated_at, headline) AS (VALUES ",
-            "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                           resolved_at, resolved_by, reopened, verdict, updated_at) AS (VALUES ",
+            "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             ")
              UPDATE incidents
                 SET state = changed.state, acknowledged_by = changed.acknowledged_by,
                     acknowledged_at = changed.acknowledged_at, recovering_since = changed.recovering_since,
                     resolution = changed.resolution, resolved_at = changed.resolved_at,
                     resolved_by = changed.resolved_by, reopened = changed.reopened, verdict = changed.verdict,
-                    updated_at = changed.updated_at, headline = changed.headline
+                    updated_at = changed.updated_at
                FROM changed
               WHERE incidents.incident_id = changed.incident_id AND incidents.state = changed.was",
             |row, (incident, was)| {
@@ -232,8 +232,7 @@ pub async fn save_all(conn: &mut Conn, incidents: &[(&Incident, &str)]) -> Resul
                     .bind(state.resolved_by)
                     .bind(i64::from(incident.reopened))
                     .bind(incident.verdict.map(Verdict::name))
-                    .bind(incident.updated_at.as_microsecond())
-                    .bind(incident.headline.as_deref());
+                    .bind(incident.updated_at.as_microsecond());
             },
         );
         let done = statement.query().execute(&mut *conn).await?;
