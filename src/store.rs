@@ -48,7 +48,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 
 use crate::store::error::corrupt;
 use crate::store::lock::DirectoryLock;
-use crate::store::portions::{READY_STATEMENTS, portions};
+use crate::store::portions::{LARGEST_PORTION, READY_STATEMENTS, portions};
 use crate::store::tx::{UNKNOWN, WriteLatch, WritingConnection};
 
 pub use crate::store::error::StoreError;
@@ -115,6 +115,8 @@ impl Store {
         // what a statement has changed is kept until it ends, in case it fails; in a file that was made and deleted for
         // nearly every batch of notifications. Whoever writes much at once does it bite by bite
         let writing = options.clone().pragma("temp_store", "MEMORY");
+        // whoever asks for many rows gets all of them without stopping the database's thread on the way
+        let writing = writing.row_buffer_size(LARGEST_PORTION);
         let writer = open(writing, is_new).await.map_err(|error| error.about(directory))?;
         // opened lazily: a start pays for what it uses
         let readers = pool_of_readers().connect_lazy_with(options.read_only(true).create_if_missing(false));

@@ -11,12 +11,15 @@ use sqlx::{Arguments, AssertSqlSafe, Encode, FromRow, Sqlite, Type};
 /// How many rows a statement has. A blank row is bound and read like any other, so they are at most a third.
 const SIZES: [usize; 14] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128];
 
+/// How many rows a statement has at the most.
+pub(super) const LARGEST_PORTION: usize = SIZES[SIZES.len() - 1];
+
 /// How many statements a connection keeps ready: those of every size.
 pub(super) const READY_STATEMENTS: usize = 256;
 
 /// Cuts rows into portions. Each gives its rows, and `None` for each blank one.
 pub(super) fn portions<T>(rows: &[T]) -> impl Iterator<Item = Portion<'_, T>> {
-    rows.chunks(SIZES[SIZES.len() - 1]).map(|rows| Portion { rows })
+    rows.chunks(LARGEST_PORTION).map(|rows| Portion { rows })
 }
 
 /// The rows of one statement.
