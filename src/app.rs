@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -35,7 +34,7 @@ use crate::http::auth::{Access, Rules};
 use crate::http::management::Readiness;
 use crate::http::webhook::BodyLimits;
 use crate::http::{self, AppState};
-use crate::jobs::Worker;
+use crate::jobs::{Bell, Lane, Worker};
 use crate::logs::loki::LokiClient;
 use crate::model::credential::Secret;
 use crate::model::log_source::LogSource;
@@ -52,7 +51,7 @@ use crate::telemetry::metrics::Metrics;
 pub use crate::app::lifecycle::Stop;
 pub use crate::app::watched::{capabilities, check_system_account, targets, watched};
 
-/// How many jobs are worked on at the same time.
+/// How many jobs of a lane are worked on at the same time.
 const WORKERS: usize = 2;
 
 /// How often the process may end while it works on a job before that is given up: it may be what ends the process.
@@ -139,9 +138,9 @@ impl App {
         self::release_leases(&state).await.context("giving back the leases of the last run")?;
 
         let mut tasks = JoinSet::new();
-        for _ in 0..WORKERS {
+        for lane in Lane::ALL.into_iter().flat_map(|lane| [lane; WORKERS]) {
             let (worker, soft) = (worker.clone(), soft.clone());
-            tasks.spawn(async move { worker.run(soft).await });
+            tasks.spawn(async move { worker.run(lane, soft).await });
         }
         tasks.spawn(learn_now_and_then(state.engine.clone(), soft.clone()));
         tasks.spawn(reconcile_now_and_then(state.engine.clone(), reconcile_interval, soft.clone()));
@@ -197,7 +196,7 @@ impl App {
 /// The store cannot be read.
 pub async fn wire(config: &Config, store: Store, clock: Clock) -> anyhow::Result<(AppState, Worker)> {
     let metrics = Metrics::new();
-    let bell = Arc::new(Notify::new());
+    let bell = Bell::default();
     let mask = user_mask(&store).await.context("reading the key of user hashes")?;
     let observer = observer(config, mask, clock.clone());
     let instance = watched::instance_id(&store).await.context("reading the id of this instance")?;

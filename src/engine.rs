@@ -30,7 +30,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
@@ -40,6 +39,7 @@ use crate::engine::mitigations::Mitigations;
 use crate::engine::observe::WatchedCluster;
 use crate::engine::reconcile::Suspicions;
 use crate::engine::vitals::EarlierVitals;
+use crate::jobs::Bell;
 use crate::model::diagnosis_rules::DiagnosisRules;
 use crate::model::mapping::{ClusterRoute, KnownServer};
 use crate::model::mitigation_rules::MitigationSettings;
@@ -136,7 +136,7 @@ struct Parts {
     /// Servers that did not answer when they were last asked who they are.
     silent_servers: Mutex<HashSet<Url>>,
     /// Rung when a job is queued.
-    jobs_bell: Arc<Notify>,
+    jobs_bell: Bell,
     /// Looks at clusters that somebody waits for.
     looks: TaskTracker,
 }
@@ -153,7 +153,7 @@ impl Engine {
         settings: Settings,
         clock: Clock,
         metrics: Metrics,
-        jobs_bell: Arc<Notify>,
+        jobs_bell: Bell,
     ) -> Result<Self, StoreError> {
         let Settings { clusters, rules, diagnosis, sources, owners, reverse_dns, sampling, mitigations } =
             settings;

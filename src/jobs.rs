@@ -3,16 +3,18 @@
 //! A worker leases a job, runs the handler registered for its kind, and puts the job back when the handler fails.
 //! The handler finishes the job itself, in the transaction of its result. Queueing rings a bell; looking now and
 //! then is the safety net.
+//!
+//! Each kind of job is in a lane, and each lane has workers of its own: however long the jobs of one lane take, those
+//! of the other are not behind them.
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use jiff::SignedDuration;
-use tokio::sync::Notify;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, error, info_span, warn};
@@ -48,13 +50,39 @@ pub type Work = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
 
 type Handler = Box<dyn Fn(LeasedJob) -> Work + Send + Sync>;
 
+/// Jobs that are worked off by the same workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// What asks others and waits for their answers, which may take long.
+    Looks,
+    /// What is done to connections: the batches of a run.
+    Runs,
+}
+
+impl Lane {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Looks, Self::Runs];
+}
+
+/// Rung when a job is queued. Everybody who naps wakes, of whatever lane; whoever is about to nap looks once more.
+#[derive(Debug, Clone, Default)]
+pub struct Bell(watch::Sender<()>);
+
+impl Bell {
+    /// Wakes the workers.
+    pub fn ring(&self) {
+        self.0.send_replace(());
+    }
+}
+
 /// Leases jobs and runs their handlers.
 pub struct Worker {
     store: Store,
     clock: Clock,
     metrics: Metrics,
-    bell: Arc<Notify>,
-    handlers: HashMap<&'static str, Handler>,
+    bell: Bell,
+    /// The lane of each kind of job, and who does it.
+    handlers: HashMap<&'static str, (Lane, Handler)>,
     /// Runs for a job that has failed too often.
     given_up: Option<Handler>,
     /// The latest time at which a job was looked for, in microseconds since 1970.
@@ -63,18 +91,18 @@ pub struct Worker {
 
 impl Worker {
     /// Makes a worker that wakes when `bell` is rung.
-    pub fn new(store: Store, clock: Clock, metrics: Metrics, bell: Arc<Notify>) -> Self {
+    pub fn new(store: Store, clock: Clock, metrics: Metrics, bell: Bell) -> Self {
         let latest = AtomicI64::new(i64::MIN);
         Self { store, clock, metrics, bell, handlers: HashMap::new(), given_up: None, latest }
     }
 
-    /// Lets `handler` run the jobs of a kind.
-    pub fn register<F, W>(&mut self, kind: &'static str, handler: F)
+    /// Lets `handler` run the jobs of a kind, in a lane.
+    pub fn register<F, W>(&mut self, kind: &'static str, lane: Lane, handler: F)
     where
         F: Fn(LeasedJob) -> W + Send + Sync + 'static,
         W: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
-        self.handlers.insert(kind, Box::new(move |job| Box::pin(handler(job))));
+        self.handlers.insert(kind, (lane, Box::new(move |job| Box::pin(handler(job)))));
     }
 
     /// Lets `handler` see to it that nothing waits for a job that has failed too often.
@@ -86,31 +114,32 @@ impl Worker {
         self.given_up = Some(Box::new(move |job| Box::pin(handler(job))));
     }
 
-    /// Works until told to stop; a job that has been begun is finished first.
-    pub async fn run(&self, stop: CancellationToken) {
+    /// Works in a lane until told to stop; a job that has been begun is finished first.
+    pub async fn run(&self, lane: Lane, stop: CancellationToken) {
+        let mut bell = self.bell.0.subscribe();
         while !stop.is_cancelled() {
-            match self.run_next().await {
+            match self.run_next(lane).await {
                 Ok(true) => {}
-                Ok(false) => self.nap(&stop).await,
+                Ok(false) => self.nap(lane, &mut bell, &stop).await,
                 Err(error) => {
                     error!(error = &error as &dyn std::error::Error, "cannot reach the job queue: {error}");
-                    self.nap(&stop).await;
+                    self.nap(lane, &mut bell, &stop).await;
                 }
             }
         }
     }
 
-    /// Runs the job that is due the longest; `false` if none is due.
+    /// Runs the job of a lane that is due the longest; `false` if none is due.
     ///
     /// # Errors
     ///
     /// The queue cannot be reached. A handler's failure is no error: its job is put back.
-    pub async fn run_next(&self) -> Result<bool, StoreError> {
-        let Some(job) = self.lease().await? else { return Ok(false) };
+    pub async fn run_next(&self, lane: Lane) -> Result<bool, StoreError> {
+        let Some(job) = self.lease(lane).await? else { return Ok(false) };
         let span = info_span!("job", kind = %job.kind, subject = %job.subject, attempts = job.attempts);
         let outcome = match self.handlers.get(job.kind.as_str()) {
             // a task of its own: a handler that panics takes no worker with it, but it goes when its worker goes
-            Some(handler) => {
+            Some((_, handler)) => {
                 let task = tokio::spawn(handler(job.clone()).instrument(span));
                 self.watch(&job, AbortOnDropHandle::new(task)).await
             }
@@ -127,7 +156,7 @@ impl Worker {
         Ok(true)
     }
 
-    async fn lease(&self) -> Result<Option<LeasedJob>, StoreError> {
+    async fn lease(&self, lane: Lane) -> Result<Option<LeasedJob>, StoreError> {
         let now = self.clock.now();
         if self.latest.swap(now.as_microsecond(), Ordering::AcqRel) > now.as_microsecond() + CLOCK_JITTER_US {
             warn!("the clock was set back to {now}: what was to wait by it is done now");
@@ -136,14 +165,29 @@ impl Worker {
             store::commit(tx).await?;
         }
         // most looks find nothing: they should not take the one connection that writes
-        let due = store::jobs::next_due(&mut *self.store.read().await?).await?;
-        if due.is_none_or(|due| due > now) {
-            return Ok(None);
+        while let Some((kind, due_at)) = self.next_due(lane).await?
+            && due_at <= now
+        {
+            let mut tx = self.store.write().await?;
+            let job = store::jobs::lease(&mut tx, &kind, now, LEASE).await?;
+            store::commit(tx).await?;
+            if job.is_some() {
+                return Ok(job);
+            }
+            // somebody was quicker; there may be another one
         }
-        let mut tx = self.store.write().await?;
-        let job = store::jobs::lease(&mut tx, now, LEASE).await?;
-        store::commit(tx).await?;
-        Ok(job)
+        Ok(None)
+    }
+
+    /// What the next job of a lane is, and when it is due.
+    async fn next_due(&self, lane: Lane) -> Result<Option<(String, Timestamp)>, StoreError> {
+        let due = store::jobs::list_due(&mut *self.store.read().await?).await?;
+        Ok(due.into_iter().find(|(kind, _)| self.lane_of(kind) == lane))
+    }
+
+    /// The lane of a kind of job. A kind that nobody does is in the first, and fails there.
+    fn lane_of(&self, kind: &str) -> Lane {
+        self.handlers.get(kind).map_or(Lane::Looks, |(lane, _)| *lane)
     }
 
     /// Waits for a handler, and keeps its lease meanwhile.
@@ -175,7 +219,7 @@ impl Worker {
         let factor = u32::try_from(job.failures + 1).unwrap_or(u32::MAX);
         let pause = RETRY_PAUSE.saturating_mul(factor).min(LONGEST_RETRY_PAUSE);
         let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX);
-        let due_at = self.clock.now().saturating_add(pause).unwrap_or(jiff::Timestamp::MAX);
+        let due_at = self.clock.now().saturating_add(pause).unwrap_or(Timestamp::MAX);
         let mut tx = self.store.write().await?;
         let is_hopeless = job.failures + 1 >= MOST_FAILURES;
         let put_back = if is_hopeless {
@@ -198,18 +242,86 @@ impl Worker {
         Ok(())
     }
 
-    async fn nap(&self, stop: &CancellationToken) {
-        let next = match self.store.read().await {
-            Ok(mut conn) => store::jobs::next_due(&mut conn).await.ok().flatten(),
-            Err(_) => None,
-        };
+    async fn nap(&self, lane: Lane, bell: &mut watch::Receiver<()>, stop: &CancellationToken) {
+        let next = self.next_due(lane).await.ok().flatten();
         let until_next =
-            next.map(|due| Duration::try_from(due.duration_since(self.clock.now())).unwrap_or_default());
+            next.map(|(_, due)| Duration::try_from(due.duration_since(self.clock.now())).unwrap_or_default());
         let nap = until_next.unwrap_or(LONGEST_NAP).clamp(Duration::from_millis(50), LONGEST_NAP);
         tokio::select! {
-            () = self.bell.notified() => {}
+            // it is never closed: the bell is ours, too
+            _ = bell.changed() => {}
             () = tokio::time::sleep(nap) => {}
             () = stop.cancelled() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::mpsc;
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::store::jobs::NewJob;
+
+    async fn worker(directory: &tempfile::TempDir) -> Worker {
+        let store = Store::open(directory.path()).await.unwrap();
+        let clock = Clock::manual("2026-11-24T09:00:00Z".parse().unwrap());
+        Worker::new(store, clock, Metrics::new(), Bell::default())
+    }
+
+    impl Worker {
+        async fn queue(&self, kind: &'static str) {
+            let now = self.clock.now();
+            let job = NewJob { kind, subject: String::new(), due_at: now };
+            let mut tx = self.store.write().await.unwrap();
+            store::jobs::insert(&mut tx, &[job], now).await.unwrap();
+            store::commit(tx).await.unwrap();
+            self.bell.ring();
+        }
+    }
+
+    #[tokio::test]
+    async fn the_jobs_of_a_lane_are_begun_at_once_while_those_of_the_other_hang() {
+        for (hanging, free) in [(Lane::Looks, Lane::Runs), (Lane::Runs, Lane::Looks)] {
+            let directory = tempfile::tempdir().unwrap();
+            let mut worker = worker(&directory).await;
+            let (begin, mut begun) = mpsc::unbounded_channel();
+            for (kind, lane) in [("hangs", hanging), ("waits", hanging), ("goes", free)] {
+                let begin = begin.clone();
+                worker.register(kind, lane, move |_| {
+                    begin.send(kind).unwrap();
+                    std::future::pending()
+                });
+            }
+            let worker = Arc::new(worker);
+            let mut workers = JoinSet::new();
+            for lane in Lane::ALL {
+                let worker = worker.clone();
+                workers.spawn(async move { worker.run(lane, CancellationToken::new()).await });
+            }
+            worker.queue("hangs").await;
+            assert_eq!(begun.recv().await, Some("hangs"));
+            // this one was queued first, and has to wait
+            worker.queue("waits").await;
+            worker.queue("goes").await;
+            let next = tokio::time::timeout(LONGEST_NAP / 2, begun.recv()).await;
+            assert_eq!(next, Ok(Some("goes")), "{free:?}");
+            workers.shutdown().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_job_of_a_kind_that_nobody_does_is_put_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let worker = worker(&directory).await;
+        worker.queue("unheard_of").await;
+        assert!(!worker.run_next(Lane::Runs).await.unwrap());
+        assert!(worker.run_next(Lane::Looks).await.unwrap());
+        assert!(!worker.run_next(Lane::Looks).await.unwrap(), "it waits for its next turn");
+        worker.clock.advance(RETRY_PAUSE);
+        assert!(worker.run_next(Lane::Looks).await.unwrap());
     }
 }

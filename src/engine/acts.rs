@@ -128,7 +128,7 @@ impl Engine {
         let incident = self.change(&mut tx, incident, actor, EntryKind::Reopened, text, reopen).await?;
         self.queue_look(&mut tx, &incident).await?;
         store::commit(tx).await?;
-        self.0.jobs_bell.notify_one();
+        self.0.jobs_bell.ring();
         log(&incident, actor, EntryKind::Reopened);
         Ok(incident)
     }
@@ -169,7 +169,7 @@ impl Engine {
         store::entries::insert(&mut tx, incident.id, &[entry]).await?;
         self.queue_look(&mut tx, &incident).await?;
         store::commit(tx).await?;
-        self.0.jobs_bell.notify_one();
+        self.0.jobs_bell.ring();
         log(&incident, actor, EntryKind::Opened);
         Ok(incident)
     }
@@ -210,7 +210,7 @@ impl Engine {
             }
         }
         store::commit(tx).await?;
-        self.0.jobs_bell.notify_one();
+        self.0.jobs_bell.ring();
         info!(notification.id = %id, actor, "notification {id} replayed by {actor}");
         Ok(Receipt { notification: id, repeated: true, incidents })
     }

@@ -79,7 +79,7 @@ impl Engine {
             store::jobs::finish(&mut tx, job).await?;
         }
         store::commit(tx).await.context("storing the rest of the group")?;
-        self.0.jobs_bell.notify_one();
+        self.0.jobs_bell.ring();
         Ok(())
     }
 

@@ -134,7 +134,7 @@ impl Engine {
         let Taken { receipt, causes_work } = self.0.intake.write(delivery, body.len()).await?;
         // whoever wakes looks into the queue: most notifications put nothing into it
         if causes_work {
-            self.0.jobs_bell.notify_one();
+            self.0.jobs_bell.ring();
         }
         if receipt.repeated {
             self.0.metrics.repeated_notification();

@@ -121,7 +121,7 @@ impl Engine {
             self.begin_unheard(&mut tx, alerts, &census, now).await?;
         }
         store::commit(tx).await?;
-        self.0.jobs_bell.notify_one();
+        self.0.jobs_bell.ring();
         Ok(Reconciliation { doubts: census.doubts })
     }
 

@@ -243,7 +243,7 @@ impl Engine {
             // they belong to an incident of their own now
             self.drop_stale(tx, id, members).await?;
         }
-        self.0.jobs_bell.notify_one();
+        self.0.jobs_bell.ring();
         Ok(())
     }
 

@@ -69,7 +69,7 @@ pub async fn insert(conn: &mut Conn, jobs: &[NewJob], now: Timestamp) -> Result<
     Ok(())
 }
 
-/// Leases the job that is due the longest; one whose lease has run out is due again.
+/// Leases the job of a kind that is due the longest; one whose lease has run out is due again.
 ///
 /// # Errors
 ///
@@ -77,6 +77,7 @@ pub async fn insert(conn: &mut Conn, jobs: &[NewJob], now: Timestamp) -> Result<
 #[tracing::instrument(name = "store.jobs.lease", level = "debug", skip_all)]
 pub async fn lease(
     conn: &mut Conn,
+    kind: &str,
     now: Timestamp,
     lease: Duration,
 ) -> Result<Option<LeasedJob>, StoreError> {
@@ -85,14 +86,16 @@ pub async fn lease(
             SET state = 'running', attempts = attempts + 1, lease_until = $2
           WHERE job_key = (SELECT job_key
                              FROM jobs
-                            WHERE (state = 'waiting' AND due_at <= $1)
-                               OR (state = 'running' AND lease_until <= $1)
+                            WHERE kind = $3
+                              AND (state = 'waiting' OR state = 'running')
+                              AND CASE state WHEN 'waiting' THEN due_at ELSE lease_until END <= $1
                             ORDER BY due_at, job_key
                             LIMIT 1)
          RETURNING job_key, kind, subject, attempts, failures, created_at",
     )
     .bind(now.as_microsecond())
     .bind(later(now, lease).as_microsecond())
+    .bind(kind)
     .fetch_optional(conn)
     .await?;
     Ok(job)
@@ -318,18 +321,21 @@ pub async fn count_by_kind(conn: &mut Conn) -> Result<Vec<QueuedJobs>, StoreErro
     jobs.collect()
 }
 
-/// When the next waiting job is due, if any is.
+/// Lists the kinds of the jobs that wait or run, and when the next of each is due; what is due first comes first. A job
+/// that runs is due when its lease runs out.
 ///
 /// # Errors
 ///
-/// The database refused.
-pub async fn next_due(conn: &mut Conn) -> Result<Option<Timestamp>, StoreError> {
-    let due_at: Option<i64> = sqlx::query_scalar(
-        "SELECT min(CASE state WHEN 'waiting' THEN due_at ELSE lease_until END)
+/// The database refused, or holds what cannot be read.
+pub async fn list_due(conn: &mut Conn) -> Result<Vec<(String, Timestamp)>, StoreError> {
+    let rows: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT kind, min(CASE state WHEN 'waiting' THEN due_at ELSE lease_until END) AS next_due_at
            FROM jobs
-          WHERE state <> 'dead'",
+          WHERE state = 'waiting' OR state = 'running'
+          GROUP BY kind
+          ORDER BY next_due_at, min(job_key)",
     )
-    .fetch_one(conn)
+    .fetch_all(conn)
     .await?;
-    due_at.map(|due_at| instant("jobs", "due_at", due_at)).transpose()
+    rows.into_iter().map(|(kind, due_at)| Ok((kind, instant("jobs", "due_at", due_at)?))).collect()
 }

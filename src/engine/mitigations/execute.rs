@@ -166,7 +166,7 @@ impl Engine {
             .await?;
         store::commit(tx).await?;
         super::log(&mitigation, actor);
-        self.0.jobs_bell.notify_one();
+        self.0.jobs_bell.ring();
         Ok(mitigation)
     }
 
@@ -212,7 +212,7 @@ impl Engine {
             .await?;
         store::commit(tx).await?;
         self.0.mitigations.runs.forget(id);
-        self.0.jobs_bell.notify_one();
+        self.0.jobs_bell.ring();
         self.0.metrics.mitigations.ended(mitigation.action.name(), stop.name());
         super::log_summary(&mitigation, actor);
         Ok(mitigation)

@@ -218,7 +218,7 @@ impl Engine {
         for (state, count) in counts.into_iter().filter(|(state, _)| *state != request.unasked()) {
             self.0.metrics.mitigations.requests(mitigation.plan.action.name(), state.name(), count);
         }
-        self.0.jobs_bell.notify_one();
+        self.0.jobs_bell.ring();
         Ok(())
     }
 
@@ -236,7 +236,7 @@ impl Engine {
         store::jobs::insert(&mut tx, &[look], now).await?;
         store::commit(tx).await.context("ending the run")?;
         self.0.mitigations.runs.forget(mitigation.id);
-        self.0.jobs_bell.notify_one();
+        self.0.jobs_bell.ring();
         super::log(&mitigation, SELF);
         Ok(())
     }

@@ -8,12 +8,12 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::engine::{Cluster, Engine, EvidenceSources, GivenUp, IncidentRules, RUN, Settings, Sources};
+use crate::jobs::Bell;
 use crate::model::application::ApplicationRules;
 use crate::model::diagnosis_rules::DiagnosisRules;
 use crate::model::ids::MitigationId;
@@ -86,8 +86,8 @@ impl Scene {
             sampling: Sampling::default(),
             mitigations: MitigationSettings::default(),
         };
-        let bell = Arc::new(Notify::new());
-        let engine = Engine::new(store, observer, settings, clock, Metrics::new(), bell).await.unwrap();
+        let (metrics, bell) = (Metrics::new(), Bell::default());
+        let engine = Engine::new(store, observer, settings, clock, metrics, bell).await.unwrap();
         Self { engine, _directory: directory }
     }
 
@@ -105,7 +105,7 @@ impl Scene {
         let mut tx = self.engine.0.store.write().await.unwrap();
         let job = NewJob { kind: RUN, subject: mitigation.id.to_string(), due_at: now() };
         store::jobs::insert(&mut tx, &[job], now()).await.unwrap();
-        let job = store::jobs::lease(&mut tx, now(), Duration::from_secs(60)).await.unwrap();
+        let job = store::jobs::lease(&mut tx, RUN, now(), Duration::from_secs(60)).await.unwrap();
         store::commit(tx).await.unwrap();
         job.unwrap()
     }

@@ -9,7 +9,7 @@ use connwarden::clock::Clock;
 use connwarden::config::Config;
 use connwarden::http::error::Problem;
 use connwarden::http::{self, AppState};
-use connwarden::jobs::Worker;
+use connwarden::jobs::{Lane, Worker};
 use connwarden::model::credential::Secret;
 use connwarden::store::{self, Store};
 use jiff::Timestamp;
@@ -182,7 +182,8 @@ impl TestApp {
 
     /// Runs every job that is due by the clock of the test.
     pub async fn run_jobs(&self) {
-        while self.worker.run_next().await.unwrap() {}
+        let run_next = async |lane| self.worker.run_next(lane).await.unwrap();
+        while run_next(Lane::Runs).await || run_next(Lane::Looks).await {}
     }
 
     /// Moves the clock.
