@@ -6,12 +6,16 @@
 mod after_stop;
 mod estimate;
 mod execute;
+mod expire;
 mod find;
+mod frozen;
 mod look_back;
 mod pauses;
 mod run;
+mod stop;
 #[cfg(test)]
 mod tests;
+mod text;
 mod view;
 mod watch;
 
@@ -19,6 +23,7 @@ use tracing::info;
 
 use crate::engine::Engine;
 use crate::engine::mitigations::run::results;
+use crate::engine::mitigations::text::{because, blocked};
 use crate::engine::mitigations::view::Seen;
 use crate::engine::mitigations::watch::Runs;
 use crate::engine::texts::{TextError, checked};
@@ -121,11 +126,6 @@ pub enum MitigateError {
     /// The store failed.
     #[error("the mitigation could not be stored")]
     Store(#[from] StoreError),
-}
-
-fn blocked(verdicts: &[GuardVerdict]) -> String {
-    let reasons: Vec<&str> = verdicts.iter().map(|verdict| verdict.reason.as_str()).collect();
-    format!("refused by {} of the guards: {}", verdicts.len(), reasons.join("; "))
 }
 
 /// What somebody wants planned.
@@ -460,8 +460,4 @@ fn log_act(id: MitigationId, cluster: &str, action: ActionKind, victims: u64, st
         "mitigation {id} ({} of {victims} connections of cluster `{cluster}`) is {state} by {actor}",
         action.name(),
     );
-}
-
-fn because(reason: Option<&str>) -> String {
-    reason.map_or_else(String::new, |reason| format!("; {reason}"))
 }

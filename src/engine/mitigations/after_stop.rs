@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use anyhow::Context;
 use jiff::Timestamp;
 
-use crate::engine::mitigations::execute::told;
 use crate::engine::mitigations::look_back::LOOK_BACK;
+use crate::engine::mitigations::text::told;
 use crate::engine::{Engine, SELF};
 use crate::model::entry::EntryKind;
 use crate::model::ids::MitigationId;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use jiff::Timestamp;
 
-use crate::engine::mitigations::execute::request_of;
+use crate::engine::mitigations::frozen::request_of;
 use crate::engine::{Engine, SELF};
 use crate::mitigate::judge::{self, Count, DIMENSIONS};
 use crate::model::breakdown::By;

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 
 use crate::engine::mitigations::after_stop;
-use crate::engine::mitigations::execute::told;
 use crate::engine::mitigations::look_back::first_look;
+use crate::engine::mitigations::text::told;
 use crate::engine::{Engine, SELF};
 use crate::model::entry::EntryKind;
 use crate::model::ids::MitigationId;
