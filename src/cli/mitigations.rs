@@ -320,8 +320,8 @@ fn plan(document: &MitigationDocument, terminal: Option<usize>) -> String {
         let why = state.approval().map(|why| format!(": {why}")).unwrap_or_default();
         add("approved by", &format!("{by}{why}"));
     }
-    if let Some((by, at)) = state.started() {
-        add("started by", &format!("{by} at {at:.0}"));
+    if let Some(begun) = state.begun() {
+        add("started by", &format!("{} at {:.0}", begun.started_by, begun.started_at));
     }
     add("selector", &serde_json::json!(plan.selector).to_string());
     for (name, hits) in [

@@ -15,7 +15,7 @@ use crate::model::ids::{IncidentId, MitigationId};
 use crate::model::plan::{ActionKind, Plan};
 use crate::model::selector::Conditions;
 
-pub use crate::model::mitigation::state::{InvalidTransition, MitigationState};
+pub use crate::model::mitigation::state::{Begun, InvalidTransition, MitigationState};
 
 /// An action against connections.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]

@@ -103,43 +103,33 @@ struct StateColumns<'a> {
 
 impl<'a> StateColumns<'a> {
     fn of(state: &'a MitigationState) -> Self {
-        let none = Self::default();
+        let known = Self {
+            approved_by: state.approved_by(),
+            started_at: state.begun().map(|begun| begun.started_at),
+            ..Self::default()
+        };
         match state {
-            MitigationState::Planned | MitigationState::Proposed { .. } => none,
-            MitigationState::Approved { approved_by, approved_at, valid_until, .. } => Self {
-                approved_by: Some(approved_by),
-                approved_at: Some(*approved_at),
-                valid_until: Some(*valid_until),
-                ..none
-            },
-            MitigationState::Running { approved_by, started_at, .. } => {
-                Self { approved_by: Some(approved_by), started_at: Some(*started_at), ..none }
+            MitigationState::Planned | MitigationState::Proposed { .. } | MitigationState::Running { .. } => {
+                known
             }
-            MitigationState::Verifying { approved_by, started_at, executed_at, .. } => Self {
-                approved_by: Some(approved_by),
-                started_at: Some(*started_at),
-                executed_at: Some(*executed_at),
-                ..none
-            },
-            MitigationState::Finished {
-                approved_by, started_at, executed_at, finished_at, outcome, ..
-            } => Self {
-                approved_by: Some(approved_by),
-                started_at: Some(*started_at),
+            MitigationState::Approved { approved_at, valid_until, .. } => {
+                Self { approved_at: Some(*approved_at), valid_until: Some(*valid_until), ..known }
+            }
+            MitigationState::Verifying { executed_at, .. } => {
+                Self { executed_at: Some(*executed_at), ..known }
+            }
+            MitigationState::Finished { executed_at, finished_at, outcome, .. } => Self {
                 executed_at: Some(*executed_at),
                 finished_at: Some(*finished_at),
                 outcome: Some(outcome.name()),
-                ..none
+                ..known
             },
-            MitigationState::Stopped { started_at, stopped_at, stop, .. } => Self {
-                started_at: Some(*started_at),
-                finished_at: Some(*stopped_at),
-                stop: Some(stop.name()),
-                ..none
-            },
+            MitigationState::Stopped { stopped_at, stop, .. } => {
+                Self { finished_at: Some(*stopped_at), stop: Some(stop.name()), ..known }
+            }
             MitigationState::Refused { refused_at: at, .. }
             | MitigationState::Rejected { rejected_at: at, .. }
-            | MitigationState::Expired { expired_at: at, .. } => Self { finished_at: Some(*at), ..none },
+            | MitigationState::Expired { expired_at: at, .. } => Self { finished_at: Some(*at), ..known },
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::model::application::ApplicationRules;
 use crate::model::diagnosis_rules::DiagnosisRules;
 use crate::model::ids::MitigationId;
 use crate::model::mapping::ClusterRoute;
-use crate::model::mitigation::{Mitigation, MitigationState};
+use crate::model::mitigation::{Begun, Mitigation, MitigationState};
 use crate::model::mitigation_rules::MitigationSettings;
 use crate::model::owner::Owners;
 use crate::model::plan::{ActionKind, BlastRadius, Plan};
@@ -126,12 +126,13 @@ impl Scene {
 }
 
 pub(super) fn running() -> MitigationState {
-    MitigationState::Running {
+    let begun = Begun {
         approved_by: "ann".to_owned(),
         approval: None,
         started_by: "bob".to_owned(),
         started_at: now(),
-    }
+    };
+    MitigationState::Running { begun }
 }
 
 fn now() -> Timestamp {

@@ -175,7 +175,10 @@ impl Page {
             planned_by: mitigation.planned_by.clone(),
             approved_by: mitigation.state.approved_by().map(str::to_owned),
             approval: mitigation.state.approval().map(str::to_owned),
-            started: mitigation.state.started().map(|(by, at)| (Moment::new(at, now), by.to_owned())),
+            started: mitigation
+                .state
+                .begun()
+                .map(|begun| (Moment::new(begun.started_at, now), begun.started_by.clone())),
             reason: mitigation.reason.clone(),
             conclusion: mitigation.state.conclusion(),
             expected_effect: plan.expected_effect.clone(),

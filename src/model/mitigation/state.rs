@@ -66,41 +66,23 @@ pub enum MitigationState {
     },
     /// Its victims are being asked to leave, or cut.
     Running {
-        /// Who approved it.
-        approved_by: String,
-        /// Why, in their words.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        approval: Option<String>,
-        /// Who started it.
-        started_by: String,
-        /// When.
-        started_at: Timestamp,
+        /// Who let it begin.
+        #[serde(flatten)]
+        begun: Begun,
     },
     /// Its victims are gone; it is being looked whether that helped.
     Verifying {
-        /// Who approved it.
-        approved_by: String,
-        /// Why, in their words.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        approval: Option<String>,
-        /// Who started it.
-        started_by: String,
-        /// When.
-        started_at: Timestamp,
+        /// Who let it begin.
+        #[serde(flatten)]
+        begun: Begun,
         /// When its last victim had been dealt with.
         executed_at: Timestamp,
     },
     /// It is known what it achieved.
     Finished {
-        /// Who approved it.
-        approved_by: String,
-        /// Why, in their words.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        approval: Option<String>,
-        /// Who started it.
-        started_by: String,
-        /// When it was started.
-        started_at: Timestamp,
+        /// Who let it begin.
+        #[serde(flatten)]
+        begun: Begun,
         /// When its last victim had been dealt with.
         executed_at: Timestamp,
         /// When the outcome was known.
@@ -112,15 +94,9 @@ pub enum MitigationState {
     },
     /// It ended before its last victim; what had been done is written down.
     Stopped {
-        /// Who approved it.
-        approved_by: String,
-        /// Why, in their words.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        approval: Option<String>,
-        /// Who started it.
-        started_by: String,
-        /// When it was started.
-        started_at: Timestamp,
+        /// Who let it begin.
+        #[serde(flatten)]
+        begun: Begun,
         /// When it ended.
         stopped_at: Timestamp,
         /// By whom.
@@ -130,6 +106,20 @@ pub enum MitigationState {
         /// In words.
         stop_text: String,
     },
+}
+
+/// Who let a mitigation begin: every state says so from then on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Begun {
+    /// Who approved it.
+    pub approved_by: String,
+    /// Why, in their words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<String>,
+    /// Who started it.
+    pub started_by: String,
+    /// When it was started.
+    pub started_at: Timestamp,
 }
 
 /// Refused because the mitigation has already moved on.
@@ -200,37 +190,29 @@ impl MitigationState {
     /// Who let it run, if somebody has.
     pub fn approved_by(&self) -> Option<&str> {
         match self {
-            Self::Planned | Self::Proposed { .. } => None,
             Self::Refused { approved_by, .. }
             | Self::Rejected { approved_by, .. }
             | Self::Expired { approved_by, .. } => approved_by.as_deref(),
-            Self::Approved { approved_by, .. }
-            | Self::Running { approved_by, .. }
-            | Self::Verifying { approved_by, .. }
-            | Self::Finished { approved_by, .. }
-            | Self::Stopped { approved_by, .. } => Some(approved_by),
+            Self::Approved { approved_by, .. } => Some(approved_by),
+            state => state.begun().map(|begun| begun.approved_by.as_str()),
         }
     }
 
     /// Why somebody let it run, in their words.
     pub fn approval(&self) -> Option<&str> {
         match self {
-            Self::Approved { approval, .. }
-            | Self::Running { approval, .. }
-            | Self::Verifying { approval, .. }
-            | Self::Finished { approval, .. }
-            | Self::Stopped { approval, .. } => approval.as_deref(),
-            _ => None,
+            Self::Approved { approval, .. } => approval.as_deref(),
+            state => state.begun()?.approval.as_deref(),
         }
     }
 
-    /// Who started it, and when, if somebody has.
-    pub fn started(&self) -> Option<(&str, Timestamp)> {
+    /// Who let it begin, if it has.
+    pub fn begun(&self) -> Option<&Begun> {
         match self {
-            Self::Running { started_by, started_at, .. }
-            | Self::Verifying { started_by, started_at, .. }
-            | Self::Finished { started_by, started_at, .. }
-            | Self::Stopped { started_by, started_at, .. } => Some((started_by, *started_at)),
+            Self::Running { begun }
+            | Self::Verifying { begun, .. }
+            | Self::Finished { begun, .. }
+            | Self::Stopped { begun, .. } => Some(begun),
             _ => None,
         }
     }
@@ -347,9 +329,9 @@ impl MitigationState {
     /// Only what is approved can run.
     pub fn start(self, by: &str, at: Timestamp) -> Result<Self, InvalidTransition> {
         match self {
-            Self::Approved { approved_by, approval, .. } => {
-                Ok(Self::Running { approved_by, approval, started_by: by.to_owned(), started_at: at })
-            }
+            Self::Approved { approved_by, approval, .. } => Ok(Self::Running {
+                begun: Begun { approved_by, approval, started_by: by.to_owned(), started_at: at },
+            }),
             other => Err(other.cannot("execute")),
         }
     }
@@ -361,9 +343,7 @@ impl MitigationState {
     /// Only what runs can come to its end.
     pub fn complete(self, at: Timestamp) -> Result<Self, InvalidTransition> {
         match self {
-            Self::Running { approved_by, approval, started_by, started_at } => {
-                Ok(Self::Verifying { approved_by, approval, started_by, started_at, executed_at: at })
-            }
+            Self::Running { begun } => Ok(Self::Verifying { begun, executed_at: at }),
             other => Err(other.cannot("complete")),
         }
     }
@@ -381,11 +361,8 @@ impl MitigationState {
         text: &str,
     ) -> Result<Self, InvalidTransition> {
         match self {
-            Self::Running { approved_by, approval, started_by, started_at } => Ok(Self::Stopped {
-                approved_by,
-                approval,
-                started_by,
-                started_at,
+            Self::Running { begun } => Ok(Self::Stopped {
+                begun,
                 stopped_at: at,
                 stopped_by: by.to_owned(),
                 stop,
@@ -407,18 +384,13 @@ impl MitigationState {
         at: Timestamp,
     ) -> Result<Self, InvalidTransition> {
         match self {
-            Self::Verifying { approved_by, approval, started_by, started_at, executed_at } => {
-                Ok(Self::Finished {
-                    approved_by,
-                    approval,
-                    started_by,
-                    started_at,
-                    executed_at,
-                    finished_at: at,
-                    outcome,
-                    conclusion: conclusion.to_owned(),
-                })
-            }
+            Self::Verifying { begun, executed_at } => Ok(Self::Finished {
+                begun,
+                executed_at,
+                finished_at: at,
+                outcome,
+                conclusion: conclusion.to_owned(),
+            }),
             other => Err(other.cannot("finish")),
         }
     }

@@ -82,7 +82,7 @@ fn every_act_leads_where_it_may_and_nowhere_else() {
 fn who_approved_and_who_started_stays_known() {
     let at = Timestamp::UNIX_EPOCH;
     let proposed = MitigationState::Planned.propose("ann", at).unwrap();
-    assert_eq!((proposed.approved_by(), proposed.started()), (None, None));
+    assert_eq!((proposed.approved_by(), proposed.begun()), (None, None));
     assert_eq!(proposed.clone().reject("bob", at, "no").unwrap().approved_by(), None);
 
     let approved = proposed.approve("bob", at, at, Some("it leaks")).unwrap();
@@ -92,7 +92,7 @@ fn who_approved_and_who_started_stays_known() {
         approved.clone().expire(at, "late").unwrap(),
     ];
     for state in given_up {
-        assert_eq!((state.approved_by(), state.started()), (Some("bob"), None), "{}", state.name());
+        assert_eq!((state.approved_by(), state.begun()), (Some("bob"), None), "{}", state.name());
     }
     let running = approved.clone().start("carl", at).unwrap();
     let verifying = running.clone().complete(at).unwrap();
@@ -103,7 +103,30 @@ fn who_approved_and_who_started_stays_known() {
         running.stop("ann", at, StopReason::Asked, "enough").unwrap(),
     ];
     for state in begun {
-        let known = (state.approved_by(), state.approval(), state.started());
+        let started = state.begun().map(|begun| (begun.started_by.as_str(), begun.started_at));
+        let known = (state.approved_by(), state.approval(), started);
         assert_eq!(known, (Some("bob"), Some("it leaks"), Some(("carl", at))), "{}", state.name());
     }
+}
+
+#[test]
+fn who_let_it_begin_is_written_beside_what_the_state_says() {
+    let at = Timestamp::UNIX_EPOCH;
+    let approved = MitigationState::Planned.propose("ann", at).unwrap().approve("bob", at, at, None).unwrap();
+    let stopped = approved.start("carl", at).unwrap().stop("ann", at, StopReason::Asked, "enough").unwrap();
+    let written = serde_json::to_string(&stopped).unwrap();
+    insta::assert_snapshot!(
+        written.replace(",\"", ",\n\""),
+        @r#"
+    {"state":"stopped",
+    "approved_by":"bob",
+    "started_by":"carl",
+    "started_at":"1970-01-01T00:00:00Z",
+    "stopped_at":"1970-01-01T00:00:00Z",
+    "stopped_by":"ann",
+    "stop":"asked",
+    "stop_text":"enough"}
+    "#
+    );
+    assert_eq!(serde_json::from_str::<MitigationState>(&written).unwrap(), stopped);
 }
