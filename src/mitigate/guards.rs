@@ -98,7 +98,7 @@ pub struct IncidentFacts {
     /// Whether its cluster was assumed, because there is only one.
     pub is_cluster_assumed: bool,
     /// Whether its alerts are silenced.
-    pub suppression: Suppression,
+    pub silencing: Silencing,
     /// Whether an Alertmanager is configured that can be asked for silences.
     pub has_alertmanager: bool,
 }
@@ -130,9 +130,9 @@ pub enum LiveCount {
     NotCounted,
 }
 
-/// Whether alerts are held back by Alertmanager.
+/// Whether Alertmanager is kept quiet about alerts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Suppression {
+pub enum Silencing {
     /// None of them is.
     Clear,
     /// Somebody has silenced one.

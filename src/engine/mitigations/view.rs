@@ -7,7 +7,7 @@ use super::MitigateError;
 use crate::engine::Engine;
 use crate::engine::verify::Members;
 use crate::mitigate::guards::{
-    EarlierRun, IncidentFacts, LiveCount, LookCoverage, PauseFacts, ProblemFacts, Suppression, View,
+    EarlierRun, IncidentFacts, LiveCount, LookCoverage, PauseFacts, ProblemFacts, Silencing, View,
 };
 use crate::model::ids::MitigationId;
 use crate::model::incident::{Incident, IncidentKey};
@@ -90,22 +90,22 @@ impl Engine {
 
     async fn incident_facts(&self, incident: &Incident) -> Result<IncidentFacts, MitigateError> {
         let members = store::alerts::list(&mut *self.0.store.read().await?, incident.id).await?;
-        let suppression = self.suppression_of(&members).await;
+        let silencing = self.silencing_of(&members).await;
         Ok(IncidentFacts {
             problem: self.problem_facts(incident, &members).await,
             is_cluster_assumed: matches!(
                 incident.key,
                 IncidentKey::Cluster { mapped_by: MappedBy::Assumed, .. }
             ),
-            suppression,
+            silencing,
             has_alertmanager: !self.0.sources.alertmanagers.is_empty(),
         })
     }
 
     /// Asks every Alertmanager whether somebody keeps it quiet about alerts that fire.
-    async fn suppression_of(&self, members: &Members) -> Suppression {
+    async fn silencing_of(&self, members: &Members) -> Silencing {
         if self.0.sources.alertmanagers.is_empty() {
-            return Suppression::Unknown;
+            return Silencing::Unknown;
         }
         let census = self.take_census(&Labels::default(), None).await;
         let firing: Vec<&Fingerprint> = members
@@ -119,14 +119,14 @@ impl Engine {
             .map(|listed| &listed.suppression)
             .collect();
         if listed.iter().any(|suppression| !suppression.silenced_by.is_empty()) {
-            Suppression::Silenced
+            Silencing::Silenced
         } else if listed.iter().any(|suppression| !suppression.inhibited_by.is_empty()) {
-            Suppression::Inhibited
+            Silencing::Inhibited
         } else if census.errors.is_empty() && firing.iter().all(|alert| census.tells_of(alert)) {
-            Suppression::Clear
+            Silencing::Clear
         } else {
             // a silence outlives a restart of Alertmanager, and its list of alerts does not
-            Suppression::Unknown
+            Silencing::Unknown
         }
     }
 

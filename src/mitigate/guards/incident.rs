@@ -3,7 +3,7 @@
 //! A person who plans without an incident is held to none of them; a policy always needs one. A person whose incident is
 //! silenced or of an assumed cluster can still plan without it.
 
-use crate::mitigate::guards::{Draft, IncidentFacts, Initiator, LiveCount, Suppression, View};
+use crate::mitigate::guards::{Draft, IncidentFacts, Initiator, LiveCount, Silencing, View};
 use crate::model::guard::{GuardKind, GuardVerdict};
 use crate::model::printable::with_commas;
 use crate::model::threshold::{Threshold, Verdict};
@@ -53,19 +53,19 @@ pub(super) fn not_silenced(draft: &Draft<'_>, view: &View) -> GuardVerdict {
         Ok(incident) => incident,
         Err(verdict) => return verdict,
     };
-    match incident.suppression {
-        Suppression::Clear => GuardVerdict::pass(guard, "no alert of the incident is silenced or inhibited"),
-        Suppression::Silenced => {
+    match incident.silencing {
+        Silencing::Clear => GuardVerdict::pass(guard, "no alert of the incident is silenced or inhibited"),
+        Silencing::Silenced => {
             GuardVerdict::block(guard, "an alert of the incident is silenced: somebody said \"hands off\"")
         }
-        Suppression::Inhibited => {
+        Silencing::Inhibited => {
             GuardVerdict::block(guard, "an alert of the incident is inhibited by another")
         }
-        Suppression::Unknown if incident.has_alertmanager => {
+        Silencing::Unknown if incident.has_alertmanager => {
             let reason = "Alertmanager did not say whether the alerts are silenced: that counts as silenced";
             GuardVerdict::block(guard, reason)
         }
-        Suppression::Unknown => {
+        Silencing::Unknown => {
             GuardVerdict::pass(guard, "no Alertmanager is configured that could be asked for silences")
         }
     }
@@ -183,16 +183,16 @@ mod tests {
     #[test]
     fn silences_and_what_counts_as_one_block() {
         let mut scene = Scene::quiet();
-        for (suppression, has_alertmanager, passes) in [
-            (Suppression::Clear, true, true),
-            (Suppression::Silenced, true, false),
-            (Suppression::Inhibited, true, false),
-            (Suppression::Unknown, true, false),
-            (Suppression::Unknown, false, true),
+        for (silencing, has_alertmanager, passes) in [
+            (Silencing::Clear, true, true),
+            (Silencing::Silenced, true, false),
+            (Silencing::Inhibited, true, false),
+            (Silencing::Unknown, true, false),
+            (Silencing::Unknown, false, true),
         ] {
-            incident(&mut scene).suppression = suppression;
+            incident(&mut scene).silencing = silencing;
             incident(&mut scene).has_alertmanager = has_alertmanager;
-            assert_eq!(scene.ask(GuardKind::NotSilenced).passes, passes, "{suppression:?}");
+            assert_eq!(scene.ask(GuardKind::NotSilenced).passes, passes, "{silencing:?}");
         }
     }
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::mitigate::guards::{
     Draft, EarlierRun, IncidentFacts, Initiator, LiveCount, LookCoverage, PauseFacts, ProblemFacts,
-    Suppression, View, judge,
+    Silencing, View, judge,
 };
 use crate::model::guard::{GuardKind, GuardSettings, GuardVerdict, TimeWindow};
 use crate::model::ids::MitigationId;
@@ -58,7 +58,7 @@ impl Scene {
                 incident: Some(IncidentFacts {
                     problem: ProblemFacts { is_unresolved: true, count },
                     is_cluster_assumed: false,
-                    suppression: Suppression::Clear,
+                    silencing: Silencing::Clear,
                     has_alertmanager: true,
                 }),
                 coverage: LookCoverage {
@@ -99,7 +99,7 @@ impl Scene {
                     },
                 },
                 is_cluster_assumed: true,
-                suppression: Suppression::Unknown,
+                silencing: Silencing::Unknown,
                 has_alertmanager: true,
             }),
             coverage: LookCoverage {
