@@ -10,7 +10,9 @@ pub mod statistics;
 mod tests;
 
 use jiff::Timestamp;
-use sqlx::{QueryBuilder, Sqlite};
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{QueryBuilder, Row as _, Sqlite};
 
 use crate::model::ids::{IncidentId, MitigationId};
 use crate::model::mitigation::{Mitigation, MitigationState, MitigationSummary};
@@ -132,6 +134,20 @@ impl<'a> StateColumns<'a> {
             | MitigationState::Expired { expired_at: at, .. } => Self { finished_at: Some(*at), ..known },
         }
     }
+
+    /// Gives a query their values, in the order in which they are declared.
+    fn bind_to(self, query: Query<'a, Sqlite, SqliteArguments>) -> Query<'a, Sqlite, SqliteArguments> {
+        let instant = |instant: Option<Timestamp>| instant.map(Timestamp::as_microsecond);
+        query
+            .bind(self.approved_by)
+            .bind(instant(self.approved_at))
+            .bind(instant(self.valid_until))
+            .bind(instant(self.started_at))
+            .bind(instant(self.executed_at))
+            .bind(instant(self.finished_at))
+            .bind(self.outcome)
+            .bind(self.stop)
+    }
 }
 
 /// Adds a mitigation with its plan and its victims, all of them pending. `idempotency` is a key and the digest of the
@@ -159,7 +175,7 @@ pub async fn insert(
     };
     let plan = &mitigation.plan;
     let state = StateColumns::of(&mitigation.state);
-    let inserted = sqlx::query_scalar(
+    let query = sqlx::query(
         "INSERT INTO mitigations
                 (mitigation_id, incident_key, cluster, action, target, digest, state, planned_by, planned_at, reason,
                  approved_by, approved_at, valid_until, started_at, executed_at, finished_at, outcome, stop,
@@ -177,27 +193,21 @@ pub async fn insert(
     .bind(mitigation.state.name())
     .bind(&mitigation.planned_by)
     .bind(mitigation.planned_at.as_microsecond())
-    .bind(&mitigation.reason)
-    .bind(state.approved_by)
-    .bind(state.approved_at.map(Timestamp::as_microsecond))
-    .bind(state.valid_until.map(Timestamp::as_microsecond))
-    .bind(state.started_at.map(Timestamp::as_microsecond))
-    .bind(state.executed_at.map(Timestamp::as_microsecond))
-    .bind(state.finished_at.map(Timestamp::as_microsecond))
-    .bind(state.outcome)
-    .bind(state.stop)
-    .bind(idempotency.map(|(key, _)| key))
-    .bind(idempotency.map(|(_, request_digest)| request_digest))
-    .bind(to_i64(plan.victims.len() as u64))
-    .bind(to_json(&mitigation.state))
-    .bind(to_json(&Plan { victims: Vec::new(), ..plan.clone() }))
-    .fetch_one(&mut *conn)
-    .await;
+    .bind(&mitigation.reason);
+    let inserted = state
+        .bind_to(query)
+        .bind(idempotency.map(|(key, _)| key))
+        .bind(idempotency.map(|(_, request_digest)| request_digest))
+        .bind(to_i64(plan.victims.len() as u64))
+        .bind(to_json(&mitigation.state))
+        .bind(to_json(&Plan { victims: Vec::new(), ..plan.clone() }))
+        .fetch_one(&mut *conn)
+        .await;
     let key: i64 = match inserted {
         Err(error) if idempotency.is_some() && is_taken(&error) => {
             return Err(StoreError::Conflict("idempotency key"));
         }
-        other => other?,
+        inserted => inserted?.try_get("mitigation_key")?,
     };
     victims::insert(conn, key, &plan.victims, mitigation.planned_at).await
 }
@@ -216,7 +226,7 @@ pub async fn save(
     was: &str,
 ) -> Result<(), StoreError> {
     let columns = StateColumns::of(state);
-    let saved = sqlx::query(
+    let query = sqlx::query(
         "UPDATE mitigations
             SET state = $1, state_data = $2, approved_by = coalesce($3, approved_by),
                 approved_at = coalesce($4, approved_at), valid_until = coalesce($5, valid_until),
@@ -225,19 +235,8 @@ pub async fn save(
           WHERE mitigation_id = $11 AND state = $12",
     )
     .bind(state.name())
-    .bind(to_json(state))
-    .bind(columns.approved_by)
-    .bind(columns.approved_at.map(Timestamp::as_microsecond))
-    .bind(columns.valid_until.map(Timestamp::as_microsecond))
-    .bind(columns.started_at.map(Timestamp::as_microsecond))
-    .bind(columns.executed_at.map(Timestamp::as_microsecond))
-    .bind(columns.finished_at.map(Timestamp::as_microsecond))
-    .bind(columns.outcome)
-    .bind(columns.stop)
-    .bind(id.to_string())
-    .bind(was)
-    .execute(conn)
-    .await;
+    .bind(to_json(state));
+    let saved = columns.bind_to(query).bind(id.to_string()).bind(was).execute(conn).await;
     match saved {
         Ok(saved) if saved.rows_affected() == 1 => Ok(()),
         Ok(_) => Err(StoreError::Conflict("mitigation")),
