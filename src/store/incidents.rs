@@ -9,6 +9,7 @@ use crate::model::ids::IncidentId;
 use crate::model::incident::{Acknowledgement, Incident, IncidentKey, IncidentState, Resolution};
 use crate::model::mapping::MappedBy;
 use crate::model::threshold::Verdict;
+use crate::store::portions::Values;
 use crate::store::{Conn, StoreError, corrupt, instant, parse, portions};
 
 #[derive(sqlx::FromRow)]
@@ -108,6 +109,7 @@ macro_rules! select {
 /// The columns of a state.
 #[derive(Default)]
 struct StateColumns<'a> {
+    state: &'static str,
     acknowledged_by: Option<&'a str>,
     acknowledged_at: Option<i64>,
     recovering_since: Option<i64>,
@@ -118,13 +120,14 @@ struct StateColumns<'a> {
 
 impl<'a> StateColumns<'a> {
     fn of(state: &'a IncidentState) -> Self {
+        let named = || Self { state: state.name(), ..Self::default() };
         let acknowledged = |by: Option<&'a Acknowledgement>| Self {
             acknowledged_by: by.map(|by| by.acknowledged_by.as_str()),
             acknowledged_at: by.map(|by| by.acknowledged_at.as_microsecond()),
-            ..Self::default()
+            ..named()
         };
         match state {
-            IncidentState::Triggered => Self::default(),
+            IncidentState::Triggered => named(),
             IncidentState::Acknowledged(by) => acknowledged(Some(by)),
             IncidentState::Recovering { recovering_since, acknowledgement } => Self {
                 recovering_since: Some(recovering_since.as_microsecond()),
@@ -134,9 +137,20 @@ impl<'a> StateColumns<'a> {
                 resolution: Some(resolution.name()),
                 resolved_at: Some(resolved_at.as_microsecond()),
                 resolved_by: resolved_by.as_deref(),
-                ..Self::default()
+                ..named()
             },
         }
+    }
+
+    /// Gives a row their values, in the order in which they are declared.
+    fn bind_to<'r>(&self, row: &'r mut Values) -> &'r mut Values {
+        row.bind(self.state)
+            .bind(self.acknowledged_by)
+            .bind(self.acknowledged_at)
+            .bind(self.recovering_since)
+            .bind(self.resolution)
+            .bind(self.resolved_at)
+            .bind(self.resolved_by)
     }
 }
 
@@ -162,20 +176,14 @@ pub async fn insert(conn: &mut Conn, incidents: &[&Incident]) -> Result<(), Stor
                     IncidentKey::Cluster { mapped_by, .. } => (Some(mapped_by.name()), None),
                     IncidentKey::Unmapped { subject, .. } => (None, Some(subject.as_str())),
                 };
-                let state = StateColumns::of(&incident.state);
                 row.bind(incident.id.to_string())
                     .bind(incident.key.identity())
                     .bind(incident.key.cluster())
                     .bind(mapped_by)
                     .bind(subject)
-                    .bind(incident.key.alert_name())
-                    .bind(incident.state.name())
-                    .bind(state.acknowledged_by)
-                    .bind(state.acknowledged_at)
-                    .bind(state.recovering_since)
-                    .bind(state.resolution)
-                    .bind(state.resolved_at)
-                    .bind(state.resolved_by)
+                    .bind(incident.key.alert_name());
+                StateColumns::of(&incident.state)
+                    .bind_to(row)
                     .bind(i64::from(incident.reopened))
                     .bind(incident.previous.map(|id| id.to_string()))
                     .bind(incident.verdict.map(Verdict::name))
@@ -220,16 +228,9 @@ pub async fn save_all(conn: &mut Conn, incidents: &[(&Incident, &str)]) -> Resul
                FROM changed
               WHERE incidents.incident_id = changed.incident_id AND incidents.state = changed.was",
             |row, (incident, was)| {
-                let state = StateColumns::of(&incident.state);
-                row.bind(incident.id.to_string())
-                    .bind(*was)
-                    .bind(incident.state.name())
-                    .bind(state.acknowledged_by)
-                    .bind(state.acknowledged_at)
-                    .bind(state.recovering_since)
-                    .bind(state.resolution)
-                    .bind(state.resolved_at)
-                    .bind(state.resolved_by)
+                row.bind(incident.id.to_string()).bind(*was);
+                StateColumns::of(&incident.state)
+                    .bind_to(row)
                     .bind(i64::from(incident.reopened))
                     .bind(incident.verdict.map(Verdict::name))
                     .bind(incident.updated_at.as_microsecond());
