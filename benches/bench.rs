@@ -51,6 +51,9 @@ fn main() {
         ["--plan-peak", connections, victims] => planning::peak(connections, victims),
         // a part that is wanted alone
         ["--intake", ..] => runtime.block_on(async { intake::measure(&mut Report::default()).await }),
+        ["--beside-sweeps", ..] => {
+            runtime.block_on(async { intake::while_a_sweep_runs(&mut Report::default()).await });
+        }
         ["--diagnosis", ..] => runtime.block_on(async { diagnosis::measure(&mut Report::default()).await }),
         ["--planning", ..] => planning::measure(&mut Report::default()),
         ["--kicks", ..] => runtime.block_on(async { kicks::measure(&mut Report::default()).await }),

@@ -83,7 +83,7 @@ pub async fn measure(report: &mut Report) {
 }
 
 /// Compares the latency of a steady trickle of notifications with and without large sweeps beside it.
-async fn while_a_sweep_runs(report: &mut Report) {
+pub async fn while_a_sweep_runs(report: &mut Report) {
     const TRICKLE: Duration = Duration::from_millis(5);
     const COUNT: usize = 600;
 
