@@ -5,6 +5,7 @@
 
 pub mod alert;
 pub mod application;
+pub mod audit;
 pub mod breakdown;
 pub mod capability;
 pub mod change;

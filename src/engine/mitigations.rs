@@ -30,6 +30,7 @@ use crate::engine::texts::{TextError, checked};
 use crate::mitigate::digest;
 use crate::mitigate::guards::{Draft, Initiator, judge};
 use crate::mitigate::plan::plan;
+use crate::model::audit::AuditLine;
 use crate::model::entry::{Entry, EntryKind};
 use crate::model::guard::GuardVerdict;
 use crate::model::ids::{IncidentId, MitigationId, SnapshotId};
@@ -44,7 +45,6 @@ use crate::model::printable::excerpt;
 use crate::model::victim::MOST_VICTIMS;
 use crate::observe::sweep::ClusterTargets;
 use crate::observe::wishes::Wishes;
-use crate::store::audit::AuditLine;
 use crate::store::{self, Conn, StoreError, Tx};
 use crate::telemetry::metrics::MitigationMetrics;
 

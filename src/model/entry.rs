@@ -170,6 +170,11 @@ impl EntryKind {
         }
     }
 
+    /// The kinds of things that happen to mitigations, whether they are of an incident or not.
+    pub fn of_mitigations() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|kind| kind.name().starts_with("mitigation_"))
+    }
+
     /// Reads what [`EntryKind::name`] wrote.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)

@@ -6,6 +6,7 @@ use super::MitigateError;
 use crate::engine::Engine;
 use crate::engine::texts::{TextError, checked};
 use crate::mitigate::guards::PauseFacts;
+use crate::model::audit::AuditLine;
 use crate::model::pause::{Pause, StandingPause};
 use crate::store::{self, StoreError};
 
@@ -46,7 +47,7 @@ impl Engine {
             saved => saved?,
         }
         let text = format!("mitigations paused: {}", pause.reason);
-        self.audit(&mut tx, actor, "pause", &pause.name, &text).await?;
+        self.audit(&mut tx, actor, AuditLine::PAUSE, &pause.name, &text).await?;
         store::commit(tx).await?;
         info!(actor, "mitigations paused by {actor}: {}", pause.reason);
         Ok(pause)
@@ -77,7 +78,7 @@ impl Engine {
         if !store::pauses::delete(&mut tx, name).await? {
             return Err(MitigateError::UnknownPause(name.to_owned()));
         }
-        self.audit(&mut tx, actor, "resume", name, "mitigations may run again").await?;
+        self.audit(&mut tx, actor, AuditLine::RESUME, name, "mitigations may run again").await?;
         store::commit(tx).await?;
         info!(actor, "pause `{name}` ended by {actor}");
         Ok(())

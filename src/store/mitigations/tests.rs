@@ -13,13 +13,14 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::*;
+use crate::model::audit::AuditLine;
 use crate::model::incident::{Incident, IncidentKey, IncidentState, Resolution};
 use crate::model::journal::{JournalLine, VictimState};
 use crate::model::mitigation::{Outcome, StopReason};
 use crate::model::pause::Pause;
 use crate::model::plan::BlastRadius;
 use crate::model::victim::{KeepOf, Victim, VictimKey, VictimLimits, VictimOrder};
-use crate::store::audit::{self, AuditLine};
+use crate::store::audit::{self, AuditFilter};
 use crate::store::check::Inspection;
 use crate::store::pauses;
 use crate::store::retention::{self, Bite, Limits};

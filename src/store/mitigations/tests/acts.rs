@@ -54,30 +54,34 @@ async fn a_pause_holds_until_it_is_ended_and_does_not_end_another_unseen() {
 }
 
 #[tokio::test]
-async fn acts_are_on_record_in_their_order() {
+async fn acts_are_on_record_in_the_order_in_which_they_were_written() {
     let world = World::make().await;
     let mut tx = world.write().await;
-    let act = |minute: i64| AuditLine {
+    // the clock was set back after the second
+    let acts = [3, 4, 0, 1].map(|minute: i64| AuditLine {
         at: at(minute),
-        actor: "ann".to_owned(),
-        act: if minute % 2 == 0 { "pause" } else { "resume" }.to_owned(),
+        actor: if minute < 2 { "ann" } else { "connwarden" }.to_owned(),
+        act: if minute % 2 == 0 { AuditLine::PAUSE } else { AuditLine::RESUME }.to_owned(),
         subject: format!("subject-{}", minute % 3),
-        text: "why".to_owned(),
-    };
-    for minute in 0..4 {
-        audit::insert(&mut tx, &act(minute)).await.unwrap();
-    }
-    let rows: Vec<(i64, String, String, String, String)> =
-        sqlx::query_as("SELECT at, actor, act, subject, text FROM audit ORDER BY audit_key")
-            .fetch_all(&mut *tx)
-            .await
-            .unwrap();
-    let kept = rows.into_iter().map(|(at, actor, act, subject, text)| AuditLine {
-        at: Timestamp::from_microsecond(at).unwrap(),
-        actor,
-        act,
-        subject,
-        text,
+        text: format!("because {minute}"),
     });
-    assert_eq!(kept.collect::<Vec<_>>(), (0..4).map(act).collect::<Vec<_>>());
+    for act in &acts {
+        audit::insert(&mut tx, act).await.unwrap();
+    }
+    let mut list = async |filter: AuditFilter, limit| audit::list(&mut tx, &filter, limit).await.unwrap();
+    let [third, fourth, zeroth, first] = acts;
+    let newest = list(AuditFilter::default(), 3).await;
+    assert_eq!(newest.acts, [first.clone(), zeroth.clone(), fourth]);
+    let older = list(AuditFilter { before: newest.next, ..AuditFilter::default() }, 3).await;
+    assert_eq!((older.acts, older.next), (vec![third.clone()], None));
+
+    let given = |text: &str| Some(text.to_owned());
+    let by = AuditFilter { actor: given("ann"), ..AuditFilter::default() };
+    assert_eq!(list(by, 9).await.acts, [first.clone(), zeroth.clone()]);
+    let of = AuditFilter { act: given("resume"), ..AuditFilter::default() };
+    assert_eq!(list(of, 9).await.acts, [first, third.clone()]);
+    let on = AuditFilter { subject: given("subject-0"), ..AuditFilter::default() };
+    assert_eq!(list(on.clone(), 9).await.acts, [zeroth.clone(), third]);
+    let all = AuditFilter { actor: given("ann"), act: given("pause"), ..on };
+    assert_eq!(list(all, 9).await.acts, [zeroth]);
 }
