@@ -46,7 +46,7 @@ impl Engine {
             Err(StoreError::Conflict("pause")) => return Err(MitigateError::OtherPause(pause.name)),
             saved => saved?,
         }
-        let text = format!("mitigations paused: {}", pause.reason);
+        let text = format!("{} paused: {}", pause.place(), pause.reason);
         self.audit(&mut tx, actor, AuditLine::PAUSE, &pause.name, &text).await?;
         store::commit(tx).await?;
         info!(actor, "mitigations paused by {actor}: {}", pause.reason);
