@@ -2,6 +2,7 @@
 //!
 //! `inspect` asks NATS servers itself and needs no daemon; `incidents` asks a daemon through its API.
 
+mod audit;
 mod backup;
 mod changes;
 mod check_config;
@@ -61,6 +62,8 @@ enum Command {
     Plan(Box<plan::Arguments>),
     /// List and show mitigations of a running daemon, approve, execute and stop them.
     Mitigations(mitigations::Arguments),
+    /// List who did what to mitigations and pauses.
+    Audit(audit::Arguments),
     /// List what a running daemon has received, and take it in once more.
     Notifications(notifications::Arguments),
     /// Copy the database into a new file, also while the daemon runs.
@@ -99,6 +102,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Culprits(arguments) => culprits::run(arguments).await,
             Command::Plan(arguments) => plan::run(*arguments).await,
             Command::Mitigations(arguments) => mitigations::run(arguments).await,
+            Command::Audit(arguments) => audit::run(arguments).await,
             Command::Notifications(arguments) => notifications::run(arguments).await,
             Command::Backup(arguments) => backup::run(arguments).await,
             Command::Doctor(arguments) => doctor::run(arguments).await,

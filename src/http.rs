@@ -101,6 +101,7 @@ fn documented_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(api::mitigations::acts::stop))
         .routes(routes!(api::pauses::list, api::pauses::add))
         .routes(routes!(api::pauses::end))
+        .routes(routes!(api::audit::list))
         .routes(routes!(api::clusters::list))
         .routes(routes!(api::clusters::breakdown))
         .routes(routes!(api::history::show))

@@ -1,5 +1,6 @@
 //! The JSON API. Its documents have stable names: fields are added, never renamed.
 
+pub mod audit;
 pub mod changes;
 pub mod clusters;
 pub mod culprits;

@@ -1,5 +1,6 @@
 //! Mitigations on real servers: what was planned is cut, nobody else is, and it is said honestly whether it helped.
 
+mod audited;
 mod beside_looks;
 mod coverage;
 mod effects;

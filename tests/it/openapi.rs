@@ -27,6 +27,7 @@ async fn every_route_is_in_the_document_and_every_path_of_the_document_is_there(
     insta::assert_snapshot!(routes.join("\n"), @"
     GET /-/healthy
     GET /-/ready
+    GET /api/v1/audit
     GET /api/v1/changes
     POST /api/v1/changes
     GET /api/v1/clusters
@@ -118,6 +119,9 @@ async fn the_document_describes_every_field_that_is_answered() {
         r#"{"title": "orders-api 1.4.2", "application": "orders-api", "at": "2026-11-24T08:00:00Z"}"#;
     let change = app.act(Method::POST, "/api/v1/changes", change).await.json();
     check(&document, &change, "post", "/api/v1/changes", "201");
+    let pause =
+        app.act(Method::POST, "/api/v1/pauses", r#"{"name": "night", "reason": "sleep"}"#).await.json();
+    check(&document, &pause, "post", "/api/v1/pauses", "201");
 
     check(&document, &receipt, "post", "/api/v1/webhook/alertmanager", "202");
     for (path, template) in [
@@ -126,6 +130,7 @@ async fn the_document_describes_every_field_that_is_answered() {
         (&format!("{incident}/report?format=json"), "/api/v1/incidents/{id}/report"),
         ("/api/v1/clusters", "/api/v1/clusters"),
         ("/api/v1/changes", "/api/v1/changes"),
+        ("/api/v1/audit", "/api/v1/audit"),
         ("/api/v1/clusters/nats/breakdown?by=application/ip,account", "/api/v1/clusters/{name}/breakdown"),
     ] {
         let answer = app.get(path).await;

@@ -104,6 +104,36 @@ async fn an_incident_of_hostile_names_is_kept_unchanged_and_shown_harmlessly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_act_of_hostile_words_is_kept_unchanged_and_shown_harmlessly() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(directory.path(), &[]).await;
+    let token = std::fs::read_to_string(directory.path().join("data/operator-token")).unwrap();
+    let pause = json!({ "name": HOSTILE, "reason": HOSTILE });
+    let answer = daemon.client.post(daemon.at("api/v1/pauses")).bearer_auth(token.trim()).json(&pause);
+    assert_eq!(answer.send().await.unwrap().status(), 201);
+
+    let audit = async |arguments: &[&str]| {
+        let all = [&["audit", "--server", daemon.url.as_str()], arguments].concat();
+        let (code, out, errors) = run(&all).await;
+        assert_eq!((code, errors.as_str()), (0, ""), "{arguments:?}");
+        out
+    };
+    let list = audit(&["--act", "pause", "--actor", "local-operator"]).await;
+    assert_harmless(&list);
+    let lines: Vec<&str> = list.lines().collect();
+    assert!(lines[0].starts_with("WHAT") && lines[1].starts_with("all clusters paused: =cmd"));
+    assert!(lines.len() == 2 && lines.iter().all(|line| line.width() <= 160), "{list}");
+    // programs get every character
+    let document: Value = serde_json::from_str(&audit(&["-o", "json"]).await).unwrap();
+    assert_eq!(document, daemon.get("api/v1/audit").await);
+    assert_eq!(document["acts"][0]["subject"], HOSTILE);
+    assert_eq!(audit(&["--subject", "night"]).await, "no acts\n");
+    let (code, _, errors) = run(&["audit", "--server", daemon.url.as_str(), "--act", "paused"]).await;
+    assert_eq!(code, 1);
+    assert!(errors.starts_with("connwarden: act: `paused` is not one of "), "{errors}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_is_none_cannot_write_on_the_terminal() {
     let problem =
         json!({ "title": HOSTILE, "status": 500, "detail": HOSTILE, "request_id": HOSTILE }).to_string();
