@@ -451,8 +451,8 @@ mod tests {
         let text = show_as_text(&document, &[], now, None).unwrap();
         let mitigations = text.split_once("\nMITIGATIONS\n").unwrap().1.split_once("\nTIMELINE").unwrap().0;
         insta::assert_snapshot!(mitigations, @r"
-        ID                                    STATE            ACTION  VICTIMS  CLUSTER  PLANNED  BY
-        019b8d7a-0000-7000-8000-00000000000e  stopped (asked)  kick      1,200  nats     12m ago  ann
+        CLUSTER  ID                                    STATE            ACTION  VICTIMS  PLANNED  BY
+        nats     019b8d7a-0000-7000-8000-00000000000e  stopped (asked)  kick      1,200  12m ago  ann
         ");
     }
 

@@ -173,21 +173,22 @@ fn list_as_table(page: &MitigationList, width: usize) -> anyhow::Result<String> 
 /// Draws mitigations as a table; ages are told as of `now`.
 pub(super) fn table(mitigations: &[MitigationSummary], now: Timestamp, width: usize) -> String {
     let columns = [
+        // the first is cut where there is little room, and an id has to be whole
+        Column { heading: "CLUSTER", numeric: false, expendable: 0 },
         Column { heading: "ID", numeric: false, expendable: 0 },
         Column { heading: "STATE", numeric: false, expendable: 0 },
         Column { heading: "ACTION", numeric: false, expendable: 1 },
         Column { heading: "VICTIMS", numeric: true, expendable: 2 },
-        Column { heading: "CLUSTER", numeric: false, expendable: 3 },
-        Column { heading: "PLANNED", numeric: true, expendable: 4 },
-        Column { heading: "BY", numeric: false, expendable: 5 },
+        Column { heading: "PLANNED", numeric: true, expendable: 3 },
+        Column { heading: "BY", numeric: false, expendable: 4 },
     ];
     let row = |head: &MitigationSummary| {
         vec![
+            head.cluster.clone(),
             head.id.to_string(),
             head.state.standing(),
             head.action.name().to_owned(),
             with_commas(head.victims),
-            head.cluster.clone(),
             format!("{} ago", age(Some(head.planned_at), now)),
             head.planned_by.clone(),
         ]

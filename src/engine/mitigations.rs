@@ -98,13 +98,8 @@ pub enum MitigateError {
     #[error(transparent)]
     Transition(#[from] InvalidTransition),
     /// Another digest was named: another plan was looked at.
-    #[error("the plan's digest is {expected}, not {named}: look at the plan as it is")]
-    Digest {
-        /// What it is.
-        expected: String,
-        /// What was named.
-        named: String,
-    },
+    #[error("{0} is not the plan's digest: look at the plan as it is, its digest is shown with it")]
+    Digest(String),
     /// The plan is out of date.
     #[error("the plan is stale: {0}; make a new one")]
     Stale(String),
@@ -411,7 +406,7 @@ fn named(mitigation: Mitigation, digest: &str) -> Result<Mitigation, MitigateErr
     if mitigation.plan.digest == digest {
         Ok(mitigation)
     } else {
-        Err(MitigateError::Digest { expected: mitigation.plan.digest, named: excerpt(digest) })
+        Err(MitigateError::Digest(excerpt(digest)))
     }
 }
 

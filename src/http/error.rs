@@ -158,7 +158,7 @@ impl ApiError {
             | Self::Mitigate(
                 MitigateError::NoCluster(_)
                 | MitigateError::Transition(_)
-                | MitigateError::Digest { .. }
+                | MitigateError::Digest(_)
                 | MitigateError::Stale(_)
                 | MitigateError::Blocked(_)
                 | MitigateError::Busy(_)

@@ -124,12 +124,24 @@ pub struct Begun {
 
 /// Refused because the mitigation has already moved on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("cannot {act} a mitigation that is {state}")]
+#[error("cannot {act} a mitigation that is {state}{}", self.missing())]
 pub struct InvalidTransition {
     /// What was wanted.
     pub act: &'static str,
     /// Where it stands.
     pub state: &'static str,
+}
+
+impl InvalidTransition {
+    /// What would have to come before, if anything.
+    fn missing(&self) -> &'static str {
+        match (self.act, self.state) {
+            ("approve" | "reject", "planned") => ": it has to be proposed first",
+            ("execute", "planned") => ": it has to be proposed and approved first",
+            ("execute", "proposed") => ": it has to be approved first",
+            _ => "",
+        }
+    }
 }
 
 impl MitigationState {

@@ -69,7 +69,7 @@ async fn two_looks_of_an_incident_are_compared_in_exact_numbers() {
     let id = incident(&app, "High", "nats-1:7777").await;
     let path = format!("/api/v1/incidents/{id}/comparison");
     let alone = app.get(&path).await.problem(409);
-    assert!(alone.starts_with("both looks are the same one"), "{alone}");
+    assert!(alone.starts_with("the incident has one look only"), "{alone}");
 
     now.store(1, Ordering::SeqCst);
     app.advance(Duration::from_secs(60));

@@ -110,10 +110,14 @@ async fn another_digest_a_late_approval_and_a_repeated_act_are_refused() {
     let plan = stage.plan(json!({ "application": "leaky" }), "kick").await;
     let path = format!("/api/v1/mitigations/{}", plan["id"].as_str().unwrap());
     let other = stage.act(&format!("{path}/propose"), json!({ "digest": "sha256:0" })).await.problem(409);
-    assert!(other.contains("not sha256:0: look at the plan as it is"), "{other}");
+    assert!(other.starts_with("sha256:0 is not the plan's digest: look at the plan as it is"), "{other}");
+    assert!(
+        !other.contains(plan["plan"]["digest"].as_str().unwrap()),
+        "nobody should approve what they have not seen: {other}"
+    );
     assert_eq!(
         stage.step(&plan, "approve").await.problem(409),
-        "cannot approve a mitigation that is planned"
+        "cannot approve a mitigation that is planned: it has to be proposed first"
     );
     for act in ["propose", "approve"] {
         assert_eq!(stage.step(&plan, act).await.status, 200);

@@ -101,9 +101,11 @@ pub async fn compare(
         ));
     };
     if before.id == after.id {
-        return Err(ApiError::NothingToCompare(
-            "both looks are the same one: name two of `snapshots`, or another incident in `with`".to_owned(),
-        ));
+        let why = match own.as_slice() {
+            [_] => "the incident has one look only: name another incident in `with`",
+            _ => "both looks are the same one: name two of `snapshots`, or another incident in `with`",
+        };
+        return Err(ApiError::NothingToCompare(why.to_owned()));
     }
     let from = sample_of(&mut conn, &before).await?;
     let to = sample_of(&mut conn, &after).await?;

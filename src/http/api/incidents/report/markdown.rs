@@ -336,7 +336,7 @@ fn numbers(text: &mut String, report: &ReportDocument) -> std::fmt::Result {
 
 fn groups(text: &mut String, dimension: Dimension, breakdown: &Breakdown) -> std::fmt::Result {
     let title = dimension.title();
-    writeln!(text, "\n| {title} | Connections | Share | Idle | Without traffic | Addresses |")?;
+    writeln!(text, "\n| {title} | Connections | Share | Idle | Idle without traffic | Addresses |")?;
     writeln!(text, "| --- | ---: | ---: | ---: | ---: | ---: |")?;
     for group in breakdown.groups.iter().take(TOP) {
         let figures = &group.figures;
