@@ -149,7 +149,7 @@ async fn from_the_alert_to_its_verified_end() {
     let listed = on_call.says(&["incidents", "show", id]).await;
     let listed = listed.split_once("\nMITIGATIONS\n").expect("a list of mitigations").1;
     assert!(
-        listed.lines().nth(1).unwrap().starts_with(&format!("{mitigation}  finished (effective)")),
+        listed.lines().nth(1).unwrap().starts_with(&format!("prod     {mitigation}  finished (effective)")),
         "{listed}"
     );
     let report = on_call.says(&["incidents", "report", id]).await;
