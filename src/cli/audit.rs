@@ -1,6 +1,5 @@
 //! `connwarden audit`: who did what to mitigations and pauses, from a running daemon.
 
-use std::fmt::Write;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -10,7 +9,7 @@ use crate::cli::client::{Client, ClientArguments};
 use crate::cli::output::OutputArguments;
 use crate::cli::print;
 use crate::cli::printable::fit;
-use crate::cli::table::{Column, draw, table_width, terminal};
+use crate::cli::table::{Column, draw, table_width, terminal, with_next};
 use crate::clock::Clock;
 use crate::http::api::audit::AuditList;
 use crate::model::printable::{age, visible};
@@ -78,11 +77,8 @@ fn list_as_table(page: &AuditList, now: Timestamp, width: usize) -> anyhow::Resu
             line.act.clone(),
         ]
     });
-    let mut text = draw(&columns, &rows.collect::<Vec<_>>(), width);
-    if let Some(next) = &page.next {
-        writeln!(text, "\nthere are more: --before {next}")?;
-    }
-    Ok(text)
+    let text = draw(&columns, &rows.collect::<Vec<_>>(), width);
+    Ok(with_next(text, page.next.as_deref()))
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! `connwarden changes`: what was changed around incidents, and telling of a change.
 
-use std::fmt::Write;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -9,7 +8,7 @@ use jiff::Timestamp;
 use crate::cli::client::{Client, ClientArguments};
 use crate::cli::output::OutputArguments;
 use crate::cli::print;
-use crate::cli::table::{Column, draw, table_width, terminal};
+use crate::cli::table::{Column, draw, table_width, terminal, with_next};
 use crate::clock::Clock;
 use crate::http::api::documents::{ChangeList, NewChange};
 use crate::model::change::{Change, ChangeKind};
@@ -132,11 +131,8 @@ async fn list(client: &Client, arguments: ListArguments) -> anyhow::Result<Strin
         if page.changes.is_empty() {
             return Ok("no changes\n".to_owned());
         }
-        let mut text = table(&page.changes, Clock::system().now(), table_width(terminal()));
-        if let Some(next) = &page.next {
-            writeln!(text, "\nthere are more: --before {next}")?;
-        }
-        Ok(text)
+        let text = table(&page.changes, Clock::system().now(), table_width(terminal()));
+        Ok(with_next(text, page.next.as_deref()))
     })
 }
 

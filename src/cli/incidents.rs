@@ -19,7 +19,7 @@ use crate::cli::incidents::report::ReportArguments;
 use crate::cli::inspect::{ByList, read_by};
 use crate::cli::output::{Output, as_json};
 use crate::cli::printable::{fit, spreadsheet, wrap};
-use crate::cli::table::{Column, draw, table_width, terminal};
+use crate::cli::table::{Column, draw, table_width, terminal, with_next};
 use crate::cli::{changes, mitigations, print, render};
 use crate::clock::Clock;
 use crate::http::api::clusters::DEFAULT_BY;
@@ -172,11 +172,8 @@ fn list_as_table(page: &IncidentList, now: Timestamp, width: usize) -> anyhow::R
             ]
         })
         .collect();
-    let mut text = draw(&columns, &rows, width);
-    if let Some(next) = &page.next {
-        writeln!(text, "\nthere are more: --before {next}")?;
-    }
-    Ok(text)
+    let text = draw(&columns, &rows, width);
+    Ok(with_next(text, page.next.as_deref()))
 }
 
 /// Who explains most of the trouble, as a cell.

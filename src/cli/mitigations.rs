@@ -15,7 +15,7 @@ use crate::cli::client::{Client, ClientArguments};
 use crate::cli::incidents::wrapped;
 use crate::cli::output::{OutputArguments, as_json};
 use crate::cli::print;
-use crate::cli::table::{Column, draw, table_width, terminal};
+use crate::cli::table::{Column, draw, table_width, terminal, with_next};
 use crate::clock::Clock;
 use crate::http::api::mitigations::{MitigationDocument, MitigationList, VictimLine};
 use crate::model::guard::GuardVerdict;
@@ -163,11 +163,8 @@ fn list_as_table(page: &MitigationList, width: usize) -> anyhow::Result<String> 
     if page.mitigations.is_empty() {
         return Ok("no mitigations\n".to_owned());
     }
-    let mut text = table(&page.mitigations, Clock::system().now(), width);
-    if let Some(next) = &page.next {
-        writeln!(text, "\nthere are more: --before {next}")?;
-    }
-    Ok(text)
+    let text = table(&page.mitigations, Clock::system().now(), width);
+    Ok(with_next(text, page.next.as_deref()))
 }
 
 /// Draws mitigations as a table; ages are told as of `now`.

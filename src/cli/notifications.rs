@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::cli::client::{Client, ClientArguments};
 use crate::cli::output::OutputArguments;
 use crate::cli::print;
-use crate::cli::table::{Column, draw, table_width, terminal};
+use crate::cli::table::{Column, draw, table_width, terminal, with_next};
 use crate::clock::Clock;
 use crate::http::api::documents::{NotificationList, Receipt};
 use crate::model::ids::NotificationId;
@@ -102,11 +102,8 @@ fn list_as_table(page: &NotificationList, now: Timestamp, width: usize) -> anyho
             notification.id.to_string(),
         ]
     });
-    let mut text = draw(&columns, &rows.collect::<Vec<_>>(), width);
-    if let Some(next) = &page.next {
-        writeln!(text, "\nthere are more: --before {next}")?;
-    }
-    Ok(text)
+    let text = draw(&columns, &rows.collect::<Vec<_>>(), width);
+    Ok(with_next(text, page.next.as_deref()))
 }
 
 async fn replay(client: &Client, arguments: ReplayArguments) -> anyhow::Result<String> {

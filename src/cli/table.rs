@@ -75,6 +75,14 @@ pub(super) fn draw(columns: &[Column<'_>], rows: &[Vec<String>], width: usize) -
     lines.join("\n") + "\n"
 }
 
+/// A page of a list, and how to get the next one if there is one.
+pub(super) fn with_next(page: String, next: Option<&str>) -> String {
+    match next {
+        Some(next) => format!("{page}\nthere are more: --before {next}\n"),
+        None => page,
+    }
+}
+
 fn cell(column: &Column<'_>, text: &str) -> Cell {
     let alignment = if column.numeric { CellAlignment::Right } else { CellAlignment::Left };
     Cell::new(text).set_alignment(alignment)
