@@ -53,7 +53,7 @@ pub struct AppState {
 pub fn router(state: AppState) -> Router {
     let (routes, document) = documented_routes().split_for_parts();
     routes
-        .merge(openapi::route(document))
+        .merge(openapi::route(&document))
         .merge(ui::routes())
         .fallback(|| async { ApiError::NoSuchPath })
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })

@@ -1,7 +1,9 @@
 //! The OpenAPI document: generated from the handlers and the documents they answer with.
 
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::header;
 use axum::routing::get;
-use axum::{Json, Router};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
@@ -65,7 +67,10 @@ pub(super) fn base() -> utoipa::openapi::OpenApi {
     Document::openapi()
 }
 
-/// The route of the document itself.
-pub(super) fn route(document: utoipa::openapi::OpenApi) -> Router<AppState> {
-    Router::new().route(PATH, get(|| async move { Json(document) }))
+/// The route of the document itself, which is kept as text: as a tree it has megabytes, and the router makes copies of
+/// what its handlers hold.
+pub(super) fn route(document: &utoipa::openapi::OpenApi) -> Router<AppState> {
+    let document = document.to_json().expect("a document of texts can be written as JSON");
+    let document = Bytes::from(document);
+    Router::new().route(PATH, get(move || async move { ([(header::CONTENT_TYPE, "application/json")], document) }))
 }
