@@ -72,5 +72,6 @@ pub(super) fn base() -> utoipa::openapi::OpenApi {
 pub(super) fn route(document: &utoipa::openapi::OpenApi) -> Router<AppState> {
     let document = document.to_json().expect("a document of texts can be written as JSON");
     let document = Bytes::from(document);
-    Router::new().route(PATH, get(move || async move { ([(header::CONTENT_TYPE, "application/json")], document) }))
+    Router::new()
+        .route(PATH, get(move || async move { ([(header::CONTENT_TYPE, "application/json")], document) }))
 }
