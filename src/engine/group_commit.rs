@@ -9,6 +9,7 @@ use std::thread;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::info;
 
 use crate::engine::intake::{Delivery, Taken};
 use crate::engine::{Engine, Parts};
@@ -68,6 +69,20 @@ impl Engine {
     }
 }
 
+/// Logs what was stored: a line for each transaction, so that a storm does not fill the log too.
+fn log<'a>(stored: impl Iterator<Item = &'a Taken>) {
+    let (mut notifications, mut repeated, mut alerts, mut last) = (0_u64, 0_u64, 0_usize, None);
+    for taken in stored {
+        notifications += 1;
+        repeated += u64::from(taken.receipt.repeated);
+        alerts += taken.alerts;
+        last = Some(taken.receipt.notification);
+    }
+    if let Some(last) = last {
+        info!(notifications, repeated, alerts, last.id = %last, "received notifications");
+    }
+}
+
 async fn work_off(engine: Weak<Parts>, mut batches: Batches<Delivery, Taken>, stop: CancellationToken) {
     let mut stopping = false;
     loop {
@@ -93,6 +108,7 @@ async fn work_off(engine: Weak<Parts>, mut batches: Batches<Delivery, Taken>, st
         if let Some(error) = written.unreachable() {
             batches.refuse(error);
         }
+        log(written.results());
         // the storage directory is free once those who were answered let go of the engine
         drop(engine);
         written.answer();

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tracing::info;
+use tracing::debug;
 use utoipa::ToSchema;
 
 use crate::alertmanager::webhook::{self, PayloadError};
@@ -64,7 +64,9 @@ pub(crate) struct Delivery {
 /// A notification that was taken in.
 #[derive(Debug)]
 pub(crate) struct Taken {
-    receipt: Receipt,
+    pub(super) receipt: Receipt,
+    /// How many alerts it has.
+    pub(super) alerts: usize,
     /// Whether it, or another of its transaction, has queued a job.
     causes_work: bool,
 }
@@ -129,9 +131,7 @@ impl Engine {
     #[tracing::instrument(name = "engine.notifications.receive", level = "debug", skip_all)]
     pub async fn receive(&self, body: &[u8], sender: &str) -> Result<Receipt, IntakeError> {
         let delivery = self.prepare(body, sender)?;
-        let alerts = delivery.received.alert_count;
-
-        let Taken { receipt, causes_work } = self.0.intake.write(delivery, body.len()).await?;
+        let Taken { receipt, causes_work, .. } = self.0.intake.write(delivery, body.len()).await?;
         // whoever wakes looks into the queue: most notifications put nothing into it
         if causes_work {
             self.0.jobs_bell.ring();
@@ -139,12 +139,7 @@ impl Engine {
         if receipt.repeated {
             self.0.metrics.repeated_notification();
         }
-        info!(
-            notification.id = %receipt.notification,
-            alerts,
-            incidents = receipt.incidents.len(),
-            "received a notification",
-        );
+        debug!(notification.id = %receipt.notification, incidents = receipt.incidents.len(), "stored a notification");
         Ok(receipt)
     }
 
@@ -228,7 +223,8 @@ impl Engine {
                 confirmed: false,
             };
             let incidents = reports.iter().filter_map(|report| ledger.report(report, &origin)).collect();
-            receipts.push(Receipt { notification, repeated: first.is_some(), incidents });
+            let receipt = Receipt { notification, repeated: first.is_some(), incidents };
+            receipts.push((receipt, received.alert_count));
         }
         store::notifications::insert(conn, &new).await?;
         let cut = new.iter().filter(|received| received.truncated_alerts > 0);
@@ -237,7 +233,8 @@ impl Engine {
             store::notifications::count_again(conn, id, times, last).await?;
         }
         let causes_work = completions + ledger.save(conn).await? > 0;
-        Ok(receipts.into_iter().map(|receipt| Taken { receipt, causes_work }).collect())
+        let taken = |(receipt, alerts)| Taken { receipt, alerts, causes_work };
+        Ok(receipts.into_iter().map(taken).collect())
     }
 
     /// Lets what was left out of notifications be asked for, if there is anybody to ask; tells how many jobs that are.

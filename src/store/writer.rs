@@ -276,6 +276,11 @@ impl<R> Written<R> {
         self.unreachable.as_ref()
     }
 
+    /// What was written, as those who wait are going to be told.
+    pub fn results(&self) -> impl Iterator<Item = &R> {
+        self.answers.iter().filter_map(|(_, result)| result.as_ref().ok())
+    }
+
     /// Tells everybody who waits.
     pub fn answer(self) {
         for ((answer, _room), result) in self.answers {

@@ -218,7 +218,7 @@ async fn log_lines_are_json_when_asked_for() {
         assert!(line["timestamp"].is_string() && line["level"].is_string(), "{line}");
         messages.push(line["message"].as_str().unwrap_or_default().to_owned());
     }
-    for begun in ["listening on http://127.0.0.1:", "received a notification", "SIGTERM received", "stopped;"]
+    for begun in ["listening on http://127.0.0.1:", "received notifications", "SIGTERM received", "stopped;"]
     {
         assert!(messages.iter().any(|message| message.starts_with(begun)), "no `{begun}` in {log}");
     }
