@@ -32,6 +32,7 @@ pub mod thinning;
 mod tx;
 pub mod victims;
 pub mod writer;
+pub mod writes;
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;

@@ -162,7 +162,7 @@ impl Engine {
         }
         let previous = newest.map(|newest| newest.id);
         let incident = Incident::open(IncidentId(self.0.clock.new_id()), key, previous, now);
-        store::incidents::insert(&mut tx, &[&incident]).await?;
+        store::incidents::insert(&mut tx, &incident).await?;
         let text = told(&format!("{} opened by hand", incident.key), Some(&reason));
         let entry =
             Entry { at: now, actor: actor.to_owned(), kind: EntryKind::Opened, text, notification: None };

@@ -226,13 +226,13 @@ impl Engine {
             let receipt = Receipt { notification, repeated: first.is_some(), incidents };
             receipts.push((receipt, received.alert_count));
         }
-        store::notifications::insert(conn, &new).await?;
+        let caused = ledger.save_after(conn, store::notifications::inserts(&new)).await?;
         let cut = new.iter().filter(|received| received.truncated_alerts > 0);
         let completions = self.queue_completions(conn, cut.map(|received| received.id)).await?;
         for (id, (times, last)) in again {
             store::notifications::count_again(conn, id, times, last).await?;
         }
-        let causes_work = completions + ledger.save(conn).await? > 0;
+        let causes_work = completions + caused > 0;
         let taken = |(receipt, alerts)| Taken { receipt, alerts, causes_work };
         Ok(receipts.into_iter().map(taken).collect())
     }

@@ -11,6 +11,7 @@ use crate::model::labels::Fingerprint;
 use crate::model::mapping::ServerMatch;
 use crate::model::member::Member;
 use crate::store::portions::Portion;
+use crate::store::writes::{Write, execute_each};
 use crate::store::{Conn, StoreError, corrupt, from_json, instant, parse, portions, to_json};
 
 #[derive(sqlx::FromRow)]
@@ -220,7 +221,12 @@ fn push_outstanding(
 /// [`StoreError::Conflict`] if one of the incidents is not there.
 #[tracing::instrument(name = "store.alerts.save", skip_all)]
 pub async fn save(conn: &mut Conn, members: &[(IncidentId, &Member)]) -> Result<(), StoreError> {
-    for portion in portions(members) {
+    execute_each(conn, saves(members)).await
+}
+
+/// Writes members of incidents, as [`save`] does.
+pub fn saves<'a>(members: &'a [(IncidentId, &Member)]) -> impl Iterator<Item = Write> + 'a {
+    portions(members).map(|portion| {
         let statement = portion.statement(
             "INSERT INTO alerts
                     (incident_key, fingerprint, generation, flaps, stale_since, suppression, status, starts_at,
@@ -272,10 +278,6 @@ pub async fn save(conn: &mut Conn, members: &[(IncidentId, &Member)]) -> Result<
                     .bind(member.last_seen_at.as_microsecond());
             },
         );
-        let done = statement.query().execute(&mut *conn).await?;
-        if done.rows_affected() != portion.len() {
-            return Err(StoreError::Conflict("incident"));
-        }
-    }
-    Ok(())
+        Write::exactly(portion.len(), "incident", statement)
+    })
 }

@@ -2,6 +2,7 @@
 
 use crate::model::entry::{Entry, EntryKind};
 use crate::model::ids::IncidentId;
+use crate::store::writes::{Write, execute_each};
 use crate::store::{Conn, StoreError, instant, parse, portions};
 
 #[derive(sqlx::FromRow)]
@@ -37,16 +38,13 @@ impl TryFrom<Row> for Entry {
 /// The database refused.
 pub async fn insert(conn: &mut Conn, incident: IncidentId, entries: &[Entry]) -> Result<(), StoreError> {
     let entries: Vec<_> = entries.iter().map(|entry| (incident, entry)).collect();
-    insert_all(conn, &entries).await
+    execute_each(conn, inserts(&entries)).await
 }
 
-/// Adds entries to the timelines of several incidents, in the order given.
-///
-/// # Errors
-///
-/// [`StoreError::Conflict`] if one of the incidents is not there.
-pub async fn insert_all(conn: &mut Conn, entries: &[(IncidentId, &Entry)]) -> Result<(), StoreError> {
-    for portion in portions(entries) {
+/// Adds entries to the timelines of several incidents, in the order given. A conflict if one of the incidents is not
+/// there.
+pub fn inserts<'a>(entries: &'a [(IncidentId, &Entry)]) -> impl Iterator<Item = Write> + 'a {
+    portions(entries).map(|portion| {
         let statement = portion.statement(
             "INSERT INTO entries (incident_key, at, actor, kind, text, notification_id)
              SELECT *
@@ -62,12 +60,8 @@ pub async fn insert_all(conn: &mut Conn, entries: &[(IncidentId, &Entry)]) -> Re
                     .bind(entry.notification.map(|id| id.to_string()));
             },
         );
-        let done = statement.query().execute(&mut *conn).await?;
-        if done.rows_affected() != portion.len() {
-            return Err(StoreError::Conflict("incident"));
-        }
-    }
-    Ok(())
+        Write::exactly(portion.len(), "incident", statement)
+    })
 }
 
 /// Lists the timeline of an incident, oldest first.

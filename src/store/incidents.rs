@@ -10,6 +10,7 @@ use crate::model::incident::{Acknowledgement, Incident, IncidentKey, IncidentSta
 use crate::model::mapping::MappedBy;
 use crate::model::threshold::Verdict;
 use crate::store::portions::Values;
+use crate::store::writes::{Write, execute_each};
 use crate::store::{Conn, StoreError, corrupt, instant, parse, portions};
 
 #[derive(sqlx::FromRow)]
@@ -154,15 +155,20 @@ impl<'a> StateColumns<'a> {
     }
 }
 
-/// Adds new incidents.
+/// Adds a new incident.
 ///
 /// # Errors
 ///
 /// The database refused, also if an unresolved incident of the same identity is there.
-#[tracing::instrument(name = "store.incidents.insert", skip_all)]
-pub async fn insert(conn: &mut Conn, incidents: &[&Incident]) -> Result<(), StoreError> {
-    for portion in portions(incidents) {
-        let statement = portion.statement(
+#[tracing::instrument(name = "store.incidents.insert", skip_all, fields(incident.id = %incident.id))]
+pub async fn insert(conn: &mut Conn, incident: &Incident) -> Result<(), StoreError> {
+    execute_each(conn, inserts(&[incident])).await
+}
+
+/// Adds new incidents. The database refuses them if an unresolved one of the same identity is there.
+pub fn inserts<'a>(incidents: &'a [&Incident]) -> impl Iterator<Item = Write> + 'a {
+    portions(incidents).map(|portion| {
+        Write::any(portion.statement(
             "INSERT INTO incidents
                     (incident_id, identity, cluster, mapped_by, subject, alert_name, state, acknowledged_by,
                      acknowledged_at, recovering_since, resolution, resolved_at, resolved_by, reopened, previous_id,
@@ -191,10 +197,8 @@ pub async fn insert(conn: &mut Conn, incidents: &[&Incident]) -> Result<(), Stor
                     .bind(incident.updated_at.as_microsecond())
                     .bind(incident.headline.as_deref());
             },
-        );
-        statement.query().execute(&mut *conn).await?;
-    }
-    Ok(())
+        ))
+    })
 }
 
 /// Writes an incident back, provided it is still in the state `was`; its headline is written by [`save_headline`] alone.
@@ -204,16 +208,12 @@ pub async fn insert(conn: &mut Conn, incidents: &[&Incident]) -> Result<(), Stor
 /// [`StoreError::Conflict`] if another writer moved it first.
 #[tracing::instrument(name = "store.incidents.save", skip_all, fields(incident.id = %incident.id))]
 pub async fn save(conn: &mut Conn, incident: &Incident, was: &str) -> Result<(), StoreError> {
-    save_all(conn, &[(incident, was)]).await
+    execute_each(conn, saves(&[(incident, was)])).await
 }
 
 /// Writes incidents back, as [`save`] does, provided each is still in the state in which it was.
-///
-/// # Errors
-///
-/// [`StoreError::Conflict`] if another writer moved one of them first.
-pub async fn save_all(conn: &mut Conn, incidents: &[(&Incident, &str)]) -> Result<(), StoreError> {
-    for portion in portions(incidents) {
+pub fn saves<'a>(incidents: &'a [(&Incident, &str)]) -> impl Iterator<Item = Write> + 'a {
+    portions(incidents).map(|portion| {
         let statement = portion.statement(
             "WITH changed (incident_id, was, state, acknowledged_by, acknowledged_at, recovering_since, resolution,
                            resolved_at, resolved_by, reopened, verdict, updated_at) AS (VALUES ",
@@ -236,12 +236,8 @@ pub async fn save_all(conn: &mut Conn, incidents: &[(&Incident, &str)]) -> Resul
                     .bind(incident.updated_at.as_microsecond());
             },
         );
-        let done = statement.query().execute(&mut *conn).await?;
-        if done.rows_affected() != portion.len() {
-            return Err(StoreError::Conflict("incident"));
-        }
-    }
-    Ok(())
+        Write::exactly(portion.len(), "incident", statement)
+    })
 }
 
 /// Finds an incident by its id.

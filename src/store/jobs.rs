@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::instants::later;
+use crate::store::writes::{Write, execute_each};
 use crate::store::{Conn, StoreError, instant, portions};
 
 /// A job, and the right to work on it until the lease runs out.
@@ -44,8 +45,13 @@ pub struct NewJob {
 ///
 /// The database refused.
 pub async fn insert(conn: &mut Conn, jobs: &[NewJob], now: Timestamp) -> Result<(), StoreError> {
-    for portion in portions(jobs) {
-        let statement = portion.statement(
+    execute_each(conn, inserts(jobs, now)).await
+}
+
+/// Queues jobs, as [`insert`] does.
+pub fn inserts(jobs: &[NewJob], now: Timestamp) -> impl Iterator<Item = Write> {
+    portions(jobs).map(move |portion| {
+        Write::any(portion.statement(
             "INSERT INTO jobs (kind, subject, created_at, due_at, state, attempts)
              SELECT *, 'waiting', 0
                FROM (VALUES ",
@@ -63,10 +69,8 @@ pub async fn insert(conn: &mut Conn, jobs: &[NewJob], now: Timestamp) -> Result<
                     .bind(now.as_microsecond())
                     .bind(job.due_at.as_microsecond());
             },
-        );
-        statement.query().execute(&mut *conn).await?;
-    }
-    Ok(())
+        ))
+    })
 }
 
 /// Leases the job of a kind that is due the longest; one whose lease has run out is due again.

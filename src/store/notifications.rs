@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::model::ids::{IncidentId, NotificationId};
+use crate::store::writes::Write;
 use crate::store::{Conn, StoreError, corrupt, instant, parse, portions, to_i64};
 
 /// How hard bodies are compressed, before their senders are answered. At 1 they take up a fifth less room, and several
@@ -119,14 +120,9 @@ impl TryFrom<SummaryRow> for NotificationSummary {
 }
 
 /// Keeps notifications.
-///
-/// # Errors
-///
-/// The database refused.
-#[tracing::instrument(name = "store.notifications.insert", skip_all)]
-pub async fn insert(conn: &mut Conn, received: &[&Received]) -> Result<(), StoreError> {
-    for portion in portions(received) {
-        let statement = portion.statement(
+pub fn inserts<'a>(received: &'a [&Received]) -> impl Iterator<Item = Write> + 'a {
+    portions(received).map(|portion| {
+        Write::any(portion.statement(
             "INSERT INTO notifications
                     (notification_id, received_at, sender, receiver, group_key, alert_count, truncated_alerts,
                      digest, body_size_bytes, body, seen_count, last_seen_at)
@@ -147,10 +143,8 @@ pub async fn insert(conn: &mut Conn, received: &[&Received]) -> Result<(), Store
                     .bind(received.body.compressed.as_slice())
                     .bind(received.at.as_microsecond());
             },
-        );
-        statement.query().execute(&mut *conn).await?;
-    }
-    Ok(())
+        ))
+    })
 }
 
 /// Counts the same content once more.

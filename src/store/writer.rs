@@ -197,7 +197,7 @@ where
 {
     /// Writes the batch. `apply` gets a transaction and deliveries, and returns one result for each of them; it may be
     /// called again for a delivery whose transaction was rolled back.
-    pub async fn write<F>(self, store: &Store, apply: F) -> Written<R>
+    pub async fn write<F>(self, store: &Store, apply: F) -> Written<D, R>
     where
         F: for<'a> Fn(&'a mut Conn, &'a [D]) -> Applying<'a, R> + Send + Sync + 'static,
     {
@@ -229,7 +229,7 @@ where
         if let Some(error) = &unreachable {
             results.resize_with(count, || Err(error.clone().into()));
         }
-        Written { answers: askers.into_iter().zip(results).collect(), unreachable }
+        Written { answers: askers.into_iter().zip(results).collect(), unreachable, _deliveries: deliveries }
     }
 }
 
@@ -265,12 +265,14 @@ async fn caught<T>(work: impl Future<Output = T>) -> Option<T> {
 
 /// A batch that was written, or not; nobody has been told yet.
 #[derive(Debug)]
-pub struct Written<R> {
+pub struct Written<D, R> {
     answers: Vec<(Asker<R>, Result<R, WriteError>)>,
     unreachable: Option<Arc<StoreError>>,
+    /// They are let go of only now: nobody waits for that.
+    _deliveries: Vec<D>,
 }
 
-impl<R> Written<R> {
+impl<D, R> Written<D, R> {
     /// Why no transaction was to be had, if that is so.
     pub fn unreachable(&self) -> Option<&Arc<StoreError>> {
         self.unreachable.as_ref()

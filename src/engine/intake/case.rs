@@ -293,11 +293,10 @@ impl Case {
     }
 
     /// The work that follows.
-    pub(super) fn into_jobs(self) -> impl Iterator<Item = NewJob> {
-        let subject = self.incident.id.to_string();
+    pub(super) fn jobs(&self) -> impl Iterator<Item = NewJob> {
         let jobs = [(ENRICH, self.look_at), (VERIFY, self.verify_at)];
-        jobs.into_iter().filter_map(move |(kind, due_at)| {
-            Some(NewJob { kind, subject: subject.clone(), due_at: due_at? })
+        jobs.into_iter().filter_map(|(kind, due_at)| {
+            Some(NewJob { kind, subject: self.incident.id.to_string(), due_at: due_at? })
         })
     }
 }

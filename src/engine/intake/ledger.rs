@@ -16,6 +16,7 @@ use crate::model::incident::{Incident, IncidentState};
 use crate::model::labels::Fingerprint;
 use crate::model::member::Member;
 use crate::store::jobs::NewJob;
+use crate::store::writes::{Write, execute_each};
 use crate::store::{self, Conn, StoreError};
 
 /// The incidents that some reports are about.
@@ -105,30 +106,41 @@ impl<'a> Ledger<'a> {
 
     /// Writes what has changed; tells how many jobs that has queued.
     pub(super) async fn save(self, conn: &mut Conn) -> Result<usize, StoreError> {
+        self.save_after(conn, std::iter::empty()).await
+    }
+
+    /// Writes something else, then what has changed; tells how many jobs that has queued.
+    pub(super) async fn save_after(
+        self,
+        conn: &mut Conn,
+        before: impl Iterator<Item = Write> + Send,
+    ) -> Result<usize, StoreError> {
         let opened: Vec<&Incident> =
             self.cases.iter().filter(|case| case.was.is_none()).map(|case| &case.incident).collect();
-        store::incidents::insert(conn, &opened).await?;
         let changed: Vec<(&Incident, &str)> = self
             .cases
             .iter()
             .filter(|case| case.has_changed())
             .filter_map(|case| Some((&case.incident, case.was?)))
             .collect();
-        store::incidents::save_all(conn, &changed).await?;
         let members: Vec<(IncidentId, &Member)> = self
             .cases
             .iter()
             .flat_map(|case| case.touched().map(|member| (case.incident.id, member)))
             .collect();
-        store::alerts::save(conn, &members).await?;
         let entries: Vec<(IncidentId, &Entry)> = self
             .cases
             .iter()
             .flat_map(|case| case.entries.iter().map(|entry| (case.incident.id, entry)))
             .collect();
-        store::entries::insert_all(conn, &entries).await?;
-        let jobs: Vec<NewJob> = self.cases.into_iter().flat_map(Case::into_jobs).collect();
-        store::jobs::insert(conn, &jobs, self.clock.now()).await?;
+        let jobs: Vec<NewJob> = self.cases.iter().flat_map(Case::jobs).collect();
+        let writes = before
+            .chain(store::incidents::inserts(&opened))
+            .chain(store::incidents::saves(&changed))
+            .chain(store::alerts::saves(&members))
+            .chain(store::entries::inserts(&entries))
+            .chain(store::jobs::inserts(&jobs, self.clock.now()));
+        execute_each(conn, writes).await?;
         Ok(jobs.len())
     }
 }

@@ -201,7 +201,7 @@ async fn insert_incident(world: &World, serial: u128, resolved_at: Option<i64>) 
         };
     }
     let mut tx = world.write().await;
-    incidents::insert(&mut tx, &[&incident]).await.unwrap();
+    incidents::insert(&mut tx, &incident).await.unwrap();
     let opened: crate::model::entry::Entry =
         serde_json::from_value(json!({ "at": at(0), "actor": "connwarden", "kind": "opened", "text": "" }))
             .unwrap();
