@@ -183,6 +183,12 @@ impl Scene {
         self.diagnosis().culprits.into_iter().map(|culprit| culprit.key).collect()
     }
 
+    /// A sample of so many seconds before the look.
+    pub fn sampled(&self, seconds_ago: i64) -> Sample {
+        let connections: Vec<Connection> = self.clients.iter().flat_map(Clients::expand).collect();
+        self.sample(&connections, seconds_ago)
+    }
+
     fn sample(&self, connections: &[Connection], seconds_ago: i64) -> Sample {
         let there: Vec<&Connection> = connections.iter().filter(|it| it.age >= seconds_ago).collect();
         let servers = self.vitals.iter().map(|(name, vitals)| ServerSample {

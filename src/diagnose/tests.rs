@@ -53,6 +53,32 @@ fn a_leak_is_seen_without_any_earlier_sample() {
 }
 
 #[test]
+fn a_rise_from_nothing_is_seen_by_the_counters_of_the_servers() {
+    let rise = |started: i64, attempts: u64| Scene {
+        clients: vec![Clients { since: 90, until: 60, ..leak("shop", 4, 1_200) }],
+        vitals: [("n1", started, attempts), ("n2", started, 2)]
+            .map(|(name, started, attempts)| {
+                let (started_at, total_connections) = (Some(ago(started)), Some(attempts));
+                (name, ServerVitals { started_at, total_connections, ..vitals() })
+            })
+            .into(),
+        watched: false,
+        ..Scene::quiet()
+    };
+    let scene = rise(600, 1_210);
+    assert_eq!((top(&scene), scene.culprits()), (Some(Leak), vec!["shop".to_owned()]));
+    insta::assert_snapshot!(scene.diagnosis().findings[0].summary, @"shop grew by 1,200 to 1,200 connections since 02:58 UTC (95s ago) and explains 100 % of the growth: 4 new addresses with 300 connections each");
+    // watched only since it was over
+    let late = Scene { more_samples: vec![scene.sampled(40), scene.sampled(20)], ..rise(600, 1_210) };
+    assert_eq!((top(&late), late.culprits()), (Some(Leak), vec!["shop".to_owned()]));
+    // as many were there before, and perhaps came back; or came back to a server that started anew; or nobody knows
+    let grew = |scene: &Scene| scene.kinds().iter().any(|kind| matches!(kind, Leak | ScaleOut | Growth));
+    assert!(!grew(&rise(600, 2_400)));
+    assert!(!grew(&rise(100, 1_210)));
+    assert!(!grew(&Scene { vitals: [("n1", vitals())].into(), ..rise(600, 1_210) }));
+}
+
+#[test]
 fn less_than_the_least_is_nobodys_leak() {
     // 10 % of what was there is less than the least of 50
     assert_eq!(Scene::quiet().with(steady("shop", 4, 3)).with(leak("shop", 4, 44)).kinds(), []);
