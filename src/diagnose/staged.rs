@@ -6,14 +6,18 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use crate::model::alert::{Alert, AlertStatus, AlertValue, ValueSource};
 use crate::model::application::ApplicationRules;
 use crate::model::breakdown::{Breakdown, Breakdowns, Dimension, Figures, Group};
 use crate::model::closed::{ClosedConnections, ClosedRing, ReasonCount, is_refusal};
 use crate::model::diagnosis::{Step, StepStatus};
-use crate::model::evidence::{Evidence, Looked};
+use crate::model::evidence::{AlertEvidence, Evidence, Looked};
 use crate::model::history::{History, Sample, SampledGroups, ServerSample};
 use crate::model::ids::IncidentId;
+use crate::model::labels::Labels;
+use crate::model::member::Member;
 use crate::model::snapshot::{Coverage, ServerCoverage, Snapshot};
+use crate::model::threshold::Threshold;
 use crate::model::vitals::ServerVitals;
 
 /// When everything is looked at.
@@ -120,6 +124,24 @@ pub(super) fn closed(reasons: &[(&str, u64)]) -> ClosedConnections {
         refused: sum(true),
         reasons,
         ..ClosedConnections::default()
+    }
+}
+
+/// An alert that fires with this value, from more connections than this on.
+pub(super) fn firing(value: f64, threshold: Option<f64>) -> AlertEvidence {
+    let labels: Labels = [("alertname".to_owned(), "A".to_owned())].into_iter().collect();
+    let alert = Alert {
+        fingerprint: labels.fingerprint(),
+        labels,
+        annotations: Labels::default(),
+        status: AlertStatus::Firing,
+        starts_at: ago(300),
+        generator_url: String::new(),
+        value: Some(AlertValue { value, source: ValueSource::ValueAnnotation }),
+    };
+    AlertEvidence {
+        member: Member::join(alert, None, ago(300)),
+        threshold: threshold.map(|connections| Threshold { connections }),
     }
 }
 

@@ -39,7 +39,11 @@ pub(super) fn recommend(ground: &Ground<'_>, recommendations: &mut Vec<Recommend
     let storm = ground.has(&[FindingKind::ReconnectStorm]);
     let firing = ground.evidence.alerts.iter().any(|alert| alert.member.is_firing());
     if saturates || (too_low && firing) {
-        recommendations.push(corrected(ground, saturates));
+        let threshold = threshold(ground);
+        // a rule that counts and begins where it began is as good as it can be told to be
+        if saturates || threshold.is_another {
+            recommendations.push(corrected(ground, saturates, &threshold));
+        }
     }
     if near || storm {
         recommendations.push(more_rules(ground, near, storm));
@@ -71,9 +75,9 @@ fn asks_for_a_page(ground: &Ground<'_>) -> bool {
 }
 
 /// The alert's rule with a metric that counts, and a threshold that fits.
-fn corrected(ground: &Ground<'_>, saturates: bool) -> Recommendation {
+fn corrected(ground: &Ground<'_>, saturates: bool, threshold: &Threshold) -> Recommendation {
     let prefix = &ground.evidence.metric_prefix;
-    let (threshold, why) = threshold(ground);
+    let Threshold { connections: threshold, why, .. } = threshold;
     let alert = ground.evidence.alerts.iter().find_map(|alert| alert.member.alert.labels.get("alertname"));
     let alert = alert.unwrap_or(USUAL_ALERT);
     let metric = match saturates {
@@ -85,7 +89,7 @@ fn corrected(ground: &Ground<'_>, saturates: bool) -> Recommendation {
     };
     let title = match saturates {
         true => "Let the alert count, with a threshold that fits".to_owned(),
-        false => format!("Let the alert begin at {}", with_commas(threshold)),
+        false => format!("Let the alert begin at {}", with_commas(*threshold)),
     };
     recommendation(
         MitigationStep::Monitoring,
@@ -105,9 +109,22 @@ fn corrected(ground: &Ground<'_>, saturates: bool) -> Recommendation {
     )
 }
 
+/// Where an alert should begin.
+struct Threshold {
+    connections: u64,
+    /// Why there.
+    why: String,
+    /// Whether that is not where it began.
+    is_another: bool,
+}
+
 /// A threshold that fits this cluster, and why.
-fn threshold(ground: &Ground<'_>) -> (u64, String) {
+fn threshold(ground: &Ground<'_>) -> Threshold {
     let evidence = ground.evidence;
+    let told = evidence.alerts.iter().filter_map(|alert| alert.threshold).max();
+    let told = told.map(|threshold| threshold.connections.round() as u64);
+    let fits =
+        |connections: u64, why: String| Threshold { connections, why, is_another: told != Some(connections) };
     let limits = ground.servers.iter().filter_map(|server| server.limit().clients());
     let smallest = limits.filter(|limit| *limit > 0).min();
     let near = smallest.map(|limit| (limit as f64 * ground.rules.near_limit) as u64);
@@ -134,7 +151,7 @@ fn threshold(ground: &Ground<'_>) -> (u64, String) {
             with_commas(threshold),
             if near == Some(threshold) { ", but not beyond what counts as near the limit" } else { "" }
         );
-        return (threshold, why);
+        return fits(threshold, why);
     }
     if let Some((limit, near)) = smallest.zip(near).filter(|(limit, _)| *limit != DEFAULT_LIMIT) {
         let why = format!(
@@ -143,19 +160,18 @@ fn threshold(ground: &Ground<'_>) -> (u64, String) {
             percent(ground.rules.near_limit),
             with_commas(limit)
         );
-        return (near, why);
+        return fits(near, why);
     }
-    let told = evidence.alerts.iter().filter_map(|alert| alert.threshold).max();
     // a rule about the length of a page had to stay below it
-    let told = told.map(|threshold| threshold.connections.round() as u64).unwrap_or(USUAL_THRESHOLD);
+    let as_it_was = told.unwrap_or(USUAL_THRESHOLD).max(1);
     let now = ground.servers.iter().filter_map(|server| server.clients()).max().unwrap_or(0);
     let why = format!(
         "What is usual here is not known yet, so the threshold is as it was: {}. The busiest server has {} now. When \
          connwarden has samples of some days, it recommends one.",
-        with_commas(told),
+        with_commas(as_it_was),
         with_commas(now)
     );
-    (told.max(1), why)
+    Threshold { connections: as_it_was, why, is_another: false }
 }
 
 /// Rules for what the alert cannot see.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::diagnose::staged::{
-    ago, breakdown, closed, evidence, evidence_of, sample, server, snapshot, vitals, watched,
+    ago, breakdown, closed, evidence, evidence_of, firing, sample, server, snapshot, vitals, watched,
 };
 use crate::model::breakdown::Dimension;
 use crate::model::diagnosis::{Origin, Severity, Subject};
@@ -320,6 +320,23 @@ fn the_threshold_is_half_more_than_what_is_usual() {
     watched(&mut capped, (0..30).map(|n| sample(4_000 + n * 60, &[("a", 400)])).collect());
     let told = rule(&capped);
     assert!(snippets(&told)[0].contains("> 560\n") && told.effect.contains("near the limit"), "{told:?}");
+}
+
+#[test]
+fn an_alert_that_counts_is_told_another_threshold_or_none() {
+    let growth = [finding(FindingKind::Growth, None)];
+    let mut evidence = evidence_of(limited(1_200, 65_536));
+    evidence.alerts = vec![firing(1_200.0, Some(600.0))];
+    // too little is known of what is usual: it would be the same
+    watched(&mut evidence, vec![sample(4_000, &[("a", 400)])]);
+    none(&recommend(&evidence, &growth, &[]), MitigationStep::Monitoring);
+    let samples = |usual| (0..30).map(|n| sample(4_000 + n * 60, &[("a", usual)])).collect();
+    watched(&mut evidence, samples(400));
+    none(&recommend(&evidence, &growth, &[]), MitigationStep::Monitoring);
+    watched(&mut evidence, samples(800));
+    let all = recommend(&evidence, &growth, &[]);
+    let told = one(&all, MitigationStep::Monitoring, "Let the alert begin at 1,200");
+    assert!(snippets(told)[0].contains("expr: gnatsd_varz_connections > 1200\n"), "{told:?}");
 }
 
 #[test]

@@ -4,13 +4,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::diagnose::staged::{
-    ago, assert_says, breakdown, evidence_of, now, sample, snapshot, vitals, watched,
+    ago, assert_says, breakdown, evidence_of, firing, now, sample, snapshot, vitals, watched,
 };
-use crate::model::alert::{Alert, AlertStatus, AlertValue, ValueSource};
 use crate::model::diagnosis::StepStatus::{Finding, Ok, Skipped};
-use crate::model::evidence::AlertEvidence;
-use crate::model::labels::Labels;
-use crate::model::member::Member;
 use crate::model::pattern::MetricsSource;
 use crate::model::starts::{StartBucket, StartHistogram};
 use crate::model::vitals::ServerVitals;
@@ -122,19 +118,8 @@ fn a_metric_that_cannot_count_further_is_found() {
 fn the_number_of_an_alert_that_is_the_length_of_a_page_is_found() {
     let says = |value, connections| {
         let mut evidence = evidence_of(ServerVitals { connections, ..vitals() });
-        let labels: Labels = [("alertname".to_owned(), "A".to_owned())].into_iter().collect();
-        let alert = Alert {
-            fingerprint: labels.fingerprint(),
-            labels,
-            annotations: Labels::default(),
-            status: AlertStatus::Firing,
-            starts_at: ago(300),
-            generator_url: String::new(),
-            value: Some(AlertValue { value, source: ValueSource::ValueAnnotation }),
-        };
-        let member = Member::join(alert, None, ago(300));
         // two alerts about one server say it once
-        evidence.alerts = vec![AlertEvidence { member, threshold: None }; 2];
+        evidence.alerts = vec![firing(value, None); 2];
         look(&evidence)
     };
     let step = says(1_024.0, 1_025);
