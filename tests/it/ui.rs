@@ -270,7 +270,7 @@ async fn an_error_is_a_page_for_people_and_a_document_for_programs() {
     let pages = [
         ("/nowhere", 404, "nothing is at this path"),
         (unknown, 404, "no incident 019b8d7a"),
-        ("/incidents/no-id", 400, "UUID parsing failed"),
+        ("/incidents/no-id", 400, "`no-id` is not the id of an incident"),
         ("/?state=odd", 400, "state: `odd` is not one of triggered, acknowledged, recovering, resolved"),
         ("/clusters/elsewhere", 404, "no cluster `elsewhere` is configured"),
         ("/clusters/nats?by=colour", 400, "unknown dimension `colour`"),

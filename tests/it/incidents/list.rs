@@ -96,7 +96,7 @@ async fn what_cannot_be_read_is_refused_with_its_reason() {
         ),
         ("/api/v1/incidents?clutser=nats", 400, "unknown field `clutser`"),
         ("/api/v1/incidents?limit=1&limit=2", 400, "duplicate field `limit`"),
-        ("/api/v1/incidents/latest", 400, "UUID parsing failed"),
+        ("/api/v1/incidents/latest", 400, "`latest` is not the id of an incident"),
         (&format!("/api/v1/incidents/{unknown}"), 404, unknown),
         ("/api/v1/incident", 404, "nothing is at this path"),
         ("/api/v1/incidents/", 404, "nothing is at this path"),
