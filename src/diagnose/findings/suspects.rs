@@ -132,7 +132,7 @@ impl Signs {
         signs.traffic(case, suspect);
         if let Some(lately) = suspect.lately {
             let goes_on = lately >= GOES_ON;
-            let text = if goes_on { "it goes on" } else { "it has come to an end" };
+            let text = if goes_on { "it went on lately" } else { "it has come to an end" };
             signs.add("opened_lately_share", lately, text.to_owned(), if goes_on { 0.75 } else { -0.75 });
         }
         signs
