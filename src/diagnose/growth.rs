@@ -2,8 +2,8 @@
 //!
 //! Where samples of the time before exist, the reference is the foot of the rise: the last sample that is not far above
 //! the quiet level. Without them the start times of the open connections tell: the reference is then the instant since
-//! which more of them began than an even stream would have brought; or, of servers that hardly ever had others, the start
-//! of the oldest.
+//! which more of them began than an even stream would have brought; or, where servers that have been up for long hardly ever
+//! had others, the start of the oldest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -31,8 +31,12 @@ const QUIET: f64 = 0.2;
 /// A rise of less than this share of what was there before is none.
 const LEAST_RISE: f64 = 0.1;
 
-/// So long after its start a server has those back who were there before.
-const ALL_BACK: SignedDuration = SignedDuration::from_mins(1);
+/// What began before that is old.
+const YOUNG: SignedDuration = SignedDuration::from_hours(1);
+
+/// So long after its start a server has those back who were there before: it may have to read its streams first, and who
+/// waits between attempts waits longer and longer.
+const ALL_BACK: SignedDuration = SignedDuration::from_mins(10);
 
 /// How a growth was measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,8 +142,7 @@ impl Growth {
 
     fn by_start_times(evidence: &Evidence) -> Option<Self> {
         let starts = &evidence.breakdown(Dimension::Application)?.starts;
-        let since =
-            change_of_pace(starts, evidence.snapshot.taken_at).or_else(|| begin_of_all(evidence, starts))?;
+        let since = change_of_pace(starts, evidence.snapshot.taken_at).or_else(|| begin_of_all(evidence))?;
         let groups = SAMPLED.into_iter().filter_map(|dimension| {
             let breakdown = evidence.breakdown(dimension)?;
             let growths = breakdown.groups.iter().filter(|group| !group.starts.is_empty()).map(|group| {
@@ -230,30 +233,41 @@ fn foot_of_rise<'a>(evidence: &'a Evidence, rules: &DiagnosisRules) -> Foot<'a> 
     }
 }
 
-/// Whether a good part of the connections began shortly before the first sample.
+/// Whether a good part of the connections began shortly before the first sample, and not all of them, unless it is known
+/// that there were none before.
 fn starts_lately(evidence: &Evidence, first: Timestamp) -> bool {
     let Some(breakdown) = evidence.breakdown(Dimension::Application) else { return false };
     let shortly = first.saturating_sub(SignedDuration::from_mins(10)).unwrap_or(Timestamp::MIN);
     let lately = breakdown.starts.opened_since(shortly);
-    lately > 0 && (lately < breakdown.starts.total() || begin_of_all(evidence, &breakdown.starts).is_some())
+    let from_nothing = || begin_of_all(evidence).is_some_and(|begin| begin <= first);
+    lately > 0 && (lately < breakdown.starts.total() || from_nothing())
 }
 
-/// When the oldest connection began, if that was within the last hour and there were none before: the servers have been up
-/// for a while, and hardly had others since.
-fn begin_of_all(evidence: &Evidence, starts: &StartHistogram) -> Option<Timestamp> {
+/// When the oldest connection began, if that was lately and there were none before: every server has been up for long, and
+/// together they hardly ever had others.
+pub(super) fn begin_of_all(evidence: &Evidence) -> Option<Timestamp> {
+    let coverage = &evidence.snapshot.coverage;
+    let starts = &evidence.breakdown(Dimension::Application)?.starts;
     let oldest = starts.buckets.first()?.from;
-    let lately = evidence.snapshot.taken_at.duration_since(oldest) <= signed(SPANS[0]);
+    let age = evidence.snapshot.taken_at.duration_since(oldest);
+    if !coverage.complete || age > YOUNG {
+        return None;
+    }
     let (mut attempts, mut open) = (0_u64, 0_u64);
-    for server in evidence.snapshot.coverage.servers.iter().filter(|server| server.counted_at.is_none()) {
+    for server in coverage.each_server() {
         let vitals = server.vitals.as_ref()?;
-        if oldest.duration_since(vitals.started_at?) < ALL_BACK {
+        // by its own clock
+        let up = vitals.at?.duration_since(vitals.started_at?);
+        if up < age.saturating_add(ALL_BACK) {
             return None;
         }
         attempts = attempts.saturating_add(vitals.total_connections?);
         open = open.saturating_add(vitals.connections);
     }
-    let others = attempts.saturating_sub(open) as f64;
-    (lately && open > 0 && others < open as f64 * LEAST_RISE).then_some(oldest)
+    let few = (open as f64 * LEAST_RISE) as u64;
+    // leafnodes are listed, but nobody counts those that there were
+    let all_are_clients = starts.total() <= open.saturating_add(few);
+    (open > 0 && all_are_clients && attempts.saturating_sub(open) <= few).then_some(oldest)
 }
 
 /// Finds the instant since which more connections began than an even stream would have brought: where the share of those

@@ -1,7 +1,10 @@
 //! Evidence in, findings out: each kind, and the case just below its threshold.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 
+use crate::diagnose::growth::Growth as Measured;
 use crate::diagnose::scene::{Clients, Scene, ago, closed, now, steady, vitals};
 use crate::diagnose::staged;
 use crate::model::breakdown::Dimension;
@@ -54,28 +57,48 @@ fn a_leak_is_seen_without_any_earlier_sample() {
 
 #[test]
 fn a_rise_from_nothing_is_seen_by_the_counters_of_the_servers() {
-    let rise = |started: i64, attempts: u64| Scene {
-        clients: vec![Clients { since: 90, until: 60, ..leak("shop", 4, 1_200) }],
-        vitals: [("n1", started, attempts), ("n2", started, 2)]
-            .map(|(name, started, attempts)| {
-                let (started_at, total_connections) = (Some(ago(started)), Some(attempts));
-                (name, ServerVitals { started_at, total_connections, ..vitals() })
-            })
-            .into(),
+    let vitals_of = |started: i64, attempts: u64| ServerVitals {
+        started_at: Some(ago(started)),
+        total_connections: Some(attempts),
+        ..vitals()
+    };
+    let rise = |since: i64, started: i64, attempts: u64| Scene {
+        clients: vec![Clients { since, until: since - 30, ..leak("shop", 4, 1_200) }],
+        vitals: [("n1", vitals_of(started, attempts)), ("n2", vitals_of(started, 0))].into(),
         watched: false,
         ..Scene::quiet()
     };
-    let scene = rise(600, 1_210);
+    let measured = |evidence: &Evidence| Measured::measure(evidence, &DiagnosisRules::default()).is_some();
+    let grew = |scene: &Scene| measured(&scene.evidence());
+    let scene = rise(90, 7_200, 1_320);
     assert_eq!((top(&scene), scene.culprits()), (Some(Leak), vec!["shop".to_owned()]));
     insta::assert_snapshot!(scene.diagnosis().findings[0].summary, @"shop grew by 1,200 to 1,200 connections since 02:58 UTC (95s ago) and explains 100 % of the growth: 4 new addresses with 300 connections each");
-    // watched only since it was over
-    let late = Scene { more_samples: vec![scene.sampled(40), scene.sampled(20)], ..rise(600, 1_210) };
-    assert_eq!((top(&late), late.culprits()), (Some(Leak), vec!["shop".to_owned()]));
-    // as many were there before, and perhaps came back; or came back to a server that started anew; or nobody knows
-    let grew = |scene: &Scene| scene.kinds().iter().any(|kind| matches!(kind, Leak | ScaleOut | Growth));
-    assert!(!grew(&rise(600, 2_400)));
-    assert!(!grew(&rise(100, 1_210)));
-    assert!(!grew(&Scene { vitals: [("n1", vitals())].into(), ..rise(600, 1_210) }));
+    // watched only since it was over, or since before it
+    let sampled = |at| Scene { more_samples: vec![scene.sampled(at)], ..rise(90, 7_200, 1_320) };
+    assert_eq!(sampled(40).culprits(), ["shop"]);
+    assert_eq!(sampled(120).culprits(), ["shop"]);
+
+    // others were there before, and perhaps came back
+    assert!(!grew(&rise(90, 7_200, 1_321)));
+    // to a server that started anew: ten minutes and the age of the oldest, which is told in steps of five seconds
+    assert!(grew(&rise(90, 695, 1_200)));
+    assert!(!grew(&rise(90, 694, 1_200)));
+    assert!(grew(&rise(3_590, 7_200, 1_200)));
+    assert!(!grew(&rise(3_600, 7_200, 1_200)));
+    // a server that does not tell, or was not seen
+    let untold = |vitals: ServerVitals| {
+        let mut scene = rise(90, 7_200, 1_200);
+        scene.vitals.insert("n3", vitals);
+        scene
+    };
+    assert!(grew(&untold(vitals_of(7_200, 0))));
+    assert!(!grew(&untold(ServerVitals { total_connections: None, ..vitals_of(7_200, 0) })));
+    let partial = |complete| {
+        let mut evidence = rise(90, 7_200, 1_200).evidence();
+        Arc::make_mut(&mut evidence.snapshot).coverage.complete = complete;
+        measured(&evidence)
+    };
+    assert!(partial(true) && !partial(false));
 }
 
 #[test]

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::diagnose::growth::begin_of_all;
 use crate::diagnose::steps::notes::Notes;
 use crate::diagnose::text::span;
 use crate::diagnose::words::{between, counted, number, rate};
@@ -222,8 +223,9 @@ fn start_times(notes: &mut Notes, evidence: &Evidence, rules: &DiagnosisRules) {
         percent(share(lately, all))
     );
     notes.fact(Fact::new("began_lately_share", share(lately, all), text.clone()));
-    // where nothing is older, a restart has made all of them new
-    if lately >= rules.least_connections && share(lately, all) >= LARGE_SHARE && oldest > LATELY * 2 {
+    // where nothing is older, a restart may have made all of them new
+    let older = oldest > LATELY * 2 || begin_of_all(evidence).is_some();
+    if lately >= rules.least_connections && share(lately, all) >= LARGE_SHARE && older {
         notes.find(text);
     } else {
         notes.remark(text);
