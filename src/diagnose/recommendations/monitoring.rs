@@ -166,8 +166,12 @@ fn threshold(ground: &Ground<'_>) -> Threshold {
     let as_it_was = told.unwrap_or(USUAL_THRESHOLD).max(1);
     let now = ground.servers.iter().filter_map(|server| server.clients()).max().unwrap_or(0);
     let why = format!(
-        "What is usual here is not known yet, so the threshold is as it was: {}. The busiest server has {} now. When \
-         connwarden has samples of some days, it recommends one.",
+        "What is usual here is not known yet{} {}. The busiest server has {} now. When connwarden has samples of some days, it \
+         recommends one.",
+        match told {
+            Some(_) => ", so the threshold is as it was:",
+            None => ", nor where the alert begins; rules like it have",
+        },
         with_commas(as_it_was),
         with_commas(now)
     );
