@@ -13,6 +13,7 @@ use tracing::info;
 
 use crate::engine::intake::{Delivery, Taken};
 use crate::engine::{Engine, Parts};
+use crate::model::ids::NotificationId;
 use crate::store::writer::{Batches, WriteError, Writer};
 use crate::store::{Store, StoreError};
 
@@ -69,17 +70,39 @@ impl Engine {
     }
 }
 
-/// Logs what was stored: a line for each transaction, so that a storm does not fill the log too.
-fn log<'a>(stored: impl Iterator<Item = &'a Taken>) {
-    let (mut notifications, mut repeated, mut alerts, mut last) = (0_u64, 0_u64, 0_usize, None);
-    for taken in stored {
-        notifications += 1;
-        repeated += u64::from(taken.receipt.repeated);
-        alerts += taken.alerts;
-        last = Some(taken.receipt.notification);
+/// What one batch has brought.
+#[derive(Default)]
+struct Harvest {
+    notifications: usize,
+    alerts: usize,
+    repeated: usize,
+    last: Option<NotificationId>,
+}
+
+impl Harvest {
+    fn of<'a>(stored: impl Iterator<Item = &'a Taken>) -> Self {
+        let mut harvest = Self::default();
+        for Taken { receipt, alerts, .. } in stored {
+            harvest.notifications += 1;
+            harvest.alerts += alerts;
+            harvest.repeated += usize::from(receipt.repeated);
+            harvest.last = Some(receipt.notification);
+        }
+        harvest
     }
-    if let Some(last) = last {
-        info!(notifications, repeated, alerts, last.id = %last, "received notifications");
+
+    /// One line, however many notifications it were: a storm is not to fill the log too.
+    fn log(&self) {
+        let Self { notifications, alerts, repeated, last } = self;
+        if let Some(last) = last {
+            info!(
+                notifications,
+                alerts,
+                repeated,
+                notification.id = %last,
+                "received notifications: {notifications} with {alerts} alerts, {repeated} of them repeated",
+            );
+        }
     }
 }
 
@@ -108,9 +131,10 @@ async fn work_off(engine: Weak<Parts>, mut batches: Batches<Delivery, Taken>, st
         if let Some(error) = written.unreachable() {
             batches.refuse(error);
         }
-        log(written.results());
+        let harvest = Harvest::of(written.results());
         // the storage directory is free once those who were answered let go of the engine
         drop(engine);
         written.answer();
+        harvest.log();
     }
 }

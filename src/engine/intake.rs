@@ -131,7 +131,7 @@ impl Engine {
     #[tracing::instrument(name = "engine.notifications.receive", level = "debug", skip_all)]
     pub async fn receive(&self, body: &[u8], sender: &str) -> Result<Receipt, IntakeError> {
         let delivery = self.prepare(body, sender)?;
-        let Taken { receipt, causes_work, .. } = self.0.intake.write(delivery, body.len()).await?;
+        let Taken { receipt, alerts, causes_work } = self.0.intake.write(delivery, body.len()).await?;
         // whoever wakes looks into the queue: most notifications put nothing into it
         if causes_work {
             self.0.jobs_bell.ring();
@@ -139,7 +139,13 @@ impl Engine {
         if receipt.repeated {
             self.0.metrics.repeated_notification();
         }
-        debug!(notification.id = %receipt.notification, incidents = receipt.incidents.len(), "stored a notification");
+        debug!(
+            notification.id = %receipt.notification,
+            alerts,
+            repeated = receipt.repeated,
+            incidents = receipt.incidents.len(),
+            "received a notification",
+        );
         Ok(receipt)
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
@@ -205,7 +205,7 @@ async fn log_lines_are_json_when_asked_for() {
     let directory = tempfile::tempdir().unwrap();
     let arguments = ["--log.format", "json", "--log.level", "debug", "--nats.monitor", "http://127.0.0.1:1"];
     let mut daemon = Daemon::start(directory.path(), &arguments.map(str::to_owned)).await;
-    daemon.notify(notification(&[firing("a\nb\u{1b}", "nats-1:7777")])).await;
+    daemon.notify(notification(&[firing("a\nb\u{1b}", "nats-1:7777"), firing("b", "nats-1:7777")])).await;
     daemon.notify("\n{").await;
     daemon.process.logged("the refusal", |line| line.contains("refused a notification").then_some(())).await;
     daemon.process.terminate();
@@ -216,10 +216,20 @@ async fn log_lines_are_json_when_asked_for() {
     for line in log.lines() {
         let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert!(line["timestamp"].is_string() && line["level"].is_string(), "{line}");
+        if line["level"] == "INFO" && line["message"].as_str().is_some_and(|it| it.starts_with("received")) {
+            assert_eq!(
+                (&line["notifications"], &line["alerts"], &line["repeated"]),
+                (&json!(1), &json!(2), &json!(0))
+            );
+        }
         messages.push(line["message"].as_str().unwrap_or_default().to_owned());
     }
-    for begun in ["listening on http://127.0.0.1:", "received notifications", "SIGTERM received", "stopped;"]
-    {
+    for begun in [
+        "listening on http://127.0.0.1:",
+        "received notifications: 1 with 2 alerts, 0 of them repeated",
+        "SIGTERM received",
+        "stopped;",
+    ] {
         assert!(messages.iter().any(|message| message.starts_with(begun)), "no `{begun}` in {log}");
     }
 }
