@@ -39,7 +39,7 @@ use mimalloc::MiMalloc;
 
 use crate::report::Report;
 
-/// That of the daemon: what is measured against a floor does not win by it.
+/// The daemon's: floors have it too.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -18,6 +18,7 @@ pub mod incidents;
 pub mod jobs;
 mod lock;
 pub mod mitigations;
+pub mod mutations;
 pub mod notifications;
 pub mod pauses;
 mod portions;
@@ -32,7 +33,6 @@ pub mod thinning;
 mod tx;
 pub mod victims;
 pub mod writer;
-pub mod writes;
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;

@@ -10,8 +10,8 @@ use crate::model::ids::IncidentId;
 use crate::model::labels::Fingerprint;
 use crate::model::mapping::ServerMatch;
 use crate::model::member::Member;
+use crate::store::mutations::{Mutation, execute_each};
 use crate::store::portions::Portion;
-use crate::store::writes::{Write, execute_each};
 use crate::store::{Conn, StoreError, corrupt, from_json, instant, parse, portions, to_json};
 
 #[derive(sqlx::FromRow)]
@@ -224,8 +224,8 @@ pub async fn save(conn: &mut Conn, members: &[(IncidentId, &Member)]) -> Result<
     execute_each(conn, saves(members)).await
 }
 
-/// Writes members of incidents, as [`save`] does.
-pub fn saves<'a>(members: &'a [(IncidentId, &Member)]) -> impl Iterator<Item = Write> + 'a {
+/// Makes the statements that write members, as [`save`] does; a conflict if one of the incidents is not there.
+pub fn saves<'a>(members: &'a [(IncidentId, &Member)]) -> impl Iterator<Item = Mutation> + 'a {
     portions(members).map(|portion| {
         let statement = portion.statement(
             "INSERT INTO alerts
@@ -278,6 +278,6 @@ pub fn saves<'a>(members: &'a [(IncidentId, &Member)]) -> impl Iterator<Item = W
                     .bind(member.last_seen_at.as_microsecond());
             },
         );
-        Write::exactly(portion.len(), "incident", statement)
+        Mutation::exactly(portion.len(), "incident", statement)
     })
 }

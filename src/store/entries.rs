@@ -2,7 +2,7 @@
 
 use crate::model::entry::{Entry, EntryKind};
 use crate::model::ids::IncidentId;
-use crate::store::writes::{Write, execute_each};
+use crate::store::mutations::{Mutation, execute_each};
 use crate::store::{Conn, StoreError, instant, parse, portions};
 
 #[derive(sqlx::FromRow)]
@@ -41,9 +41,9 @@ pub async fn insert(conn: &mut Conn, incident: IncidentId, entries: &[Entry]) ->
     execute_each(conn, inserts(&entries)).await
 }
 
-/// Adds entries to the timelines of several incidents, in the order given. A conflict if one of the incidents is not
-/// there.
-pub fn inserts<'a>(entries: &'a [(IncidentId, &Entry)]) -> impl Iterator<Item = Write> + 'a {
+/// Makes the statements that add entries to the timelines of several incidents, in the order given; a conflict if one of
+/// the incidents is not there.
+pub fn inserts<'a>(entries: &'a [(IncidentId, &Entry)]) -> impl Iterator<Item = Mutation> + 'a {
     portions(entries).map(|portion| {
         let statement = portion.statement(
             "INSERT INTO entries (incident_key, at, actor, kind, text, notification_id)
@@ -60,7 +60,7 @@ pub fn inserts<'a>(entries: &'a [(IncidentId, &Entry)]) -> impl Iterator<Item = 
                     .bind(entry.notification.map(|id| id.to_string()));
             },
         );
-        Write::exactly(portion.len(), "incident", statement)
+        Mutation::exactly(portion.len(), "incident", statement)
     })
 }
 

@@ -9,8 +9,8 @@ use crate::model::ids::IncidentId;
 use crate::model::incident::{Acknowledgement, Incident, IncidentKey, IncidentState, Resolution};
 use crate::model::mapping::MappedBy;
 use crate::model::threshold::Verdict;
+use crate::store::mutations::{Mutation, execute_each};
 use crate::store::portions::Values;
-use crate::store::writes::{Write, execute_each};
 use crate::store::{Conn, StoreError, corrupt, instant, parse, portions};
 
 #[derive(sqlx::FromRow)]
@@ -165,10 +165,11 @@ pub async fn insert(conn: &mut Conn, incident: &Incident) -> Result<(), StoreErr
     execute_each(conn, inserts(&[incident])).await
 }
 
-/// Adds new incidents. The database refuses them if an unresolved one of the same identity is there.
-pub fn inserts<'a>(incidents: &'a [&Incident]) -> impl Iterator<Item = Write> + 'a {
+/// Makes the statements that add new incidents. The database refuses them if an unresolved one of the same identity is
+/// there.
+pub fn inserts<'a>(incidents: &'a [&Incident]) -> impl Iterator<Item = Mutation> + 'a {
     portions(incidents).map(|portion| {
-        Write::any(portion.statement(
+        Mutation::any(portion.statement(
             "INSERT INTO incidents
                     (incident_id, identity, cluster, mapped_by, subject, alert_name, state, acknowledged_by,
                      acknowledged_at, recovering_since, resolution, resolved_at, resolved_by, reopened, previous_id,
@@ -211,8 +212,9 @@ pub async fn save(conn: &mut Conn, incident: &Incident, was: &str) -> Result<(),
     execute_each(conn, saves(&[(incident, was)])).await
 }
 
-/// Writes incidents back, as [`save`] does, provided each is still in the state in which it was.
-pub fn saves<'a>(incidents: &'a [(&Incident, &str)]) -> impl Iterator<Item = Write> + 'a {
+/// Makes the statements that write incidents back, as [`save`] does, provided each is still in the state in which it was;
+/// a conflict otherwise.
+pub fn saves<'a>(incidents: &'a [(&Incident, &str)]) -> impl Iterator<Item = Mutation> + 'a {
     portions(incidents).map(|portion| {
         let statement = portion.statement(
             "WITH changed (incident_id, was, state, acknowledged_by, acknowledged_at, recovering_since, resolution,
@@ -236,7 +238,7 @@ pub fn saves<'a>(incidents: &'a [(&Incident, &str)]) -> impl Iterator<Item = Wri
                     .bind(incident.updated_at.as_microsecond());
             },
         );
-        Write::exactly(portion.len(), "incident", statement)
+        Mutation::exactly(portion.len(), "incident", statement)
     })
 }
 

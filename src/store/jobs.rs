@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::instants::later;
-use crate::store::writes::{Write, execute_each};
+use crate::store::mutations::{Mutation, execute_each};
 use crate::store::{Conn, StoreError, instant, portions};
 
 /// A job, and the right to work on it until the lease runs out.
@@ -48,10 +48,10 @@ pub async fn insert(conn: &mut Conn, jobs: &[NewJob], now: Timestamp) -> Result<
     execute_each(conn, inserts(jobs, now)).await
 }
 
-/// Queues jobs, as [`insert`] does.
-pub fn inserts(jobs: &[NewJob], now: Timestamp) -> impl Iterator<Item = Write> {
+/// Makes the statements that queue jobs, as [`insert`] does.
+pub fn inserts(jobs: &[NewJob], now: Timestamp) -> impl Iterator<Item = Mutation> {
     portions(jobs).map(move |portion| {
-        Write::any(portion.statement(
+        Mutation::any(portion.statement(
             "INSERT INTO jobs (kind, subject, created_at, due_at, state, attempts)
              SELECT *, 'waiting', 0
                FROM (VALUES ",

@@ -1,4 +1,4 @@
-//! Writes: statements that are made ready one by one, each while the database works on the one before.
+//! Mutations: statements that change rows, made ready one by one, each while the database works on the one before.
 //!
 //! The database has a thread of its own, and whoever has many rows to write would else stand still while it works, and
 //! it while the next rows are gathered.
@@ -8,7 +8,7 @@ use crate::store::{Conn, StoreError};
 
 /// A statement that changes rows.
 #[derive(Debug)]
-pub struct Write {
+pub struct Mutation {
     statement: Statement,
     expected: Option<Expected>,
 }
@@ -17,11 +17,11 @@ pub struct Write {
 #[derive(Debug)]
 struct Expected {
     rows: u64,
-    /// What is not so otherwise.
+    /// What the conflict is about if they are others.
     of: &'static str,
 }
 
-impl Write {
+impl Mutation {
     /// Changes as many rows as it finds.
     pub(super) fn any(statement: Statement) -> Self {
         Self { statement, expected: None }
@@ -33,21 +33,22 @@ impl Write {
     }
 }
 
-/// Executes writes, in order.
+/// Executes mutations, in order, inside the caller's transaction.
 ///
 /// # Errors
 ///
-/// The database refused; [`StoreError::Conflict`] if what was to be changed is not there, or not as it was.
+/// The database refused; [`StoreError::Conflict`] if what was to be changed is not there, or not as it was. Those before
+/// have been executed, those behind it have not: the transaction is to be rolled back.
 pub async fn execute_each(
     conn: &mut Conn,
-    writes: impl IntoIterator<Item = Write, IntoIter: Send>,
+    mutations: impl IntoIterator<Item = Mutation, IntoIter: Send>,
 ) -> Result<(), StoreError> {
-    let mut writes = writes.into_iter();
-    let mut next = writes.next();
-    while let Some(Write { statement, expected }) = next {
+    let mut mutations = mutations.into_iter();
+    let mut next = mutations.next();
+    while let Some(Mutation { statement, expected }) = next {
         // the first is handed to the database's thread before the second begins
         let (done, following) =
-            tokio::join!(biased; statement.query().execute(&mut *conn), async { writes.next() });
+            tokio::join!(biased; statement.query().execute(&mut *conn), async { mutations.next() });
         let changed = done?.rows_affected();
         if let Some(expected) = expected
             && changed != expected.rows
@@ -61,25 +62,30 @@ pub async fn execute_each(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use sqlx::ConnectOptions;
+    use sqlx::sqlite::SqliteConnectOptions;
+
     use super::*;
-    use crate::store::Store;
     use crate::store::portions::portions;
+    use crate::store::{self, Store};
 
     /// Adds rows with these keys; of one key they cannot be two.
-    fn inserts(keys: &[i64]) -> impl Iterator<Item = Write> {
+    fn inserts(keys: &[i64]) -> impl Iterator<Item = Mutation> {
         portions(keys).map(|portion| {
             let (before, after) = ("INSERT INTO kept SELECT * FROM (VALUES ", ") WHERE column1 IS NOT NULL");
-            Write::any(portion.statement(before, "(?)", after, |row, key| _ = row.bind(*key)))
+            Mutation::any(portion.statement(before, "(?)", after, |row, key| _ = row.bind(*key)))
         })
     }
 
     /// Removes those that are there.
-    fn removals(keys: &[i64]) -> impl Iterator<Item = Write> {
+    fn removals(keys: &[i64]) -> impl Iterator<Item = Mutation> {
         portions(keys).map(|portion| {
             let statement = portion.statement("DELETE FROM kept WHERE key IN (", "?", ")", |row, key| {
                 row.bind(*key);
             });
-            Write::exactly(portion.len(), "row", statement)
+            Mutation::exactly(portion.len(), "row", statement)
         })
     }
 
@@ -88,7 +94,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn writes_are_executed_in_order_until_one_fails() {
+    async fn mutations_are_executed_in_order_until_one_fails() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).await.unwrap();
         let mut tx = store.write().await.unwrap();
@@ -107,5 +113,48 @@ mod tests {
         let refused = execute_each(&mut tx, inserts(&[7]).chain(inserts(&[11]))).await;
         assert!(refused.is_err(), "{refused:?}");
         assert_eq!(kept(&mut tx).await, [0, 1, 7]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_next_is_made_ready_while_the_database_works() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = SqliteConnectOptions::new().filename(directory.path().join("kept.db"));
+        let options = options.create_if_missing(true).busy_timeout(Duration::from_secs(60));
+        let mut conn = options.connect().await.unwrap();
+        sqlx::query("CREATE TABLE kept (key INTEGER PRIMARY KEY)").execute(&mut conn).await.unwrap();
+
+        // the first waits for whoever has the database, and that one for the second to be made
+        let mut other = options.connect().await.unwrap();
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+        let (made, is_made) = tokio::sync::oneshot::channel();
+        let holding = tokio::spawn(async move {
+            is_made.await.unwrap();
+            sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+        });
+        let second = std::iter::once_with(|| made.send(()).unwrap()).flat_map(|()| inserts(&[2]));
+        execute_each(&mut conn, inserts(&[1]).chain(second)).await.unwrap();
+        holding.await.unwrap();
+        assert_eq!(kept(&mut conn).await, [1, 2]);
+    }
+
+    #[tokio::test]
+    async fn of_a_transaction_in_which_making_one_panics_nothing_is_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).await.unwrap();
+        let mut tx = store.write().await.unwrap();
+        sqlx::query("CREATE TABLE kept (key INTEGER PRIMARY KEY)").execute(&mut *tx).await.unwrap();
+        store::commit(tx).await.unwrap();
+
+        let writing = store.clone();
+        let panicked = tokio::spawn(async move {
+            let mut tx = writing.write().await.unwrap();
+            let broken = std::iter::once_with(|| panic!("as it should in this test"));
+            let _ = execute_each(&mut tx, inserts(&[1]).chain(broken)).await;
+        });
+        assert!(panicked.await.unwrap_err().is_panic());
+        let mut tx = store.write().await.unwrap();
+        assert_eq!(kept(&mut tx).await, Vec::<i64>::new());
+        execute_each(&mut tx, inserts(&[1])).await.unwrap();
+        store::commit(tx).await.unwrap();
     }
 }

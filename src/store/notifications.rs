@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::model::ids::{IncidentId, NotificationId};
-use crate::store::writes::Write;
+use crate::store::mutations::Mutation;
 use crate::store::{Conn, StoreError, corrupt, instant, parse, portions, to_i64};
 
 /// How hard bodies are compressed, before their senders are answered. At 1 they take up a fifth less room, and several
@@ -119,10 +119,10 @@ impl TryFrom<SummaryRow> for NotificationSummary {
     }
 }
 
-/// Keeps notifications.
-pub fn inserts<'a>(received: &'a [&Received]) -> impl Iterator<Item = Write> + 'a {
+/// Makes the statements that keep notifications.
+pub fn inserts<'a>(received: &'a [&Received]) -> impl Iterator<Item = Mutation> + 'a {
     portions(received).map(|portion| {
-        Write::any(portion.statement(
+        Mutation::any(portion.statement(
             "INSERT INTO notifications
                     (notification_id, received_at, sender, receiver, group_key, alert_count, truncated_alerts,
                      digest, body_size_bytes, body, seen_count, last_seen_at)

@@ -11,6 +11,7 @@ use sqlx::{QueryBuilder, Sqlite};
 use crate::model::ids::MitigationId;
 use crate::model::journal::{JournalLine, VictimState};
 use crate::model::victim::{Victim, VictimKey};
+use crate::store::mutations::{Mutation, execute_each};
 use crate::store::{Conn, StoreError, corrupt, from_json, instant, parse, portions, to_json};
 
 /// A victim, and what became of it.
@@ -91,8 +92,17 @@ pub(super) async fn insert(
     at: Timestamp,
 ) -> Result<(), StoreError> {
     let victims: Vec<(i64, &Victim)> = (0..).zip(victims).collect();
-    for portion in portions(&victims) {
-        let statement = portion.statement(
+    execute_each(conn, inserts(mitigation_key, &victims, at)).await
+}
+
+/// Makes the statements that add victims at their places.
+fn inserts<'a>(
+    mitigation_key: i64,
+    victims: &'a [(i64, &Victim)],
+    at: Timestamp,
+) -> impl Iterator<Item = Mutation> + 'a {
+    portions(victims).map(move |portion| {
+        Mutation::any(portion.statement(
             "INSERT INTO victims (mitigation_key, place, server_id, cid, start, state, at, known)
              SELECT *
                FROM (VALUES ",
@@ -108,10 +118,8 @@ pub(super) async fn insert(
                     .bind(at.as_microsecond())
                     .bind(to_json(victim));
             },
-        );
-        statement.query().execute(&mut *conn).await?;
-    }
-    Ok(())
+        ))
+    })
 }
 
 /// Lists the victims of a plan as they were frozen, the first ones first.
@@ -197,7 +205,12 @@ pub async fn record(
     mitigation: MitigationId,
     lines: &[JournalLine],
 ) -> Result<(), StoreError> {
-    for portion in portions(lines) {
+    execute_each(conn, records(mitigation, lines)).await
+}
+
+/// Makes the statements that write lines, as [`record`] does.
+fn records(mitigation: MitigationId, lines: &[JournalLine]) -> impl Iterator<Item = Mutation> {
+    portions(lines).map(move |portion| {
         let statement = portion.statement(
             "WITH lines (server_id, cid, start, was, or_was, state, at, error) AS (VALUES ",
             "(?, ?, ?, ?, ?, ?, ?, ?)",
@@ -226,12 +239,8 @@ pub async fn record(
                     .bind(&line.error);
             },
         );
-        let done = statement.bind(mitigation.to_string()).query().execute(&mut *conn).await?;
-        if done.rows_affected() != portion.len() {
-            return Err(StoreError::Conflict("victim"));
-        }
-    }
-    Ok(())
+        Mutation::exactly(portion.len(), "victim", statement.bind(mitigation.to_string()))
+    })
 }
 
 /// Writes down that all that are pending are left alone; how many.

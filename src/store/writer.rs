@@ -268,7 +268,7 @@ async fn caught<T>(work: impl Future<Output = T>) -> Option<T> {
 pub struct Written<D, R> {
     answers: Vec<(Asker<R>, Result<R, WriteError>)>,
     unreachable: Option<Arc<StoreError>>,
-    /// They are let go of only now: nobody waits for that.
+    /// Let go of after the answers: those who got them do not wait for that.
     _deliveries: Vec<D>,
 }
 

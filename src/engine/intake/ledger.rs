@@ -16,7 +16,7 @@ use crate::model::incident::{Incident, IncidentState};
 use crate::model::labels::Fingerprint;
 use crate::model::member::Member;
 use crate::store::jobs::NewJob;
-use crate::store::writes::{Write, execute_each};
+use crate::store::mutations::{Mutation, execute_each};
 use crate::store::{self, Conn, StoreError};
 
 /// The incidents that some reports are about.
@@ -109,11 +109,11 @@ impl<'a> Ledger<'a> {
         self.save_after(conn, std::iter::empty()).await
     }
 
-    /// Writes something else, then what has changed; tells how many jobs that has queued.
+    /// Makes other changes, then those of the incidents; tells how many jobs that has queued.
     pub(super) async fn save_after(
         self,
         conn: &mut Conn,
-        before: impl Iterator<Item = Write> + Send,
+        before: impl Iterator<Item = Mutation> + Send,
     ) -> Result<usize, StoreError> {
         let opened: Vec<&Incident> =
             self.cases.iter().filter(|case| case.was.is_none()).map(|case| &case.incident).collect();
@@ -134,13 +134,13 @@ impl<'a> Ledger<'a> {
             .flat_map(|case| case.entries.iter().map(|entry| (case.incident.id, entry)))
             .collect();
         let jobs: Vec<NewJob> = self.cases.iter().flat_map(Case::jobs).collect();
-        let writes = before
+        let mutations = before
             .chain(store::incidents::inserts(&opened))
             .chain(store::incidents::saves(&changed))
             .chain(store::alerts::saves(&members))
             .chain(store::entries::inserts(&entries))
             .chain(store::jobs::inserts(&jobs, self.clock.now()));
-        execute_each(conn, writes).await?;
+        execute_each(conn, mutations).await?;
         Ok(jobs.len())
     }
 }
