@@ -66,10 +66,23 @@ mod tests {
 
     use sqlx::ConnectOptions;
     use sqlx::sqlite::SqliteConnectOptions;
+    use tempfile::TempDir;
 
     use super::*;
     use crate::store::portions::portions;
     use crate::store::{self, Store};
+
+    const TABLE: &str = "CREATE TABLE kept (key INTEGER PRIMARY KEY)";
+
+    /// A store with one table more.
+    async fn with_table() -> (TempDir, Store) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).await.unwrap();
+        let mut tx = store.write().await.unwrap();
+        sqlx::query(TABLE).execute(&mut *tx).await.unwrap();
+        store::commit(tx).await.unwrap();
+        (directory, store)
+    }
 
     /// Adds rows with these keys; of one key they cannot be two.
     fn inserts(keys: &[i64]) -> impl Iterator<Item = Mutation> {
@@ -95,11 +108,8 @@ mod tests {
 
     #[tokio::test]
     async fn mutations_are_executed_in_order_until_one_fails() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).await.unwrap();
+        let (_directory, store) = with_table().await;
         let mut tx = store.write().await.unwrap();
-        sqlx::query("CREATE TABLE kept (key INTEGER PRIMARY KEY)").execute(&mut *tx).await.unwrap();
-
         let many: Vec<i64> = (0..300).collect();
         execute_each(&mut tx, std::iter::empty()).await.unwrap();
         execute_each(&mut tx, inserts(&many).chain(removals(&many[2..])).chain(inserts(&[7]))).await.unwrap();
@@ -121,7 +131,7 @@ mod tests {
         let options = SqliteConnectOptions::new().filename(directory.path().join("kept.db"));
         let options = options.create_if_missing(true).busy_timeout(Duration::from_secs(60));
         let mut conn = options.connect().await.unwrap();
-        sqlx::query("CREATE TABLE kept (key INTEGER PRIMARY KEY)").execute(&mut conn).await.unwrap();
+        sqlx::query(TABLE).execute(&mut conn).await.unwrap();
 
         // the first waits for whoever has the database, and that one for the second to be made
         let mut other = options.connect().await.unwrap();
@@ -139,12 +149,7 @@ mod tests {
 
     #[tokio::test]
     async fn of_a_transaction_in_which_making_one_panics_nothing_is_kept() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).await.unwrap();
-        let mut tx = store.write().await.unwrap();
-        sqlx::query("CREATE TABLE kept (key INTEGER PRIMARY KEY)").execute(&mut *tx).await.unwrap();
-        store::commit(tx).await.unwrap();
-
+        let (_directory, store) = with_table().await;
         let writing = store.clone();
         let panicked = tokio::spawn(async move {
             let mut tx = writing.write().await.unwrap();
