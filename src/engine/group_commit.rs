@@ -70,25 +70,25 @@ impl Engine {
     }
 }
 
-/// What one batch has brought.
+/// How much one batch has stored.
 #[derive(Default)]
-struct Harvest {
+struct Stored {
     notifications: usize,
     alerts: usize,
     repeated: usize,
     last: Option<NotificationId>,
 }
 
-impl Harvest {
-    fn of<'a>(stored: impl Iterator<Item = &'a Taken>) -> Self {
-        let mut harvest = Self::default();
-        for Taken { receipt, alerts, .. } in stored {
-            harvest.notifications += 1;
-            harvest.alerts += alerts;
-            harvest.repeated += usize::from(receipt.repeated);
-            harvest.last = Some(receipt.notification);
+impl Stored {
+    fn of<'a>(results: impl Iterator<Item = &'a Taken>) -> Self {
+        let mut sums = Self::default();
+        for Taken { receipt, alerts, .. } in results {
+            sums.notifications += 1;
+            sums.alerts += alerts;
+            sums.repeated += usize::from(receipt.repeated);
+            sums.last = Some(receipt.notification);
         }
-        harvest
+        sums
     }
 
     /// One line, however many notifications it were: a storm is not to fill the log too.
@@ -131,10 +131,10 @@ async fn work_off(engine: Weak<Parts>, mut batches: Batches<Delivery, Taken>, st
         if let Some(error) = written.unreachable() {
             batches.refuse(error);
         }
-        let harvest = Harvest::of(written.results());
+        let sums = Stored::of(written.results());
         // the storage directory is free once those who were answered let go of the engine
         drop(engine);
         written.answer();
-        harvest.log();
+        sums.log();
     }
 }
